@@ -1,0 +1,54 @@
+"""Rows of results: every benchmark appends its figures with the machine, the versions and the date."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "results"
+_PACKAGES = ("ception", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch")
+
+
+def append(name: str, row: dict[str, Any]) -> None:
+    """Append a row to `results/<name>.csv`; a file with other columns is refused."""
+    row = row | {"machine": _machine(), "versions": _versions(), "date": dt.date.today().isoformat()}
+    path = FOLDER / f"{name}.csv"
+    path.parent.mkdir(exist_ok=True)
+    new = not path.exists()
+    if not new:
+        with path.open(newline="") as file:
+            columns = next(csv.reader(file))
+        if columns != list(row):
+            raise SystemExit(f"{path} has the columns {columns}, not {list(row)}")
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _machine() -> str:
+    processor = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                processor = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    return f"{processor}, {os.cpu_count()} cores"
+
+
+def _versions() -> str:
+    found = [f"python {platform.python_version()}"]
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return "; ".join(found)

@@ -1,0 +1,48 @@
+"""From a folder of pictures to a served classifier with the Inception to Xception family."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ception.classifier import Classifier as Classifier
+    from ception.errors import InputError as InputError
+    from ception.errors import RunError as RunError
+    from ception.evaluation import evaluate as evaluate
+    from ception.models import MODELS as MODELS
+    from ception.models import build as build
+    from ception.models.endpoints import endpoints as endpoints
+    from ception.prediction import predict as predict
+    from ception.training import Run as Run
+    from ception.training import train as train
+
+__version__ = version("ception")
+
+_PLACES = {
+    "Classifier": "classifier",
+    "InputError": "errors",
+    "MODELS": "models",
+    "Run": "training",
+    "RunError": "errors",
+    "build": "models",
+    "endpoints": "models.endpoints",
+    "evaluate": "evaluation",
+    "predict": "prediction",
+    "train": "training",
+}
+_NEEDS_KERAS = {"Classifier", "MODELS", "build", "endpoints"}
+
+__all__ = [*_PLACES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `import ception` alone imports neither Keras nor NumPy."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'ception' has no attribute '{name}'")
+    if name in _NEEDS_KERAS:
+        importlib.import_module("ception.backends").choose()
+    value = getattr(importlib.import_module(f"ception.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value

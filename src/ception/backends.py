@@ -1,0 +1,86 @@
+"""Which of Keras's backends runs: chosen once, before Keras is imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from ception.errors import InputError, nearest
+
+BACKENDS = ("tensorflow", "jax", "torch")  # in the order of preference on a CPU
+
+
+def choose(wanted: str | None = None) -> str:
+    """Settle Keras's backend and return its name.
+
+    Args:
+        wanted: `tensorflow`, `jax` or `torch`; None takes `KERAS_BACKEND` from the environment,
+            or else the first installed one.
+
+    Raises:
+        InputError: no backend is installed, the wanted one is unknown or not installed, or Keras
+            already runs on another one (it cannot change within a process).
+    """
+    wanted = wanted or None
+    if "keras" in sys.modules:
+        import keras
+
+        running: str = keras.backend.backend()
+        if wanted not in (None, running):
+            raise InputError(f"Keras already runs on {running} in this process; start a new one for {wanted}")
+        return running
+    wanted = wanted or os.environ.get("KERAS_BACKEND") or None
+    if wanted is not None and wanted not in BACKENDS:
+        raise InputError(f"unknown backend '{wanted}': {nearest(wanted, BACKENDS)}")
+    installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+    if wanted is not None and wanted not in installed:
+        others = f", or use --backend {installed[0]}" if installed else ""
+        raise InputError(f"the backend {wanted} is not installed: pip install 'ception[{wanted}]'{others}")
+    if not installed:
+        raise InputError("no backend is installed: pip install 'ception[tensorflow]' (or [jax], or [torch])")
+    name = wanted or installed[0]
+    os.environ["KERAS_BACKEND"] = name
+    if name == "tensorflow":
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        with _muted():
+            importlib.import_module("tensorflow")
+    return name
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """A context in which nothing reaches standard error: TensorFlow's C++ code logs there at any log level."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def on(device: str | None) -> AbstractContextManager[Any]:
+    """A context in which Keras computes on a device such as `cpu` or `gpu:0`; None means its own choice.
+
+    Raises:
+        InputError: the backend has no such device.
+    """
+    if device is None:
+        return nullcontext()
+    import keras
+
+    kind, _, number = device.partition(":")
+    present: list[str] = keras.distribution.list_devices()
+    name = f"{kind}:{number or 0}"
+    if kind not in ("cpu", "gpu", "tpu") or not (number or "0").isdigit():
+        raise InputError(f"unknown device '{device}': use cpu, gpu or gpu:1, for instance")
+    if kind != "cpu" and name not in present:
+        raise InputError(f"{keras.backend.backend()} sees no {name} here, only {', '.join(present) or 'cpu'}")
+    context: AbstractContextManager[Any] = keras.device(name)
+    return context

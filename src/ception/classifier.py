@@ -1,0 +1,207 @@
+"""A trained network with all that it needs to be used: class names, image contract, provenance; in one file."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import io
+import json
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import keras
+import numpy as np
+
+from ception import models
+from ception.data.images import ImageContract
+from ception.errors import InputError, reason
+from ception.files import whole
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FORMAT = 1
+_MEMBER = "model.json"
+_MOST_JSON = 256 << 20  # bytes; ImageNet's training digests take 10 MB
+_DIGEST_BYTES = 6  # of each training picture's 16: chance matches are rarer than one in 2**48 pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """A network with its class names, its image contract and where it comes from.
+
+    Attributes:
+        network: From float32 pictures (batch, height, width, channels) of 0..255 to logits (batch, classes).
+        arguments: What `ception.models.build` made the network with.
+        class_names: Names of the classes, in the order of the logits.
+        image: What the network expects of a picture.
+        record: Provenance in plain values: settings, scores, data, versions, licence of the weights.
+        training_digests: First 6 bytes of the digest of each training picture, sorted, of type `V6`.
+    """
+
+    network: keras.Model
+    arguments: dict[str, Any]
+    class_names: tuple[str, ...]
+    image: ImageContract
+    record: dict[str, Any] = field(default_factory=dict)
+    training_digests: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, f"V{_DIGEST_BYTES}"))
+
+    def logits(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Scores before the softmax.
+
+        Args:
+            images: Values 0..255 of shape (batch, height, width, channels), as the image contract says.
+
+        Returns:
+            float32 of shape (batch, classes).
+        """
+        if images.shape[1:] != self.image.shape:
+            raise InputError(f"the network takes pictures of shape {self.image.shape}, got {images.shape[1:]}")
+        return np.asarray(self.network.predict_on_batch(images.astype("float32")), np.float32)
+
+    def probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Softmax of the logits: (batch, classes), each row sums to 1. Arguments as in `logits`."""
+        return softmax(self.logits(images))
+
+    def seen_in_training(self, digests: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Whether each picture, by its digest of type `V16`, was a training picture."""
+        return np.isin(_numbers(shortened(digests)), _numbers(self.training_digests))
+
+    def save(self, path: Path | str) -> None:
+        """Write the `.keras` file: the network with stock Keras layers in float32, and `model.json`.
+
+        The file gets its name only when it is whole.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        with tempfile.TemporaryDirectory() as folder, whole(Path(path)) as unfinished:
+            plain = Path(folder) / "network.keras"
+            keras.Model(self.network.inputs, self.network.outputs, name=self.network.name).save(plain)
+            with zipfile.ZipFile(plain) as source, zipfile.ZipFile(unfinished, "w") as target:
+                for item in source.infolist():
+                    content = source.read(item)
+                    if item.filename == "config.json":
+                        content = json.dumps(_stock(json.loads(content))).encode()
+                    target.writestr(item.filename, content)
+                target.writestr(_MEMBER, json.dumps(self._json()), zipfile.ZIP_DEFLATED)
+
+    def _json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "network": self.arguments,
+            "class_names": list(self.class_names),
+            "image": asdict(self.image),
+            "record": self.record,
+            "training_digests": base64.b64encode(self.training_digests.tobytes()).decode(),
+        }
+
+    @classmethod
+    def load(cls, path: Path | str) -> Classifier:
+        """The classifier in a file that `save` wrote.
+
+        The network is built anew from what `model.json` says, and its tensors are read by layer name:
+        nothing in the file is run.
+
+        Raises:
+            InputError: there is no such file, it is broken, or it is no classifier of this package.
+        """
+        path = Path(path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if _MEMBER not in archive.namelist():
+                    raise InputError(f"{path} is a Keras file without {_MEMBER}: only models saved by ception load")
+                if archive.getinfo(_MEMBER).file_size > _MOST_JSON:
+                    raise InputError(f"{path} is broken: its {_MEMBER} is too large")
+                described = json.loads(archive.read(_MEMBER))
+                weights = archive.read("model.weights.h5")
+        except IsADirectoryError:
+            raise InputError(f"{path} is a folder; the model file in it is called model.keras") from None
+        except OSError as error:
+            raise InputError(f"{path} cannot be opened: {reason(error)}") from None
+        except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, NotImplementedError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path} is no whole model file (truncated, or another format): {error}") from None
+        if described.get("format") != FORMAT:
+            raise InputError(f"{path} has format {described.get('format')}, not {FORMAT}: update ception")
+        try:
+            image = ImageContract(**described["image"])
+            network = models.build(**described["network"])
+            short = np.frombuffer(base64.b64decode(described["training_digests"]), f"V{_DIGEST_BYTES}")
+            _read_weights(network, weights)
+            return cls(
+                network=network,
+                arguments=described["network"],
+                class_names=tuple(described["class_names"]),
+                image=image,
+                record=described["record"],
+                training_digests=short,
+            )
+        except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
+            raise InputError(f"{path} is a broken model file: {str(error).splitlines()[0]}") from None
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities (batch, classes) from logits (batch, classes)."""
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(-1, keepdims=True), np.float32)
+
+
+def shortened(digests: NDArray[np.void]) -> NDArray[np.void]:
+    """Digests of type `V16` cut to what a model file keeps, sorted order not changed."""
+    cut = np.ascontiguousarray(digests.view((np.uint8, 16))[:, :_DIGEST_BYTES])
+    return cut.view(f"V{_DIGEST_BYTES}")[:, 0]
+
+
+def _numbers(short: NDArray[np.void]) -> NDArray[np.uint64]:
+    padded = np.zeros((len(short), 8), np.uint8)
+    padded[:, 2:] = np.frombuffer(short.tobytes(), np.uint8).reshape(-1, _DIGEST_BYTES)
+    return padded.view(">u8")[:, 0].astype(np.uint64)
+
+
+def _stock(config: Any) -> Any:
+    """A network's configuration with every class of this package replaced by the Keras class it derives from."""
+    if isinstance(config, list):
+        return [_stock(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    config = {key: _stock(value) for key, value in config.items()}
+    module = config.get("module")
+    if isinstance(module, str) and module.startswith("ception."):
+        parent = getattr(importlib.import_module(module), config["class_name"]).__mro__[1]
+        public = keras.saving.serialize_keras_object(parent())
+        config |= {key: public[key] for key in ("module", "class_name", "registered_name")}
+    return config
+
+
+def _read_weights(network: keras.Model, content: bytes) -> None:
+    """Read the tensors of a `model.weights.h5` by layer name.
+
+    Raises:
+        ValueError: a layer or tensor is missing, or has another shape.
+    """
+    with h5py.File(io.BytesIO(content)) as file:
+        groups = {
+            str(group["vars"].attrs["name"]): group["vars"] for group in file["layers"].values() if "vars" in group
+        }
+        for layer in network.layers:
+            variables: Sequence[Any] = layer.weights
+            if not variables:
+                continue
+            if layer.name not in groups:
+                raise ValueError(f"it holds no layer {layer.name}")
+            stored = groups[layer.name]
+            if len(stored) != len(variables):
+                raise ValueError(f"layer {layer.name} has {len(stored)} tensors instead of {len(variables)}")
+            for number, variable in enumerate(variables):
+                tensor = stored[str(number)]
+                if tensor.shape != tuple(variable.shape):
+                    raise ValueError(f"{layer.name} is {tensor.shape} instead of {tuple(variable.shape)}")
+                variable.assign(tensor[()])

@@ -1,0 +1,308 @@
+"""The command line: parse, call one library function, print. The only file that prints or exits."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import cyclopts
+from cyclopts import Parameter
+
+from ception.errors import InputError, RunError
+from ception.reporting import Reporter, Task
+from ception.settings import EvaluateSettings, PredictSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+_MOST_CLASSES = 40  # rows of the table of classes
+
+app = cyclopts.App(
+    name="ception",
+    help="From a folder of pictures to a classifier with the Inception to Xception family.\n\nStart with: ception demo",
+    help_epilogue="Exit codes: 0 done, 2 wrong input or usage, 1 a run that failed, 130 stopped by Ctrl-C.",
+)
+Flat = Parameter(name="*")
+Quiet = Annotated[bool, Parameter(name="--quiet", negative="", help="Show warnings and the result only.")]
+AsJson = Annotated[
+    bool, Parameter(name="--json", negative="", help="Write JSON to standard output, all else to standard error.")
+]
+
+
+@app.command
+def train(
+    data: Annotated[str, Parameter(help="Folder per class, train/val/test folders of those, CSV (path,label[,split]), "
+                                   ".npz, folder with MNIST's IDX files, fashion-mnist, or fashion-mnist-sample.")],
+    /, *, settings: Annotated[TrainSettings, Flat] = TrainSettings(), quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Train a network on DATA, score it on test pictures and save all in a new run folder."""
+    from ception.training import train
+
+    with terminal(quiet) as reporter:
+        run = train(data, reporter=reporter, **_fields(settings))
+    if json:
+        _print_json(run.scores)
+    else:
+        _print_scores(run.scores)
+        _print_where(run.folder)
+    _next(f"ception predict {run.folder / 'model.keras'} PICTURES", quiet or json)
+    return 0
+
+
+@app.command
+def evaluate(
+    model: Annotated[Path, Parameter(help="Model file, such as runs/001-.../model.keras.")],
+    data: Annotated[str, Parameter(help="Data set, as for train.")],
+    /, *, settings: Annotated[EvaluateSettings, Flat] = EvaluateSettings(), quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Score a model on DATA: accuracy with its interval, each class, the most confused pairs."""
+    from ception.evaluation import evaluate
+
+    with terminal(quiet) as reporter:
+        result = evaluate(model, data, reporter=reporter, **_fields(settings))
+    if json:
+        _print_json(result)
+    else:
+        _print_scores(result)
+        _print_where(Path(result["output"]))
+    _next(f"ception predict {model} PICTURES", quiet or json)
+    return 0
+
+
+@app.command
+def predict(
+    model: Annotated[Path, Parameter(help="Model file, such as runs/001-.../model.keras.")],
+    pictures: Annotated[list[str], Parameter(help="Pictures, folders of pictures, patterns such as 'photos/*.jpg'.")],
+    /, *, settings: Annotated[PredictSettings, Flat] = PredictSettings(),
+    csv: Annotated[Path | None, Parameter(help="Also write path, class, probability and rank to this CSV.")] = None,
+    quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Name the most probable classes of each picture. With --json, one JSON object per line."""
+    from ception.prediction import predictions
+
+    count = failed = 0
+    with terminal(quiet) as reporter, _csv_of_predictions(csv) as write_row:
+        for result in predictions(model, pictures, reporter=reporter, **_fields(settings)):
+            count += 1
+            write_row(result)
+            if json:
+                reporter.line(json_line(result))
+            elif "top" in result:
+                named = "  ".join(f"{top['class']} {top['probability']:.1%}" for top in result["top"])
+                reporter.line(f"{_printable(result['path'])}: {named}")
+            if "error" in result:
+                failed += 1
+                reporter.warn(f"{_printable(result['path'])}: {result['error']}")
+    if failed:
+        _complain(f"{failed:,} of {count:,} pictures could not be read")
+        return 2
+    _next(f"ception evaluate {model} DATA" + ("" if csv is None else f"   (predictions: {csv})"), quiet or json)
+    return 0
+
+
+@app.command
+def demo(*, settings: Annotated[TrainSettings, Flat] = TrainSettings(), quiet: Quiet = False) -> int:
+    """Train on 10,000 pictures that come with the package, score the model, and let it name some pictures."""
+    from ception.demo import EXPECTED_ACCURACY, SAMPLE, demo
+
+    low, high = EXPECTED_ACCURACY
+    with terminal(quiet) as reporter:
+        reporter.note(f"Fashion-MNIST in small: expect a test accuracy of {low} to {high} in one to two minutes")
+        done = demo(reporter=reporter, **_fields(settings))
+    _print_scores(done.run.scores)
+    for result in done.predictions:
+        first = result["top"][0]
+        print(f"{Path(result['path']).name:24} {first['class']} {first['probability']:.1%}")
+    print(f"\nPictures with names: {done.sheet}")
+    _print_where(done.run.folder)
+    model = done.run.folder / "model.keras"
+    _next(f"ception predict {model} {done.pictures}\n      ception evaluate {model} {SAMPLE}", quiet)
+    return 0
+
+
+@app.command
+def cache(*, clear: Annotated[bool, Parameter(negative="", help="Delete every cached file.")] = False) -> int:
+    """Show what the cache folder holds: decoded pictures and unpacked arrays, which can be made again."""
+    from ception.data import cache
+
+    entries = cache.entries()
+    total = sum(size for _, size, _ in entries)
+    if clear:
+        cache.clear()
+        print(f"Deleted {len(entries)} files, {total / 1e6:,.1f} MB, from {cache.folder()}")
+    else:
+        print(f"{cache.folder()} holds {len(entries)} files, {total / 1e6:,.1f} MB")
+        _next("ception cache --clear", not entries)
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except cyclopts.CycloptsError as error:
+        command = " ".join(["ception", *_command(error)])
+        _complain(f"{' '.join(str(error).split())}  See: {command} --help")
+        return 2
+    except InputError as error:
+        _complain(str(error))
+        return 2
+    except RunError as error:
+        _complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        _complain("stopped by Ctrl-C")
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _fields(settings: Any) -> dict[str, Any]:
+    return {field.name: getattr(settings, field.name) for field in fields(settings)}
+
+
+def _command(error: cyclopts.CycloptsError) -> list[str]:
+    return [name for name in error.command_chain or () if name in ("train", "evaluate", "predict", "demo", "cache")]
+
+
+@contextmanager
+def _csv_of_predictions(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A function that writes one prediction to the CSV, which is whole when the context ends well."""
+    if path is None:
+        yield lambda result: None
+        return
+    from ception.files import whole
+
+    with (
+        whole(path) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        rows = csv.writer(file)
+        rows.writerow(["path", "rank", "class", "probability"])
+
+        def write(result: dict[str, Any]) -> None:
+            for rank, top in enumerate(result.get("top", []), 1):
+                rows.writerow([result["path"], rank, top["class"], top["probability"]])
+
+        yield write
+
+
+# What a person sees
+
+
+@dataclass
+class Terminal(Reporter):
+    """Notes, warnings and progress on standard error; bars only where that is a terminal."""
+
+    progress: Progress
+    quiet: bool
+
+    def note(self, text: str) -> None:
+        if not self.quiet:
+            self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        self.progress.console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True, style="yellow")
+
+    def line(self, text: str) -> None:
+        """A line of the result, on standard output."""
+        if self.progress.live.is_started and sys.stdout.isatty():
+            self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text)
+
+    @contextmanager
+    def task(self, label: str, total: int) -> Iterator[Task]:
+        number = self.progress.add_task(label, total=total, detail="")
+        yield _Bar(self.progress, number)
+        self.progress.remove_task(number)
+
+
+@dataclass
+class _Bar(Task):
+    progress: Progress
+    number: Any
+
+    def advance(self, steps: int = 1, detail: str = "") -> None:
+        self.progress.advance(self.number, steps)
+        if detail:
+            self.progress.update(self.number, detail=detail)
+
+
+@contextmanager
+def terminal(quiet: bool) -> Iterator[Terminal]:
+    """A reporter that writes to standard error for as long as the context lasts."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )  # fmt: skip
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        yield Terminal(progress, quiet)
+
+
+def _print_scores(scores: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    low, high = scores["accuracy_interval"]
+    print(f"Accuracy {scores['accuracy']:.4f} on {scores['count']:,} {scores['split']} pictures "
+          f"(95 % interval {low:.4f} to {high:.4f})")  # fmt: skip
+    top5 = "" if scores["top5_accuracy"] is None else f"   top-5 {scores['top5_accuracy']:.4f}"
+    print(f"Balanced accuracy {scores['balanced_accuracy']:.4f}   log loss {scores['log_loss']:.4f}{top5}")
+    table = Table("class", box=None, pad_edge=False, header_style="bold")
+    for column in ("precision", "recall", "F1", "pictures"):
+        table.add_column(column, justify="right")
+    shown = sorted(scores["per_class"].items(), key=lambda item: item[1]["f1"])[:_MOST_CLASSES]
+    for name, of_class in shown:
+        table.add_row(_printable(name), *(f"{of_class[key]:.3f}" for key in ("precision", "recall", "f1")),
+                      f"{of_class['support']:,}")  # fmt: skip
+    if len(scores["per_class"]) > len(shown):
+        table.add_row(f"... the {len(shown)} lowest of {len(scores['per_class'])}")
+    Console(markup=False, highlight=False).print(table)
+    if scores["confused"]:
+        pairs = [f"{pair['label']} as {pair['predicted']} ({pair['count']})" for pair in scores["confused"][:5]]
+        print(f"Most confused: {', '.join(map(_printable, pairs))}")
+
+
+def _print_where(folder: Path) -> None:
+    print(f"Everything is in {folder}: {', '.join(sorted(entry.name for entry in folder.iterdir()))}")
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def json_line(value: Any) -> str:
+    """The value as one line of JSON."""
+    return json.dumps(value, ensure_ascii=True)
+
+
+def _next(command: str, silent: bool) -> None:
+    if not silent:
+        print(f"Next: {command}")
+
+
+def _complain(text: str) -> None:
+    print(f"ception: {_printable(text)}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """The text in one line that any terminal can show: control characters and broken Unicode are escaped."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return shown.encode(encoding, "backslashreplace").decode(encoding)

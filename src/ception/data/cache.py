@@ -1,0 +1,78 @@
+"""The cache folder: files that can be made again, kept under a limit; the least recently used goes first."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ception.files import whole
+
+_STALE_S = 24 * 3600  # an unfinished file this old belongs to a process that died
+
+
+def folder() -> Path:
+    """Where cached files lie: `CEPTION_CACHE`, or ~/.cache/ception."""
+    return Path(os.environ.get("CEPTION_CACHE") or Path.home() / ".cache" / "ception")
+
+
+def entries() -> list[tuple[Path, int, float]]:
+    """Each cached file with its size in bytes and the time of its last use, the least recently used first."""
+    found = []
+    for path in folder().glob("*"):
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # another process was quicker
+            continue
+        found.append((path, status.st_size, status.st_mtime))
+    return sorted(found, key=lambda entry: entry[2])
+
+
+def clear() -> int:
+    """Delete every cached file; the number of bytes that were freed."""
+    freed = 0
+    for path, size, _ in entries():
+        path.unlink(missing_ok=True)
+        freed += size
+    return freed
+
+
+def fits(size: int, limit_gb: float) -> bool:
+    """Whether a file of `size` bytes may be cached at all."""
+    return size <= limit_gb * 1e9
+
+
+def find(name: str) -> Path | None:
+    """The cached file of that name, marked as just used; None where there is none."""
+    path = folder() / name
+    try:
+        os.utime(path)
+    except OSError:
+        return None
+    return path
+
+
+@contextmanager
+def writing(name: str, size: int, limit_gb: float) -> Iterator[Path]:
+    """A path to write `size` bytes to; when the context ends well, the file gets its name at once and whole.
+
+    Older files make room for it.
+
+    Raises:
+        RunError: the folder cannot be written, or its disk is full.
+    """
+    _make_room(size, limit_gb)
+    with whole(folder() / name, "; set CEPTION_CACHE to a folder with room") as unfinished:
+        yield unfinished
+
+
+def _make_room(size: int, limit_gb: float) -> None:
+    present = entries()
+    total = size + sum(bytes_ for _, bytes_, _ in present)
+    for path, bytes_, used in present:
+        unfinished = path.suffix == ".tmp"
+        if (unfinished and used < time.time() - _STALE_S) or (not unfinished and total > limit_gb * 1e9):
+            path.unlink(missing_ok=True)
+            total -= bytes_

@@ -1,0 +1,259 @@
+"""From a data set to batches: decoded once into a memory-mapped cache, in an order that a seed decides."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ception.data import cache
+from ception.data.images import ImageContract, PictureError, fit, is_grey
+from ception.data.sources import Arrays, Dataset, Pictures
+from ception.reporting import Reporter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+THREADS = min(8, (os.cpu_count() or 1) + 1)
+_STEP = 64  # pictures decoded between two writes
+
+
+class Pixels(Protocol):
+    """Pictures as the network expects them, by index."""
+
+    def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """uint8 of shape (indices, height, width, channels)."""
+
+
+@dataclass(frozen=True)
+class _Decoding:
+    """Pixels too large for the cache, decoded whenever they are asked for."""
+
+    pictures: Pictures
+    contract: ImageContract
+
+    def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.uint8]:
+        return np.stack([fit(self.pictures.open(int(index)), self.contract) for index in indices])
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Pixels that lie in several arrays one after another."""
+
+    parts: Sequence[NDArray[np.uint8]]
+
+    def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.uint8]:
+        found = np.empty((len(indices), *self.parts[0].shape[1:]), np.uint8)
+        first = 0
+        for part in self.parts:
+            here = (indices >= first) & (indices < first + len(part))
+            found[here] = part[indices[here] - first]
+            first += len(part)
+        return found
+
+
+def channels_of(pictures: Pictures) -> int:
+    """1 if the pictures are stored as grey, else 3; of files, 64 spread over the data set are looked at."""
+    for index in np.unique(np.linspace(0, len(pictures) - 1, 64).astype(int)):
+        try:
+            if not is_grey(pictures.open(int(index))):
+                return 3
+        except PictureError:
+            continue
+    return 1
+
+
+def prepare(
+    dataset: Dataset,
+    contract: ImageContract,
+    digests: NDArray[np.void],
+    *,
+    cache_limit: float,
+    reporter: Reporter,
+) -> tuple[Pixels, dict[int, str]]:
+    """Every picture of a data set decoded and resized, memory-mapped from the cache.
+
+    Arrays that already have the contract's shape are used as they are. What was decoded before with the
+    same contract is not decoded again. A data set larger than the cache's limit is decoded in each epoch.
+
+    Returns:
+        The pixels by index, and the reasons why pictures could not be read by index.
+
+    Raises:
+        RunError: the cache cannot be written.
+    """
+    pictures = dataset.pictures
+    if isinstance(pictures, Arrays) and all(_is_shaped(array, contract) for _, array in pictures.parts):
+        return _Parts([array.reshape(-1, *contract.shape) for _, array in pictures.parts]), {}
+    shape = (len(pictures), *contract.shape)
+    size = int(np.prod(shape, dtype=np.int64))
+    key = hashlib.blake2b(repr((contract, shape)).encode() + digests.tobytes(), digest_size=12).hexdigest()
+    name = f"pixels-{key}.npy"
+    found = cache.find(name)
+    if found:
+        return np.load(found, mmap_mode="r"), {}
+    failed: dict[int, str] = {}
+    everything = np.arange(len(pictures))
+    if not cache.fits(size, cache_limit):
+        reporter.warn(
+            f"the decoded pictures take {size / 1e9:.1f} GB, above --cache-limit {cache_limit:g} GB: "
+            "they are decoded again in each epoch, which is slow"
+        )
+        for _, _, reasons in stream(pictures, everything, contract, _STEP, reporter=reporter, label="Checking"):
+            failed |= reasons
+        return _Decoding(pictures, contract), failed
+    reporter.note(f"Decoding {len(pictures):,} pictures once into {cache.folder()} ({size / 1e6:,.0f} MB)")
+    with cache.writing(name, size, cache_limit) as target:
+        pixels = np.lib.format.open_memmap(target, "w+", np.uint8, shape)
+        for indices, batch, reasons in stream(
+            pictures, everything, contract, _STEP, reporter=reporter, label="Decoding"
+        ):
+            pixels[indices] = batch
+            failed |= reasons
+        pixels.flush()
+        if failed:  # what cannot be read now may be mended soon: keep nothing
+            return pixels, failed
+    return np.load(cache.folder() / name, mmap_mode="r"), {}
+
+
+def _is_shaped(array: NDArray[np.uint8], contract: ImageContract) -> bool:
+    return (*array.shape[1:], 1)[:3] == contract.shape
+
+
+def stream(
+    pictures: Pictures,
+    indices: NDArray[np.integer],
+    contract: ImageContract,
+    batch_size: int,
+    *,
+    reporter: Reporter,
+    label: str,
+) -> Iterator[tuple[NDArray[np.integer], NDArray[np.uint8], dict[int, str]]]:
+    """Some pictures in the given order, decoded ahead by threads; memory does not grow with their number.
+
+    Args:
+        pictures: All pictures.
+        indices: Those to decode.
+        contract: What they shall look like.
+        batch_size: Pictures in a batch; the last one may be smaller.
+        reporter: Receives the progress.
+        label: What the progress is called.
+
+    Yields:
+        The indices of the readable pictures of a batch, their pixels (batch, height, width, channels), and
+        the reasons why others could not be read, by index.
+    """
+
+    def decode(index: int) -> NDArray[np.uint8] | str:
+        try:
+            return fit(pictures.open(index), contract)
+        except PictureError as error:
+            return str(error)
+
+    def submit(start: int) -> tuple[NDArray[np.integer], list[Future[Any]]]:
+        chosen = indices[start : start + batch_size]
+        return chosen, [pool.submit(decode, int(index)) for index in chosen]
+
+    with ThreadPoolExecutor(THREADS) as pool, reporter.task(label, len(indices)) as task:
+        ahead = 1 + -(-2 * THREADS // batch_size)
+        starts = iter(range(0, len(indices), batch_size))
+        waiting = deque(submit(start) for start in islice(starts, ahead))
+        try:
+            while waiting:
+                chosen, futures = waiting.popleft()
+                waiting.extend(submit(start) for start in islice(starts, 1))
+                results = [future.result() for future in futures]
+                good = [place for place, result in enumerate(results) if not isinstance(result, str)]
+                batch = (
+                    np.stack([results[place] for place in good]) if good else np.zeros((0, *contract.shape), np.uint8)
+                )
+                yield (
+                    chosen[good],
+                    batch,
+                    {int(i): r for i, r in zip(chosen, results, strict=True) if isinstance(r, str)},
+                )
+                task.advance(len(chosen))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def mean_and_deviation(pixels: Pixels, indices: NDArray[np.int64]) -> tuple[float, float]:
+    """Mean and standard deviation of all values 0..255 of the given pictures, exact to rounding."""
+    count = np.zeros(256, np.int64)
+    for start in range(0, len(indices), 1024):
+        count += np.bincount(pixels[indices[start : start + 1024]].reshape(-1), minlength=256)
+    values = np.arange(256)
+    mean = float((count * values).sum() / count.sum())
+    return mean, float(np.sqrt((count * (values - mean) ** 2).sum() / count.sum()))
+
+
+def order(indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
+    """The pictures of an epoch in its order, which follows from the seed and the epoch's number alone."""
+    return np.random.default_rng([seed, epoch]).permutation(indices)
+
+
+def dataset_of_batches(
+    pixels: Pixels, labels: NDArray[np.int32], indices: NDArray[np.int64], batch_size: int, *, seed: int | None
+) -> Any:
+    """Batches for `keras.Model.fit`: uint8 pictures and int32 labels, the next batches read ahead.
+
+    Args:
+        pixels: All pictures.
+        labels: All labels.
+        indices: The pictures to take.
+        batch_size: Pictures in a batch; the last one may be smaller.
+        seed: Start of the order, which changes with the attribute `epoch`; None keeps the given order.
+
+    Returns:
+        A `keras.utils.PyDataset` with an attribute `epoch`.
+    """
+    import keras
+
+    class Batches(keras.utils.PyDataset):
+        def __init__(self) -> None:
+            super().__init__()
+            self.epoch = 0
+            self._pool = ThreadPoolExecutor(1)
+            self._ahead: dict[tuple[int, int], Future[Any]] = {}
+            self._order: Callable[[int], NDArray[np.int64]] = _last_result(
+                lambda epoch: indices if seed is None else order(indices, seed, epoch)
+            )
+
+        def __len__(self) -> int:
+            return -(-len(indices) // batch_size)
+
+        def __getitem__(self, step: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+            epoch = self.epoch
+            self._ahead = {key: value for key, value in self._ahead.items() if key[0] == epoch and key[1] >= step}
+            for later in range(step, min(step + 4, len(self))):
+                if (epoch, later) not in self._ahead:
+                    self._ahead[epoch, later] = self._pool.submit(self._read, epoch, later)
+            batch: tuple[NDArray[np.uint8], NDArray[np.int32]] = self._ahead.pop((epoch, step)).result()
+            return batch
+
+        def _read(self, epoch: int, step: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+            chosen = self._order(epoch)[step * batch_size : (step + 1) * batch_size]
+            return pixels[chosen], labels[chosen]
+
+    return Batches()
+
+
+def _last_result(function: Callable[[int], Any]) -> Callable[[int], Any]:
+    """The function, remembering its last result."""
+    last: dict[int, Any] = {}
+
+    def remembering(argument: int) -> Any:
+        if argument not in last:
+            result = function(argument)
+            last.clear()
+            last[argument] = result
+        return last[argument]
+
+    return remembering

@@ -1,0 +1,63 @@
+"""The main job in two minutes, on pictures that come with the package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ception.data import sources
+from ception.prediction import predict
+from ception.reporting import Reporter
+from ception.training import Run, train
+
+SAMPLE = "fashion-mnist-sample"
+EXPECTED_ACCURACY = (0.80, 0.90)  # of five seeds, benchmarks/results/fashion_mnist.csv
+_PER_CLASS = 2
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What a demo leaves behind.
+
+    Attributes:
+        run: The training.
+        pictures: Folder with some test pictures.
+        predictions: What the trained model says of them, as `ception.predict` returns it.
+        sheet: PNG with these pictures, their true and their predicted names.
+    """
+
+    run: Run
+    pictures: Path
+    predictions: list[dict[str, Any]]
+    sheet: Path
+
+
+def demo(*, reporter: Reporter | None = None, **settings: Any) -> Demonstration:
+    """Train `separable_cnn` on 10,000 pictures of Fashion-MNIST, score it, and let it name some test pictures.
+
+    Args:
+        reporter: Receives notes, warnings and progress.
+        settings: Fields of `ception.settings.TrainSettings`.
+    """
+    from ception.evaluation.plots import contact_sheet
+
+    run = train(SAMPLE, reporter=reporter, **{"model": "separable_cnn", "recipe": "article"} | settings)
+    folder = run.folder / "pictures"
+    folder.mkdir()
+    dataset = sources.load(SAMPLE)
+    test = np.flatnonzero(dataset.stated == sources.TEST)
+    shown = [index for label in range(len(dataset.class_names))
+             for index in test[dataset.labels[test] == label][:_PER_CLASS]]  # fmt: skip
+    labels = [dataset.class_names[dataset.labels[index]] for index in shown]
+    pictures = [dataset.pictures.open(int(index)) for index in shown]
+    for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        name = label.lower().replace("/", "-").replace(" ", "-")
+        picture.save(folder / f"{number:02d}-{name}.png")
+    said = predict(run.classifier, sorted(folder.iterdir()), 3)
+    best = [result["top"][0] for result in said]
+    sheet = run.folder / "demo.png"
+    contact_sheet(pictures, labels, [b["class"] for b in best], [b["probability"] for b in best], sheet)
+    return Demonstration(run, folder, said, sheet)

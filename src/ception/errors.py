@@ -1,0 +1,27 @@
+"""The two errors a user meets: something in the input is wrong, or a run failed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Wrong input: the message names the thing, what is allowed and what to do. One line; exit code 2."""
+
+
+class RunError(Exception):
+    """A run that could not reach its end, for instance a loss that became NaN. One line; exit code 1."""
+
+
+def reason(error: OSError) -> str:
+    """The operating system's words for an error, without number and path: `Permission denied`."""
+    return error.strerror or type(error).__name__
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A clause that names the nearest of the known names, and all of them: `did you mean 'a'? Known: a, b`."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+    guess = "did you mean " + " or ".join(f"'{match}'" for match in close) + "? " if close else ""
+    return f"{guess}Known: {', '.join(names)}"

@@ -1,0 +1,77 @@
+"""Numbers from labels and logits: NumPy arrays in, plain values out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def wilson_interval(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """The interval, of 95 % by default, in which a share observed as hits / count lies.
+
+    Source: E. B. Wilson, JASA 22 (1927), 209-212.
+    """
+    share = hits / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * float(np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def confusion_matrix(labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
+    """Counts (classes, classes): row = label, column = prediction."""
+    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def scores(labels: NDArray[np.integer], logits: NDArray[np.float32], class_names: Sequence[str]) -> dict[str, Any]:
+    """How well the logits match the labels.
+
+    Args:
+        labels: Indices into `class_names`, of shape (pictures,).
+        logits: float32 of shape (pictures, classes).
+        class_names: Names of the classes.
+
+    Returns:
+        `count`, `accuracy` (share in 0..1), `accuracy_interval` [low, high] (Wilson, 95 %), `top5_accuracy`
+        (None below 6 classes), `balanced_accuracy` (mean recall of the classes that have pictures),
+        `log_loss` (mean, in nats), `per_class`: {name: {precision, recall, f1, support}}, where a share of
+        nothing is 0, and `confused`: [{label, predicted, count}] by count, at most ten.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    count, classes = logits.shape
+    predicted = logits.argmax(-1)
+    hits = int((predicted == labels).sum())
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predicted, labels=np.arange(classes), zero_division=0
+    )
+    wide = logits.astype(np.float64)
+    wide -= wide.max(-1, keepdims=True)
+    log_likelihood = wide[np.arange(count), labels] - np.log(np.exp(wide).sum(-1))
+    top5 = None
+    if classes > 5:
+        best = np.argpartition(logits, -5, axis=-1)[:, -5:]
+        top5 = float((best == labels[:, None]).any(-1).mean())
+    matrix = confusion_matrix(labels, predicted, classes)
+    pairs = [(int(matrix[row, column]), row, column) for row, column in np.argwhere(matrix) if row != column]
+    pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
+    return {
+        "count": count,
+        "accuracy": hits / count,
+        "accuracy_interval": list(wilson_interval(hits, count)),
+        "top5_accuracy": top5,
+        "balanced_accuracy": float(recall[support > 0].mean()),
+        "log_loss": float(-log_likelihood.mean()),
+        "per_class": {
+            name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
+            for name, p, r, f, s in zip(class_names, precision, recall, f1, support, strict=True)
+        },
+        "confused": [
+            {"label": class_names[row], "predicted": class_names[column], "count": number}
+            for number, row, column in pairs[:10]
+        ],
+    }

@@ -1,0 +1,87 @@
+"""What a model said of each picture: the one table that every number is computed from."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ception.evaluation.metrics import scores
+from ception.files import whole
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ception.classifier import Classifier
+    from ception.data.sources import Dataset
+
+
+@dataclass(frozen=True)
+class Table:
+    """Pictures with their labels and logits.
+
+    Attributes:
+        paths: The pictures' names.
+        labels: Index of the true class of each picture, of shape (pictures,).
+        logits: float32 of shape (pictures, classes).
+        class_names: Names of the classes, in the order of the logits.
+    """
+
+    paths: Sequence[str]
+    labels: NDArray[np.integer]
+    logits: NDArray[np.float32]
+    class_names: tuple[str, ...]
+
+    def scores(self) -> dict[str, Any]:
+        """The numbers of `metrics.scores`."""
+        return scores(self.labels, self.logits, self.class_names)
+
+    def write(self, path: Path) -> None:
+        """Save as CSV: `path,label,logit_<class>...`; the logits read back exactly."""
+        with whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow(["path", "label", *(f"logit_{name}" for name in self.class_names)])
+            for name, label, logits in zip(self.paths, self.labels, self.logits, strict=True):
+                rows.writerow([name, self.class_names[label], *(f"{value:.9g}" for value in logits)])
+
+    @classmethod
+    def read(cls, path: Path) -> Table:
+        """The table in a file that `write` made."""
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.reader(file)
+            class_names = tuple(column.removeprefix("logit_") for column in next(rows)[2:])
+            index = {name: number for number, name in enumerate(class_names)}
+            paths, labels, logits = [], [], []
+            for name, label, *values in rows:
+                paths.append(name)
+                labels.append(index[label])
+                logits.append([float(value) for value in values])
+        return cls(paths, np.array(labels), np.array(logits, np.float32).reshape(-1, len(class_names)), class_names)
+
+
+def tabulate(
+    classifier: Classifier,
+    dataset: Dataset,
+    labels: NDArray[np.integer],
+    batches: Iterable[tuple[NDArray[np.integer], NDArray[np.uint8]]],
+) -> Table:
+    """The classifier's logits for pictures of a data set.
+
+    Args:
+        classifier: The model.
+        dataset: Names the pictures.
+        labels: For every picture of the data set its class, counted as the model does.
+        batches: Indices of pictures with their pixels.
+    """
+    indices: list[NDArray[np.integer]] = [np.zeros(0, np.int64)]
+    logits = [np.zeros((0, len(classifier.class_names)), np.float32)]
+    for chosen, pixels in batches:
+        indices.append(chosen)
+        logits.append(classifier.logits(pixels) if len(chosen) else logits[0])
+    chosen = np.concatenate(indices)
+    names = [dataset.pictures.name(int(index)) for index in chosen]
+    return Table(names, labels[chosen], np.concatenate(logits), classifier.class_names)

@@ -1,0 +1,43 @@
+"""Files that are whole or not there: written beside their place, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ception.errors import RunError, reason
+
+
+@contextmanager
+def whole(path: Path, hint: str = "") -> Iterator[Path]:
+    """A path to write to; when the context ends well, the file has its name at once and whole, else nothing is left.
+
+    Args:
+        path: Where the file shall lie; its folder is made.
+        hint: What to do when it cannot be written, for the message.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield unfinished
+        os.replace(unfinished, path)
+    except OSError as error:
+        if error.errno is None:  # not the system's: a broken archive that was being unpacked, say
+            raise
+        raise RunError(f"{path} cannot be written: {reason(error)}{hint}") from None
+    finally:
+        with suppress(OSError):  # the folder itself may be what cannot be used
+            unfinished.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Save plain values as indented JSON, whole or not at all."""
+    with whole(path) as unfinished:
+        unfinished.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

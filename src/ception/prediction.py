@@ -1,0 +1,108 @@
+"""Classify pictures with a model."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ception import backends
+from ception.data import loading, sources
+from ception.errors import InputError
+from ception.reporting import Reporter
+from ception.settings import PredictSettings, checked
+
+if TYPE_CHECKING:
+    from ception.classifier import Classifier
+
+
+def predict(
+    model: str | Path | Classifier,
+    pictures: str | Path | Iterable[str | Path],
+    top: int = 5,
+    *,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> list[dict[str, Any]]:
+    """The most probable classes of each picture.
+
+    Args:
+        model: A model file, or a classifier.
+        pictures: Paths of pictures, folders of pictures and patterns such as `photos/*.jpg`.
+        top: Number of classes to name for each picture, the most probable first.
+        reporter: Receives progress.
+        settings: Further fields of `PredictSettings`.
+
+    Returns:
+        For each picture `{"path", "top": [{"class", "probability"}]}`, or `{"path", "error"}` where it cannot be read.
+
+    Raises:
+        InputError: the model cannot be used, or a path leads nowhere.
+    """
+    return list(predictions(model, pictures, reporter=reporter, top=top, **settings))
+
+
+def predictions(
+    model: str | Path | Classifier,
+    pictures: str | Path | Iterable[str | Path],
+    *,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> Iterator[dict[str, Any]]:
+    """As `predict`, one picture after another: memory does not grow with their number."""
+    options = checked(PredictSettings(**settings))
+    files = sources.Files(found([pictures] if isinstance(pictures, str | Path) else pictures))
+    backends.choose(options.backend)
+    with backends.on(options.device):
+        from ception.classifier import Classifier, softmax
+
+        classifier = model if isinstance(model, Classifier) else Classifier.load(model)
+        for indices, pixels, reasons in loading.stream(
+            files,
+            np.arange(len(files)),
+            classifier.image,
+            options.batch_size,
+            reporter=reporter or Reporter(),
+            label="Predicting",
+        ):
+            results: dict[int, dict[str, Any]] = {
+                index: {"path": files.name(index), "error": why} for index, why in reasons.items()
+            }
+            if len(indices):
+                padded = np.zeros((options.batch_size, *classifier.image.shape), np.uint8)  # one shape: compiled once
+                padded[: len(indices)] = pixels
+                if len(files) < options.batch_size:
+                    padded = padded[: len(indices)]
+                rows = softmax(classifier.logits(padded)[: len(indices)])
+                for index, row in zip(indices, rows, strict=True):
+                    best = np.argsort(-row, kind="stable")[: options.top]
+                    named = [{"class": classifier.class_names[k], "probability": round(float(row[k]), 6)} for k in best]
+                    results[int(index)] = {"path": files.name(int(index)), "top": named}
+            yield from (results[index] for index in sorted(results))
+
+
+def found(pictures: Iterable[str | Path]) -> list[str]:
+    """The files behind paths, folders (with all folders in them) and patterns, in the given order.
+
+    Raises:
+        InputError: one of them leads to no file.
+    """
+    paths: list[str] = []
+    for given in map(str, pictures):
+        if Path(given).is_dir():
+            here: list[str] = list(sources.pictures_in(Path(given)).paths)
+            if not here:
+                raise InputError(f"the folder {given} holds no pictures")
+        elif Path(given).exists():
+            here = [given]
+        else:
+            here = sorted(path for path in glob.glob(given, recursive=True) if Path(path).is_file())
+            if not here:
+                raise InputError(f"there is no picture {given}")
+        paths += here
+    if not paths:
+        raise InputError("no pictures given: name files, folders or patterns such as 'photos/*.jpg'")
+    return paths

@@ -1,0 +1,116 @@
+"""Every option of every task, once: name, default, unit and help. Flags, saved records and docs derive from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from ception.errors import InputError
+
+Backend = Literal["tensorflow", "jax", "torch"]
+Resize = Literal["squash", "crop", "pad"]
+Split = Literal["train", "val", "test", "all"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How to train a network.
+
+    Attributes:
+        model: Network to train.
+        recipe: Named set of training options; the options below change single ones of it.
+        epochs: Passes over the training pictures; the recipe's when not given (article: 10).
+        batch_size: Pictures in one step; the recipe's when not given (article: 32).
+        learning_rate: Step size of the optimiser; the recipe's when not given (article: 0.01).
+        patience: Epochs without a better validation loss before training stops; the recipe's when not given
+            (article: 5).
+        image_size: Side of the square the network sees, in pixels; the network's own when not given.
+        channels: 1 for grey, 3 for colour; when not given, 1 if the pictures are stored as grey, else 3.
+        resize: How a picture becomes a square: squashed, its centre cropped, or padded with black.
+        skip_unreadable: Leave out pictures that cannot be read instead of stopping.
+        seed: Start of every random choice: initial weights, order of the pictures, dropout.
+        runs: Folder that receives the run's folder.
+        backend: What computes; the first installed of tensorflow, jax, torch when not given.
+        device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
+        cache_limit: Most that the cache folder may hold, in GB.
+    """
+
+    model: str = "separable_cnn"
+    recipe: str = "article"
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    patience: int | None = None
+    image_size: int | None = None
+    channels: Literal[1, 3] | None = None
+    resize: Resize = "squash"
+    skip_unreadable: bool = False
+    seed: int = 0
+    runs: Path = Path("runs")
+    backend: Backend | None = None
+    device: str | None = None
+    cache_limit: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """How to score a model.
+
+    Attributes:
+        split: Part of the data to score on; `test` is its test set or, where it has none, the same
+            test pictures that training left out.
+        batch_size: Pictures in one step.
+        output: Folder for the scores, the predictions and the confusion matrix; when not given,
+            evaluations/ in the model's run folder, or evaluation-<data> here when the model lies in no run.
+        backend: What computes; the first installed of tensorflow, jax, torch when not given.
+        device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
+        cache_limit: Most that the cache folder may hold, in GB.
+    """
+
+    split: Split = "test"
+    batch_size: int = 64
+    output: Path | None = None
+    backend: Backend | None = None
+    device: str | None = None
+    cache_limit: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictSettings:
+    """How to classify pictures.
+
+    Attributes:
+        top: Number of classes to name for each picture.
+        batch_size: Pictures in one step.
+        backend: What computes; the first installed of tensorflow, jax, torch when not given.
+        device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
+    """
+
+    top: int = 5
+    batch_size: int = 32
+    backend: Backend | None = None
+    device: str | None = None
+
+
+Settings = TypeVar("Settings", TrainSettings, EvaluateSettings, PredictSettings)
+
+_LOWEST: dict[str, float] = {
+    "epochs": 1, "batch_size": 1, "patience": 1, "image_size": 1, "seed": 0, "cache_limit": 0, "top": 1,
+}  # fmt: skip
+
+
+def checked(settings: Settings) -> Settings:
+    """The settings as given, if every number is in its range.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+    for name, lowest in _LOWEST.items():
+        value: Any = getattr(settings, name, None)
+        if value is not None and not value >= lowest:
+            raise InputError(f"--{name.replace('_', '-')} must be at least {lowest}, got {value}")
+    rate: Any = getattr(settings, "learning_rate", None)
+    if rate is not None and not 0 < rate < float("inf"):
+        raise InputError(f"--learning-rate must be above 0, got {rate}")
+    return settings
