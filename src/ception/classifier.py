@@ -188,9 +188,9 @@ def _read_weights(network: keras.Model, content: bytes) -> None:
         ValueError: a layer or tensor is missing, or has another shape.
     """
     with h5py.File(io.BytesIO(content)) as file:
-        groups = {
-            str(group["vars"].attrs["name"]): group["vars"] for group in file["layers"].values() if "vars" in group
-        }
+        layers = _within(file, "layers")
+        every = [_within(_within(layers, key), "vars") for key in layers]
+        groups = {str(variables.attrs["name"]): variables for variables in every}
         for layer in network.layers:
             variables: Sequence[Any] = layer.weights
             if not variables:
@@ -201,7 +201,21 @@ def _read_weights(network: keras.Model, content: bytes) -> None:
             if len(stored) != len(variables):
                 raise ValueError(f"layer {layer.name} has {len(stored)} tensors instead of {len(variables)}")
             for number, variable in enumerate(variables):
-                tensor = stored[str(number)]
+                tensor = _within(stored, str(number))
                 if tensor.shape != tuple(variable.shape):
                     raise ValueError(f"{layer.name} is {tensor.shape} instead of {tuple(variable.shape)}")
                 variable.assign(tensor[()])
+
+
+def _within(group: h5py.Group, key: str) -> Any:
+    """A member of an HDF5 group that lies in the file itself.
+
+    Raises:
+        ValueError: it lies in another file, to which a link or an external storage leads, or nowhere.
+    """
+    if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+        raise ValueError(f"{key} is missing in it, or lies outside the file")
+    member = group[key]
+    if isinstance(member, h5py.Dataset) and (member.external or member.is_virtual):
+        raise ValueError(f"{key} lies outside the file")
+    return member

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -27,6 +29,7 @@ _MOST_CLASSES = 40  # rows of the table of classes
 app = cyclopts.App(
     name="ception",
     help="From a folder of pictures to a classifier with the Inception to Xception family.\n\nStart with: ception demo",
+    suppress_keyboard_interrupt=False,
     help_epilogue="Exit codes: 0 done, 2 wrong input or usage, 1 a run that failed, 130 stopped by Ctrl-C.",
 )
 Flat = Parameter(name="*")
@@ -145,6 +148,8 @@ def cache(*, clear: Annotated[bool, Parameter(negative="", help="Delete every ca
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is told in our words
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     try:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()

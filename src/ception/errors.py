@@ -19,9 +19,9 @@ def reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A clause that names the nearest of the known names, and all of them: `did you mean 'a'? Known: a, b`."""
-    names = list(known)
+def nearest(name: str, known_names: Iterable[str]) -> str:
+    """A clause that names the nearest of the known names, and all: `did you mean 'a'? (known: a, b)`."""
+    names = list(known_names)
     close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
-    guess = "did you mean " + " or ".join(f"'{match}'" for match in close) + "? " if close else ""
-    return f"{guess}Known: {', '.join(names)}"
+    known = f"known: {', '.join(names)}"
+    return f"did you mean {' or '.join(repr(match) for match in close)}? ({known})" if close else known

@@ -39,6 +39,11 @@ def clear() -> int:
     return freed
 
 
+def drop(name: str) -> None:
+    """Delete the cached file of that name."""
+    (folder() / name).unlink(missing_ok=True)
+
+
 def fits(size: int, limit_gb: float) -> bool:
     """Whether a file of `size` bytes may be cached at all."""
     return size <= limit_gb * 1e9

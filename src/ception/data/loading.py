@@ -118,8 +118,9 @@ def prepare(
             pixels[indices] = batch
             failed |= reasons
         pixels.flush()
-        if failed:  # what cannot be read now may be mended soon: keep nothing
-            return pixels, failed
+    if failed:
+        cache.drop(name)
+        return _Decoding(pictures, contract), failed
     return np.load(cache.folder() / name, mmap_mode="r"), {}
 
 

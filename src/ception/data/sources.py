@@ -37,7 +37,6 @@ NAMES = ("fashion-mnist", "fashion-mnist-sample")
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
-IMBALANCE = 5  # largest class over smallest, from which on training warns
 
 
 class Pictures(Protocol):
@@ -471,17 +470,21 @@ def _give_lowest(
         place[free & (key == candidates[0])] = part
 
 
-def trainable(dataset: Dataset, place: NDArray[np.int8], origin: str, reporter: Reporter) -> None:
-    """Check that a network can be trained on the data set, and warn of what would spoil the result.
+def check_trainable(dataset: Dataset, place: NDArray[np.int8], origin: str) -> None:
+    """Check that a network can be trained on the data set.
+
+    Args:
+        dataset: The data set.
+        place: Each picture's place, as `split` gives it.
+        origin: What the user calls the data set.
 
     Raises:
         InputError: there is one class only, or a class lacks pictures in a part of the split.
     """
     if len(dataset.class_names) < 2:
         raise InputError(f"{origin} has one class only, '{dataset.class_names[0]}': a classifier needs two or more")
-    counts = {part: np.bincount(dataset.labels[place == number], minlength=len(dataset.class_names))
-              for part, number in SPLITS.items()}  # fmt: skip
-    for name, train, val, test in zip(dataset.class_names, *counts.values(), strict=True):
+    counts = [counted(dataset, place, part) for part in (TRAIN, VAL, TEST)]
+    for name, train, val, test in zip(dataset.class_names, *counts, strict=True):
         if not train:
             raise InputError(f"{origin} has no training picture of class '{name}': add some, or remove the class")
         for part, count in (("val", val), ("test", test)):
@@ -490,10 +493,8 @@ def trainable(dataset: Dataset, place: NDArray[np.int8], origin: str, reporter: 
                     f"{origin} has no {part} picture of class '{name}', which could not be scored: "
                     f"add one, or remove the {part} set (Ception then makes one from the training pictures)"
                 )
-    most, least = int(counts["train"].argmax()), int(counts["train"].argmin())
-    if counts["train"][most] >= IMBALANCE * counts["train"][least]:
-        reporter.warn(
-            f"imbalanced classes: {counts['train'][most]} training pictures of '{dataset.class_names[most]}' "
-            f"against {counts['train'][least]} of '{dataset.class_names[least]}'; "
-            "look at the balanced accuracy, and at each class"
-        )
+
+
+def counted(dataset: Dataset, place: NDArray[np.int8], part: int) -> NDArray[np.int64]:
+    """How many pictures each class has in a part of the split, of shape (classes,)."""
+    return np.bincount(dataset.labels[place == part], minlength=len(dataset.class_names))

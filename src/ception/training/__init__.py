@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ception.training.callbacks import Row
     from ception.training.recipes import Recipe
 
+_IMBALANCE = 5  # largest class over smallest, from which on training warns
+
 
 @dataclass(frozen=True)
 class Run:
@@ -117,20 +119,20 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **settings: Any
 
 def _prepare(data: str | Path, model: Any, options: TrainSettings, reporter: Reporter) -> _Data:
     """Read, check, split and decode the data set."""
+    size = options.image_size or model.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < model.smallest:
+        raise InputError(f"--image-size must be at least {model.smallest} for {options.model}, got {size}")
     dataset = sources.load(data, cache_limit=options.cache_limit)
     ignored = ", ".join(f"{count} {what}" for what, count in dataset.ignored.items())
     reporter.note(
-        f"{len(dataset.labels):,} pictures in {len(dataset.class_names)} classes: {_listed(dataset.class_names)}"
+        f"{len(dataset.labels):,} pictures, classes ({len(dataset.class_names)}): {_listed(dataset.class_names)}"
         + (f"   ignored: {ignored}" if ignored else "")
     )
     digests, failed = sources.digests(dataset.pictures, reporter)
-    size = options.image_size or model.image_size
-    height, width = (size, size) if isinstance(size, int) else size
     channels = options.channels or loading.channels_of(dataset.pictures)
     contract = ImageContract(height=height, width=width, channels=channels, resize=options.resize)
-    if min(height, width) < model.smallest:
-        raise InputError(f"--image-size must be at least {model.smallest} for {options.model}, got {size}")
-    sources.trainable(dataset, sources.split(dataset, digests), str(data), Reporter())
+    sources.check_trainable(dataset, sources.split(dataset, digests), str(data))  # before the slow decoding
     limit = options.cache_limit
     pixels, more = loading.prepare(dataset, contract, digests, cache_limit=limit, reporter=reporter)
     failed |= more
@@ -138,7 +140,8 @@ def _prepare(data: str | Path, model: Any, options: TrainSettings, reporter: Rep
         dataset, digests = _without_unreadable(dataset, digests, failed, options, reporter)
         pixels, _ = loading.prepare(dataset, contract, digests, cache_limit=limit, reporter=reporter)
     place = sources.split(dataset, digests)
-    sources.trainable(dataset, place, str(data), reporter)
+    sources.check_trainable(dataset, place, str(data))
+    _warn_of_imbalance(dataset, place, reporter)
     _warn_of_leaks(dataset, digests, place, reporter)
     counts = [int((place == part).sum()) for part in (sources.TRAIN, sources.VAL, sources.TEST)]
     reporter.note(
@@ -157,14 +160,23 @@ def _without_unreadable(
 ) -> tuple[sources.Dataset, NDArray[np.void]]:
     listed = [f"{dataset.pictures.name(index)}: {why}" for index, why in sorted(failed.items())]
     if not options.skip_unreadable:
-        for line in listed[:50]:
-            reporter.warn(line)
-        if len(listed) > 50:
-            reporter.warn(f"and {len(listed) - 50} more")
+        if len(listed) > 1:
+            for line in listed:
+                reporter.warn(line)
         first = listed[0] if len(listed) == 1 else f"{len(listed)} pictures cannot be read, the first is {listed[0]}"
         raise InputError(f"{first}; mend or remove what cannot be read, or leave it out with --skip-unreadable")
     reporter.warn(f"left out {len(listed)} pictures that cannot be read, the first is {listed[0]}")
     return dataset.without(list(failed)), np.delete(digests, list(failed))
+
+
+def _warn_of_imbalance(dataset: sources.Dataset, place: NDArray[np.int8], reporter: Reporter) -> None:
+    counts = sources.counted(dataset, place, sources.TRAIN)
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[most] >= _IMBALANCE * counts[least]:
+        reporter.warn(
+            f"imbalanced classes: {counts[most]} training pictures of '{dataset.class_names[most]}' against "
+            f"{counts[least]} of '{dataset.class_names[least]}'; look at the balanced accuracy, and at each class"
+        )
 
 
 def _warn_of_leaks(

@@ -91,7 +91,7 @@ class History(keras.callbacks.Callback):
 
 
 class Best(keras.callbacks.Callback):
-    """Calls `save` after each epoch whose validation loss is the lowest so far."""
+    """Calls `save` after each epoch whose validation loss is the lowest so far; stops where it is no number."""
 
     def __init__(self, save: Callable[[], None]) -> None:
         super().__init__()
@@ -99,6 +99,8 @@ class Best(keras.callbacks.Callback):
         self.lowest = math.inf
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if not math.isfinite(logs["val_loss"]):
+            raise RunError(f"the validation loss became {logs['val_loss']} in epoch {epoch + 1}: lower --learning-rate")
         if logs["val_loss"] < self.lowest:
             self.lowest = logs["val_loss"]
             self.save()

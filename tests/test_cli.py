@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ception import backends
+from ception.errors import InputError
+from ception.settings import TrainSettings
+from conftest import write_pictures
+
+
+def one_line(text: str) -> bool:
+    return text.startswith("ception: ") and text.count("\n") == 1
+
+
+class TestHelp:
+    @pytest.mark.parametrize("command", ["train", "evaluate", "predict", "demo", "cache"])
+    def test_every_command_has_help(self, run_cli, command):
+        code, out, _ = run_cli(command, "--help")
+        assert code == 0
+        assert "Usage: ception " + command in out
+
+    def test_train_shows_every_option_with_its_default(self, run_cli):
+        _, out, _ = run_cli("train", "--help")
+        for name in TrainSettings.__dataclass_fields__:
+            assert f"--{name.replace('_', '-')} " in out
+        for default in ("[default: separable_cnn]", "[default: article]", "(article: 10)", "[default: 10.0]"):
+            assert default in " ".join(out.split())
+
+    def test_help_loads_no_heavy_library(self):
+        code = (
+            "import sys; from ception.cli import main; main(['--help']);"
+            "sys.exit(' '.join({'keras', 'numpy', 'PIL', 'tensorflow', 'matplotlib'} & set(sys.modules)) or 0)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    def test_version(self, run_cli):
+        import ception
+
+        assert run_cli("--version")[1].strip() == ception.__version__
+
+
+class TestWrongUse:
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["trian", "x"], 'Did you mean "train"'),
+            (["train"], "DATA"),
+            (["train", "x", "--epohcs", "3"], "Did you mean --epochs?"),
+            (["train", "x", "--epochs", "many"], "many"),
+            (["train", "x", "--resize", "sqush"], 'Did you mean "squash"'),
+            (["train", "no-such-data"], "no folder no-such-data"),
+            (["train", "fashion-mnist-sample", "--epochs", "-3"], "--epochs must be at least 1, got -3"),
+            (["train", "fashion-mnist-sample", "--model", "seperable_cnn"], "did you mean 'separable_cnn'"),
+            (["evaluate", "none.keras", "fashion-mnist-sample"], "none.keras cannot be opened"),
+            (["predict", "none.keras", "x.png"], "no picture x.png"),
+            (["predict", "none.keras", "x.png", "--top", "0"], "--top"),
+        ],
+    )
+    def test_is_one_line_and_exit_code_2(self, run_cli, tmp_path, monkeypatch, arguments, says):
+        monkeypatch.chdir(tmp_path)
+        code, out, err = run_cli(*arguments)
+        assert code == 2
+        assert says in err
+        assert one_line(err), err
+        assert out == ""
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestCommands:
+    def test_train(self, run_cli, folder, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        code, out, err = run_cli("train", "colours", "--epochs", "2", "--image-size", "8")
+        assert code == 0
+        assert "Accuracy" in out
+        assert out.splitlines()[-1] == "Next: ception predict runs/001-separable_cnn-colours/model.keras PICTURES"
+        assert "90 pictures" in err
+        assert "epoch 2/2" in err
+
+    def test_evaluate(self, run_cli, trained):
+        code, out, _ = run_cli("evaluate", trained / "model.keras", trained.parents[1] / "colours")
+        assert code == 0
+        assert "95 % interval" in out
+        assert "Next: ception predict" in out
+        code, out, err = run_cli(
+            "evaluate", trained / "model.keras", trained.parents[1] / "colours", "--json", "--quiet"
+        )
+        result = json.loads(out)
+        assert {
+            "accuracy", "accuracy_interval", "top5_accuracy", "balanced_accuracy", "log_loss", "per_class",
+        } <= set(result)  # fmt: skip
+        assert result["accuracy_interval"][0] < result["accuracy"] <= result["accuracy_interval"][1]
+        assert result["top5_accuracy"] is None
+        assert (code, err) == (0, "")
+
+    def test_predict_in_three_ways(self, run_cli, trained, tmp_path):
+        data = write_pictures(tmp_path / "d", {"red": 2, "blue": 1}, seed=9)
+        (data / "blue" / "bad.png").write_text("text")
+        model = trained / "model.keras"
+        code, out, err = run_cli("predict", model, data, "--csv", tmp_path / "p.csv", "--top", "2")
+        assert code == 2
+        assert "bad.png: not a picture" in err
+        assert "1 of 4 pictures could not be read" in err
+        assert len(out.splitlines()) == 3
+        rows = list(csv.DictReader((tmp_path / "p.csv").open()))
+        assert [row["class"] for row in rows if row["rank"] == "1"] == ["blue", "red", "red"]
+        code, out, err = run_cli("predict", model, data / "red", "--json")
+        assert [json.loads(line)["top"][0]["class"] for line in out.splitlines()] == ["red", "red"]
+        assert code == 0
+
+    def test_strange_file_names_come_through(self, run_cli, trained, tmp_path):
+        data = write_pictures(tmp_path / "d", {"red": 1}, seed=9)
+        picture = data / "red" / "000.png"
+        odd = [os.fsencode(data / "red") + name for name in (b"/a b.png", b"/new\nline.png", b"/\xff.png")]
+        for name in odd:
+            Path(os.fsdecode(name)).write_bytes(picture.read_bytes())
+        code, out, _ = run_cli("predict", trained / "model.keras", data, "--csv", tmp_path / "p.csv")
+        assert code == 0
+        assert len(out.splitlines()) == 5
+        code, out, _ = run_cli("predict", trained / "model.keras", data, "--json")
+        assert {os.fsencode(json.loads(line)["path"]) for line in out.splitlines()} == {*odd, os.fsencode(picture)}
+
+    def test_cache(self, run_cli, tmp_path, monkeypatch):
+        monkeypatch.setenv("CEPTION_CACHE", str(tmp_path))
+        (tmp_path / "pixels-x.npy").write_bytes(b"x" * 2_000_000)
+        assert "1 files, 2.0 MB" in run_cli("cache")[1]
+        assert "Deleted 1 files" in run_cli("cache", "--clear")[1]
+        assert list(tmp_path.iterdir()) == []
+
+    def test_demo(self, run_cli, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        code, out, err = run_cli("demo", "--epochs", "1")
+        assert code == 0
+        assert "expect a test accuracy of" in err
+        assert "Next: ception predict" in out
+        run = tmp_path / "runs" / "001-separable_cnn-fashion-mnist-sample"
+        assert (run / "demo.png").is_file()
+        assert len(list((run / "pictures").iterdir())) == 20
+        assert json.loads((run / "scores.json").read_text())["accuracy"] > 0.7
+
+
+def test_ctrl_c_in_the_middle(tmp_path):
+    write_pictures(tmp_path / "d", {"a": 60, "b": 60})
+    command = [
+        sys.executable,
+        "-m",
+        "ception",
+        "train",
+        "d",
+        "--epochs",
+        "2000",
+        "--patience",
+        "2000",
+        "--image-size",
+        "8",
+    ]
+    with (tmp_path / "err").open("w") as err:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=err, text=True)
+        deadline = time.monotonic() + 120
+        while "epoch 2/" not in (tmp_path / "err").read_text():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    said = (tmp_path / "err").read_text()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert "stopped by Ctrl-C" in said.splitlines()[-1]
+    assert out == ""
+    run = tmp_path / "runs" / "001-separable_cnn-d"
+    assert not (run / "model.keras").exists()
+    assert not (run / "scores.json").exists()
+
+
+class TestBackends:
+    def test_running_one_cannot_change(self):
+        other = "jax" if backends.choose() != "jax" else "torch"
+        with pytest.raises(InputError, match="already runs on"):
+            backends.choose(other)
+
+    @pytest.mark.parametrize(
+        ("wanted", "installed", "says"),
+        [
+            (None, [], r"no backend is installed: pip install 'ception\[tensorflow\]'"),
+            ("jax", ["torch"], r"jax is not installed: pip install 'ception\[jax\]', or use --backend torch"),
+            ("theano", ["torch"], "unknown backend 'theano'"),
+        ],
+    )
+    def test_missing_ones_are_said_with_the_command_that_helps(self, monkeypatch, wanted, installed, says):
+        monkeypatch.delitem(sys.modules, "keras")
+        monkeypatch.delenv("KERAS_BACKEND", raising=False)
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name in installed else None)
+        with pytest.raises(InputError, match=says):
+            backends.choose(wanted)
+
+    def test_the_first_installed_one_is_taken(self, monkeypatch):
+        monkeypatch.delitem(sys.modules, "keras")
+        monkeypatch.setenv("KERAS_BACKEND", "")
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name in ("torch", "jax") else None)
+        assert backends.choose() == "jax"

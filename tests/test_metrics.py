@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_np
+from sklearn import metrics as reference
+
+from ception.evaluation.metrics import confusion_matrix, scores, wilson_interval
+from ception.evaluation.table import Table
+
+
+def example(count: int = 400, classes: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, count)
+    logits = random.normal(0, 1, (count, classes)) + 2 * np.eye(classes)[labels]
+    return labels, logits.astype(np.float32), [f"class {number}" for number in range(classes)]
+
+
+class TestScores:
+    def test_agree_with_scikit_learn(self):
+        labels, logits, names = example()
+        found = scores(labels, logits, names)
+        predicted = logits.argmax(-1)
+        probabilities = np.exp(logits.astype(float))
+        probabilities /= probabilities.sum(-1, keepdims=True)
+        assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
+        assert found["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
+        assert found["log_loss"] == pytest.approx(reference.log_loss(labels, probabilities))
+        assert found["top5_accuracy"] == pytest.approx(reference.top_k_accuracy_score(labels, logits, k=5))
+        f1 = reference.f1_score(labels, predicted, average=None)
+        assert [of_class["f1"] for of_class in found["per_class"].values()] == pytest.approx(f1.tolist())
+
+    def test_top5_is_none_below_six_classes(self):
+        assert scores(*example(classes=5))["top5_accuracy"] is None
+        assert scores(*example(classes=6))["top5_accuracy"] is not None
+
+    def test_a_class_without_pictures_does_not_lower_the_balanced_accuracy(self):
+        labels, logits, names = np.array([0, 1, 1]), np.eye(3, dtype=np.float32)[[0, 1, 1]], ["a", "b", "c"]
+        found = scores(labels, logits, names)
+        assert found["balanced_accuracy"] == 1
+        assert found["per_class"]["c"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+
+    def test_the_most_confused_pairs_come_first(self):
+        labels = np.array([0, 0, 0, 1, 2])
+        logits = np.eye(3, dtype=np.float32)[[1, 1, 0, 2, 2]]
+        assert scores(labels, logits, ["a", "b", "c"])["confused"] == [
+            {"label": "a", "predicted": "b", "count": 2}, {"label": "b", "predicted": "c", "count": 1},
+        ]  # fmt: skip
+
+    def test_large_logits_do_not_overflow(self):
+        found = scores(np.array([0, 1]), np.array([[1e4, -1e4], [1e4, -1e4]], np.float32), ["a", "b"])
+        assert found["log_loss"] == pytest.approx(1e4)
+
+    @given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(1, 60))
+    def test_do_not_depend_on_the_order(self, seed, classes, count):
+        labels, logits, names = example(count, classes, seed)
+        order = np.random.default_rng(seed).permutation(count)
+        one, other = scores(labels, logits, names), scores(labels[order], logits[order], names)
+        assert one.pop("log_loss") == pytest.approx(other.pop("log_loss"))
+        assert one == other
+
+
+class TestWilson:
+    def test_published_example(self):
+        """Newcombe, Statistics in Medicine 17 (1998), 857-872, table I: 81 of 263."""
+        assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+    @given(st.integers(1, 5000), st.floats(0, 1))
+    def test_holds_the_share_and_stays_in_range(self, count, share):
+        hits = round(count * share)
+        low, high = wilson_interval(hits, count)
+        assert 0 <= low <= hits / count <= high <= 1
+
+
+@given(st_np.arrays(np.int64, 30, elements=st.integers(0, 3)), st_np.arrays(np.int64, 30, elements=st.integers(0, 3)))
+def test_confusion_matrix(labels, predicted):
+    expected = reference.confusion_matrix(labels, predicted, labels=range(4))
+    np.testing.assert_array_equal(confusion_matrix(labels, predicted, 4), expected)
+
+
+def test_table_reads_back_exactly(tmp_path):
+    labels, logits, names = example(50)
+    names[2] = 'quoted, "name"\n'
+    table = Table([f"a/{number}, x.png" for number in range(50)], labels, logits, tuple(names))
+    table.write(tmp_path / "t.csv")
+    again = Table.read(tmp_path / "t.csv")
+    assert again.paths == table.paths
+    assert again.class_names == table.class_names
+    np.testing.assert_array_equal(again.labels, labels)
+    np.testing.assert_array_equal(again.logits, logits)
+    assert again.scores() == table.scores()

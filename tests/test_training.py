@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ception
+from ception.evaluation.table import Table
+from ception.reporting import Reporter
+from ception.training import recipes
+from ception.training.callbacks import TensorBoard
+from conftest import COLOURS, content, write_pictures
+
+
+class Listener(Reporter):
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def train(data: Path, tmp_path: Path, reporter: Reporter | None = None, **settings):
+    settings = {"epochs": 1, "batch_size": 16, "image_size": 8} | settings
+    return ception.train(data, runs=tmp_path / "runs", reporter=reporter or Listener(), **settings)
+
+
+class TestRun:
+    def test_learns_and_leaves_the_promised_files(self, trained):
+        names = {path.name for path in trained.iterdir()} - {"evaluations"}
+        assert trained.name == "001-separable_cnn-colours"
+        assert names == {
+            "model.keras", "settings.json", "scores.json", "log.csv", "curves.png", "confusion.png",
+            "predictions.csv", "tensorboard",
+        }  # fmt: skip
+        assert json.loads((trained / "scores.json").read_text())["accuracy"] == 1
+        for name in ("curves.png", "confusion.png"):
+            assert min(Image.open(trained / name).size) > 300
+
+    def test_log_has_a_row_per_epoch(self, trained):
+        rows = list(csv.DictReader((trained / "log.csv").open()))
+        assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+        assert float(rows[-1]["val_loss"]) < float(rows[0]["val_loss"])
+
+    def test_scores_follow_from_the_saved_table(self, trained):
+        saved = json.loads((trained / "scores.json").read_text())
+        computed = Table.read(trained / "predictions.csv").scores()
+        assert {key: saved[key] for key in computed} == computed
+
+    def test_settings_are_recorded_in_the_model_too(self, trained):
+        record = json.loads((trained / "settings.json").read_text())
+        assert record["settings"]["epochs"] == 3
+        assert record["recipe"]["learning_rate"] == 0.01
+        assert record["data"]["counts"]["train"] > record["data"]["counts"]["test"] > 0
+        loaded = ception.Classifier.load(trained / "model.keras").record
+        assert {key: loaded[key] for key in record} == record
+        assert loaded["scores"]["accuracy"] == 1
+
+    def test_tensorboard_finds_the_curves(self, trained):
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        rows = list(csv.DictReader((trained / "log.csv").open()))
+        for part, prefix in (("train", ""), ("validation", "val_")):
+            events = EventAccumulator(str(trained / "tensorboard" / part))
+            events.Reload()
+            values = [event.tensor_proto.float_val[0] for event in events.Tensors("epoch_loss")]
+            assert values == pytest.approx([float(row[f"{prefix}loss"]) for row in rows], rel=1e-6)
+
+    def test_scaling_is_that_of_the_training_pictures(self, trained):
+        mean, deviation = ception.Classifier.load(trained / "model.keras").arguments["scaling"]
+        assert 70 < mean < 120
+        assert 60 < deviation < 110
+
+    def test_the_same_seed_gives_the_same_run_and_another_another(self, folder, tmp_path):
+        runs = [train(folder, tmp_path, seed=seed) for seed in (1, 1, 2)]
+        weights = [run.classifier.network.get_weights() for run in runs]
+        for one, two in zip(weights[0], weights[1], strict=True):
+            np.testing.assert_array_equal(one, two)
+        assert not np.array_equal(weights[0][0], weights[2][0])
+        assert [run.folder.name[:3] for run in runs] == ["001", "002", "003"]
+
+    def test_keeps_the_best_epoch_not_the_last(self, folder, tmp_path, monkeypatch):
+        import keras
+
+        class Spoil(keras.callbacks.Callback):
+            def __init__(self, folder):
+                super().__init__()
+
+            def on_epoch_begin(self, epoch, logs=None):
+                if epoch == 2:
+                    self.model.set_weights([weight * 0 - 5 for weight in self.model.get_weights()])
+
+        monkeypatch.setattr("ception.training.callbacks.TensorBoard", Spoil)
+        run = train(folder, tmp_path, epochs=3, learning_rate=1e-3)
+        assert run.scores["best_epoch"] == 2
+        assert min(float(weight.min()) for weight in run.classifier.network.get_weights()) > -5
+
+    def test_early_stopping(self, folder, tmp_path):
+        listener = Listener()
+        run = train(folder, tmp_path, listener, epochs=9, learning_rate=1e-9, patience=2)
+        assert len(run.history) == 3
+        assert any("Stopped early" in note for note in listener.notes)
+
+    def test_the_users_files_stay_as_they_are(self, folder, tmp_path):
+        before = content(folder)
+        train(folder, tmp_path)
+        assert content(folder) == before
+
+
+class TestData:
+    def test_grey_pictures_make_a_grey_network(self, tmp_path):
+        write_pictures(tmp_path / "d", {"a": 20, "b": 20})
+        for path in (tmp_path / "d").rglob("*.png"):
+            Image.open(path).convert("L").save(path)
+        assert train(tmp_path / "d", tmp_path).classifier.image.channels == 1
+        assert train(tmp_path / "d", tmp_path, channels=3).classifier.image.channels == 3
+
+    def test_imbalance_is_said(self, tmp_path):
+        listener = Listener()
+        train(write_pictures(tmp_path / "d", {"a": 60, "b": 8}), tmp_path, listener)
+        assert any("imbalanced" in text and "'b'" in text for text in listener.warnings)
+
+    def test_duplicates_across_classes_and_parts_are_said(self, tmp_path):
+        write_pictures(tmp_path / "d" / "train", {"a": 20, "b": 20})
+        write_pictures(tmp_path / "d" / "test", {"a": 5, "b": 5}, seed=1)
+        first = (tmp_path / "d/train/a/000.png").read_bytes()
+        (tmp_path / "d/test/a/000.png").write_bytes(first)
+        (tmp_path / "d/train/b/000.png").write_bytes(first)
+        listener = Listener()
+        train(tmp_path / "d", tmp_path, listener)
+        assert any("two classes" in text for text in listener.warnings)
+
+    def test_unreadable_pictures_stop_or_are_skipped(self, folder, tmp_path):
+        (folder / "red" / "broken.jpg").write_text("text")
+        (folder / "blue" / "empty.png").touch()
+        listener = Listener()
+        with pytest.raises(ception.InputError, match=r"2 pictures cannot be read.*--skip-unreadable"):
+            train(folder, tmp_path, listener)
+        assert len(listener.warnings) == 2
+        assert not (tmp_path / "runs").exists()
+        assert train(folder, tmp_path, skip_unreadable=True).scores["count"] > 0
+
+    def test_one_colour_is_refused(self, tmp_path):
+        for name in ("a", "b"):
+            (tmp_path / "d" / name).mkdir(parents=True)
+            for number in range(30):
+                Image.new("RGB", (8 + number, 9), (7, 7, 7)).save(tmp_path / "d" / name / f"{name}{number}.png")
+        with pytest.raises(ception.InputError, match="single colour"):
+            train(tmp_path / "d", tmp_path)
+
+
+class TestFailure:
+    @pytest.mark.parametrize("rate", [1e30, 1e18])
+    def test_a_diverged_training_says_so_and_leaves_no_model(self, folder, tmp_path, rate):
+        with pytest.raises(ception.RunError, match="lower --learning-rate"):
+            train(folder, tmp_path, learning_rate=rate, epochs=3)
+        assert not list((tmp_path / "runs").rglob("model.keras"))
+
+    def test_unwritable_runs_folder(self, folder):
+        with pytest.raises(ception.RunError, match="--runs"):
+            ception.train(folder, epochs=1, image_size=8, runs=Path("/proc/none"))
+
+    @pytest.mark.parametrize(("settings", "says"), [
+        ({"epochs": -3}, "--epochs must be at least 1, got -3"),
+        ({"learning_rate": float("nan")}, "--learning-rate"),
+        ({"model": "xeption"}, "unknown model"),
+        ({"recipe": "artcle"}, "did you mean 'article'"),
+        ({"image_size": 7}, "at least 8"),
+        ({"device": "gpu:77"}, "gpu:77"),
+        ({"backend": "torch"}, "torch"),
+    ])  # fmt: skip
+    def test_wrong_settings(self, folder, tmp_path, settings, says):
+        with pytest.raises(ception.InputError, match=says):
+            train(folder, tmp_path, **settings)
+        assert not (tmp_path / "runs").exists()
+
+
+def test_recipes_are_complete():
+    for recipe in recipes.RECIPES.values():
+        assert recipe.source
+        assert recipe.optimizer().learning_rate > 0
+
+
+def test_tensorboard_needs_no_tensorflow(tmp_path):
+    import subprocess
+    import sys
+
+    code = f"""
+import sys; sys.modules["tensorflow"] = None
+from tensorboard.summary import Writer
+writer = Writer({str(tmp_path)!r}); writer.add_scalar("a", 1.0, 0); writer.close()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert list(tmp_path.iterdir())
+    assert TensorBoard.__doc__
+
+
+def test_class_names_are_those_of_the_folders(trained):
+    assert ception.Classifier.load(trained / "model.keras").class_names == tuple(COLOURS)
