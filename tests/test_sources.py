@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import gzip
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,44 @@ class TestNames:
         label_of = dict(zip(known.tolist(), whole.labels.tolist(), strict=True))
         found, _ = sources.digests(sample.pictures)
         assert [label_of[digest] for digest in found.tolist()] == sample.labels.tolist()
+
+    def test_fashion_mnist_is_downloaded_and_read(self, tmp_path, monkeypatch):
+        import http.server
+        import threading
+        from functools import partial
+
+        import keras
+
+        served = write_idx(tmp_path / "served", arrays(classes=10, shape=(28, 28)), True)
+        handler = partial(http.server.SimpleHTTPRequestHandler, directory=served)
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        module = sys.modules[keras.datasets.fashion_mnist.load_data.__module__]
+        get_file = module.get_file
+
+        def get_locally(name, origin, **options):
+            assert origin.endswith(name)
+            return get_file(name, origin=address + name, cache_dir=str(tmp_path / "keras"), **options)
+
+        monkeypatch.setattr(module, "get_file", get_locally)
+        try:
+            dataset = sources.load("fashion-mnist")
+        finally:
+            server.shutdown()
+        assert dataset.class_names == sources.FASHION_CLASSES
+        assert dataset.stated.tolist() == [TRAIN] * 60 + [TEST] * 60
+
+    def test_a_failed_download_is_one_line_with_the_way_out(self, tmp_path, monkeypatch):
+        import keras
+
+        module = sys.modules[keras.datasets.fashion_mnist.load_data.__module__]
+        get_file = module.get_file
+        monkeypatch.setattr(module, "get_file", lambda name, origin, **options: get_file(
+            name, origin="http://127.0.0.1:9/" + name, cache_dir=str(tmp_path), **options))  # fmt: skip
+        with pytest.raises(InputError, match=r"could not be downloaded.*or use fashion-mnist-sample") as caught:
+            sources.load("fashion-mnist")
+        assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize(
         ("name", "says"),

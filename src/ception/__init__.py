@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ception.models.endpoints import endpoints as endpoints
     from ception.prediction import predict as predict
     from ception.training import Run as Run
+    from ception.training import resume as resume
     from ception.training import train as train
 
 __version__ = version("ception")
@@ -30,6 +31,7 @@ _PLACES = {
     "endpoints": "models.endpoints",
     "evaluate": "evaluation",
     "predict": "prediction",
+    "resume": "training",
     "train": "training",
 }
 _NEEDS_KERAS = {"Classifier", "MODELS", "build", "endpoints"}

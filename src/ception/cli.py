@@ -41,15 +41,26 @@ AsJson = Annotated[
 
 @app.command
 def train(
-    data: Annotated[str, Parameter(help="Folder per class, train/val/test folders of those, CSV (path,label[,split]), "
-                                   ".npz, folder with MNIST's IDX files, fashion-mnist, or fashion-mnist-sample.")],
-    /, *, settings: Annotated[TrainSettings, Flat] = TrainSettings(), quiet: Quiet = False, json: AsJson = False,
+    data: Annotated[str | None, Parameter(
+        help="Folder per class, train/val/test folders of those, CSV (path,label[,split]), .npz, folder with MNIST's "
+        "IDX files, fashion-mnist, or fashion-mnist-sample.", show_default=False)] = None,
+    /, *, settings: Annotated[TrainSettings, Flat] = TrainSettings(),
+    resume: Annotated[Path | None, Parameter(
+        help="Go on with an interrupted training, by its run folder, with its own settings.")] = None,
+    quiet: Quiet = False, json: AsJson = False,
 ) -> int:  # fmt: skip
     """Train a network on DATA, score it on test pictures and save all in a new run folder."""
+    from ception.training import resume as go_on
     from ception.training import train
 
+    if (data is None) == (resume is None):
+        raise InputError("train needs either DATA or --resume RUN" + (", not both" if data else ""))
+    changed = [name for name, value in _fields(settings).items() if value != getattr(TrainSettings(), name)]
+    if resume and changed:
+        raise InputError(f"a resumed training keeps its settings: leave out --{changed[0].replace('_', '-')}")
     with terminal(quiet) as reporter:
-        run = train(data, reporter=reporter, **_fields(settings))
+        new = _fields(settings)
+        run = go_on(resume, reporter=reporter) if resume else train(str(data), reporter=reporter, **new)
     if json:
         _print_json(run.scores)
     else:

@@ -14,7 +14,7 @@ from ception.reporting import Reporter
 from ception.training import Run, train
 
 SAMPLE = "fashion-mnist-sample"
-EXPECTED_ACCURACY = (0.80, 0.90)  # of five seeds, benchmarks/results/fashion_mnist.csv
+EXPECTED_ACCURACY = (0.85, 0.88)  # five seeds gave 0.859 to 0.877: benchmarks/results/fashion_mnist.csv
 _PER_CLASS = 2
 
 

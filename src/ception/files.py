@@ -27,6 +27,8 @@ def whole(path: Path, hint: str = "") -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())  # the content before the name, should the power fail
         os.replace(unfinished, path)
     except OSError as error:
         if error.errno is None:  # not the system's: a broken archive that was being unpacked, say

@@ -10,14 +10,17 @@ import csv
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ception import backends
 from ception.data import arrays, images
 from ception.errors import InputError, nearest
 from ception.reporting import Reporter
@@ -311,10 +314,12 @@ def _from_idx(folder: Path, found: dict[str, Path], cache_limit: float) -> Datas
 
 
 def _fashion_mnist() -> Dataset:
+    backends.choose()
     import keras
 
     try:
-        (x_train, y_train), (x_test, y_test) = keras.datasets.fashion_mnist.load_data()
+        with redirect_stdout(sys.stderr):  # where Keras tells of the download
+            (x_train, y_train), (x_test, y_test) = keras.datasets.fashion_mnist.load_data()
     except Exception as error:  # Keras wraps whatever its download met in a bare Exception
         reason = " ".join(str(error).split())
         raise InputError(

@@ -1,4 +1,4 @@
-"""What happens beside the steps of a training: progress, logs, the best weights."""
+"""What happens beside the steps of a training: progress, logs, the best weights, the state to resume from."""
 
 from __future__ import annotations
 
@@ -16,6 +16,24 @@ from ception.files import whole
 from ception.reporting import Task
 
 Row = dict[str, float]
+
+
+def best_epoch(rows: list[Row]) -> int:
+    """The number, from 1 on, of the epoch with the lowest validation loss."""
+    return int(min(rows, key=lambda row: row["val_loss"])["epoch"])
+
+
+def patience_is_over(rows: list[Row], patience: int, min_delta: float) -> bool:
+    """Whether the last `patience` epochs brought no validation loss better by `min_delta` than the best before them.
+
+    The rule is that of `keras.callbacks.EarlyStopping`, computed from the rows alone so that it survives a kill.
+    """
+    best, waited = math.inf, 0
+    for row in rows:
+        waited += 1
+        if row["val_loss"] + min_delta < best:
+            best, waited = row["val_loss"], 0
+    return waited >= patience
 
 
 class Order(keras.callbacks.Callback):
@@ -56,80 +74,103 @@ class Progress(keras.callbacks.Callback):
         self.task.advance(1, detail)
 
 
-class History(keras.callbacks.Callback):
-    """Keeps one row of numbers for each epoch, in memory and in log.csv, and passes each on.
+class Bookkeeping(keras.callbacks.Callback):
+    """At the end of each epoch: the row, the best weights, the state, the log; in this order.
+
+    The state is what a resumed training starts from. A process killed before it is written repeats the epoch and
+    writes the same again; killed after it, only the log lacks a row, which the next epoch writes.
 
     Args:
-        path: The CSV: `epoch` from 1 on, `loss`, `accuracy`, `val_loss`, `val_accuracy`, `learning_rate`, `seconds`.
-        tell: Called with the rows after each epoch.
+        rows: The rows of earlier epochs; one is added for each epoch.
+        path: The log, a CSV.
+        save_best: Called when the validation loss is the lowest so far.
+        save_state: Called after that, with the rows.
+        tell: Called last, with the rows.
+        stop: Whether the training shall stop, by the rows.
     """
 
-    def __init__(self, path: Path, tell: Callable[[list[Row]], None]) -> None:
+    def __init__(
+        self,
+        rows: list[Row],
+        path: Path,
+        *,
+        save_best: Callable[[], None],
+        save_state: Callable[[list[Row]], None],
+        tell: Callable[[list[Row]], None],
+        stop: Callable[[list[Row]], bool],
+    ) -> None:
         super().__init__()
+        self.rows = rows
         self.path = path
+        self.save_best = save_best
+        self.save_state = save_state
         self.tell = tell
-        self.rows: list[Row] = []
+        self.stop = stop
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.begun = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if not math.isfinite(logs["val_loss"]):
+            raise RunError(f"the validation loss became {logs['val_loss']} in epoch {epoch + 1}: lower --learning-rate")
         row: Row = {"epoch": epoch + 1}
         row |= {key: float(logs[key]) for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row["seconds"] = round(time.monotonic() - self.begun, 3)
         self.rows.append(row)
-        with whole(self.path) as unfinished, unfinished.open("w", newline="") as file:
-            writer = csv.DictWriter(file, row.keys())
-            writer.writeheader()
-            writer.writerows(self.rows)
+        if best_epoch(self.rows) == epoch + 1:
+            self.save_best()
+        self.save_state(self.rows)
+        write_log(self.path, self.rows)
         self.tell(self.rows)
-
-    def best_epoch(self) -> int:
-        """The number, from 1 on, of the epoch with the lowest validation loss."""
-        return int(min(self.rows, key=lambda row: row["val_loss"])["epoch"])
+        if self.stop(self.rows):
+            self.model.stop_training = True
 
 
-class Best(keras.callbacks.Callback):
-    """Calls `save` after each epoch whose validation loss is the lowest so far; stops where it is no number."""
-
-    def __init__(self, save: Callable[[], None]) -> None:
-        super().__init__()
-        self.save = save
-        self.lowest = math.inf
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if not math.isfinite(logs["val_loss"]):
-            raise RunError(f"the validation loss became {logs['val_loss']} in epoch {epoch + 1}: lower --learning-rate")
-        if logs["val_loss"] < self.lowest:
-            self.lowest = logs["val_loss"]
-            self.save()
+def write_log(path: Path, rows: list[Row]) -> None:
+    """Save the rows as CSV."""
+    with whole(path) as unfinished, unfinished.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 class TensorBoard(keras.callbacks.Callback):
     """Writes each epoch's numbers for TensorBoard under the names that Keras's own callback gives them.
 
     Keras's callback needs TensorFlow; this one needs `tensorboard` alone and works on every backend.
+
+    Args:
+        folder: Where the events lie; those of an interrupted training are replaced.
+        rows: The rows of all epochs, the last one's added before this callback is called.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rows: list[Row]) -> None:
         super().__init__()
         self.folder = folder
+        self.rows = rows
 
     def on_train_begin(self, logs: Any = None) -> None:
         from tensorboard.summary import Writer
 
+        for old in self.folder.glob("*/events.*"):
+            old.unlink()
         self.writers = {part: Writer(str(self.folder / part)) for part in ("train", "validation")}
+        for row in self.rows:
+            self._write(row)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        for key, value in logs.items():
-            part = "validation" if key.startswith("val_") else "train"
-            self.writers[part].add_scalar(f"epoch_{key.removeprefix('val_')}", float(value), epoch)
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        self.writers["train"].add_scalar("epoch_learning_rate", rate, epoch)
-        for writer in self.writers.values():
-            writer.flush()
+        self._write(self.rows[-1])
 
     def on_train_end(self, logs: Any = None) -> None:
         for writer in self.writers.values():
             writer.close()
+
+    def _write(self, row: Row) -> None:
+        step = int(row["epoch"]) - 1
+        for key in ("loss", "accuracy", "learning_rate"):
+            self.writers["train"].add_scalar(f"epoch_{key}", row[key], step)
+        for key in ("loss", "accuracy"):
+            self.writers["validation"].add_scalar(f"epoch_{key}", row[f"val_{key}"], step)
+        for writer in self.writers.values():
+            writer.flush()

@@ -1,0 +1,141 @@
+"""From a data set to pixels and places in the split, with everything checked before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ception.data import loading, sources
+from ception.data.images import ImageContract
+from ception.errors import InputError
+from ception.reporting import Reporter
+from ception.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ception.models import Model
+
+_IMBALANCE = 5  # largest class over smallest, from which on training warns
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set ready for training.
+
+    Attributes:
+        dataset: The pictures that can be read.
+        contract: What the network expects of a picture.
+        digests: Digest of each picture, of type `V16`.
+        place: TRAIN, VAL or TEST for each picture.
+        pixels: All pictures as the contract says.
+    """
+
+    dataset: sources.Dataset
+    contract: ImageContract
+    digests: NDArray[np.void]
+    place: NDArray[np.int8]
+    pixels: loading.Pixels
+
+    def indices(self, part: int) -> NDArray[np.int64]:
+        """The pictures in a part of the split."""
+        return np.flatnonzero(self.place == part)
+
+    def fingerprint(self) -> str:
+        """A digest of all pictures and labels in their order."""
+        labels = self.dataset.labels.astype("<i4").tobytes()
+        return hashlib.blake2b(self.digests.tobytes() + labels, digest_size=16).hexdigest()
+
+
+def prepare(data: str | Path, model: Model, options: TrainSettings, reporter: Reporter) -> Prepared:
+    """Read, check, split and decode a data set.
+
+    Raises:
+        InputError: the data set cannot be trained on.
+        RunError: the cache cannot be written.
+    """
+    size = options.image_size or model.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < model.smallest:
+        raise InputError(f"--image-size must be at least {model.smallest} for {options.model}, got {size}")
+    dataset = sources.load(data, cache_limit=options.cache_limit)
+    names = dataset.class_names
+    ignored = ", ".join(f"{count} {what}" for what, count in dataset.ignored.items())
+    reporter.note(
+        f"{len(dataset.labels):,} pictures, {len(names)} class{'es' if len(names) > 1 else ''}: "
+        + ", ".join(names[:10])
+        + (f" ... {names[-1]}" if len(names) > 10 else "")
+        + (f"   ignored: {ignored}" if ignored else "")
+    )
+    digests, failed = sources.digests(dataset.pictures, reporter)
+    channels = options.channels or loading.channels_of(dataset.pictures)
+    contract = ImageContract(height=height, width=width, channels=channels, resize=options.resize)
+    sources.check_trainable(dataset, sources.split(dataset, digests), str(data))  # before the slow decoding
+    limit = options.cache_limit
+    pixels, more = loading.prepare(dataset, contract, digests, cache_limit=limit, reporter=reporter)
+    failed |= more
+    if failed:
+        dataset, digests = _without_unreadable(dataset, digests, failed, options, reporter)
+        pixels, _ = loading.prepare(dataset, contract, digests, cache_limit=limit, reporter=reporter)
+    place = sources.split(dataset, digests)
+    sources.check_trainable(dataset, place, str(data))
+    _warn_of_imbalance(dataset, place, reporter)
+    _warn_of_leaks(dataset, digests, place, reporter)
+    counts = [int((place == part).sum()) for part in (sources.TRAIN, sources.VAL, sources.TEST)]
+    reporter.note(
+        f"Training on {counts[0]:,}, validating on {counts[1]:,}, testing on {counts[2]:,} pictures, "
+        f"{height} x {width} in {'grey' if channels == 1 else 'colour'}"
+    )
+    return Prepared(dataset, contract, digests, place, pixels)
+
+
+def _without_unreadable(
+    dataset: sources.Dataset,
+    digests: NDArray[np.void],
+    failed: dict[int, str],
+    options: TrainSettings,
+    reporter: Reporter,
+) -> tuple[sources.Dataset, NDArray[np.void]]:
+    listed = [f"{dataset.pictures.name(index)}: {why}" for index, why in sorted(failed.items())]
+    if not options.skip_unreadable:
+        if len(listed) > 1:
+            for line in listed:
+                reporter.warn(line)
+        first = listed[0] if len(listed) == 1 else f"{len(listed)} pictures cannot be read, the first is {listed[0]}"
+        raise InputError(f"{first}; mend or remove what cannot be read, or leave it out with --skip-unreadable")
+    reporter.warn(f"left out {len(listed)} pictures that cannot be read, the first is {listed[0]}")
+    return dataset.without(list(failed)), np.delete(digests, list(failed))
+
+
+def _warn_of_imbalance(dataset: sources.Dataset, place: NDArray[np.int8], reporter: Reporter) -> None:
+    counts = sources.counted(dataset, place, sources.TRAIN)
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[most] >= _IMBALANCE * counts[least]:
+        reporter.warn(
+            f"imbalanced classes: {counts[most]} training pictures of '{dataset.class_names[most]}' against "
+            f"{counts[least]} of '{dataset.class_names[least]}'; look at the balanced accuracy, and at each class"
+        )
+
+
+def _warn_of_leaks(
+    dataset: sources.Dataset, digests: NDArray[np.void], place: NDArray[np.int8], reporter: Reporter
+) -> None:
+    different, picture = np.unique(digests.view((np.uint8, 16)), axis=0, return_inverse=True)
+    picture = picture.reshape(-1)
+    trained = np.zeros(len(different), bool)
+    trained[picture[place == sources.TRAIN]] = True
+    leaked = int(trained[picture[place != sources.TRAIN]].sum())
+    if leaked:
+        reporter.warn(f"{leaked:,} validation or test pictures stand in training too: the scores flatter the model")
+    label = np.zeros(len(different), np.int64)
+    label[picture] = dataset.labels
+    torn = np.flatnonzero(label[picture] != dataset.labels)
+    if len(torn):
+        index = int(torn[0])
+        twin = int(np.flatnonzero((picture == picture[index]) & (dataset.labels != dataset.labels[index]))[0])
+        names = sorted((dataset.pictures.name(index), dataset.pictures.name(twin)))
+        reporter.warn(f"the same picture stands in two classes ({len(torn)} such): {names[0]} and {names[1]}")

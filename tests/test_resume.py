@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import keras
+import numpy as np
+import pytest
+
+import ception
+from ception.reporting import Reporter
+from ception.training.callbacks import patience_is_over
+from conftest import write_pictures
+
+OPTIONS = ["--epochs", "5", "--batch-size", "4", "--image-size", "8"]
+
+
+class Quiet(Reporter):
+    def warn(self, text: str) -> None:
+        pass
+
+
+class Killed(BaseException):
+    """What no handler of the package catches."""
+
+
+def weights(run: Path) -> list[np.ndarray]:
+    return ception.Classifier.load(run / "model.keras").network.get_weights()
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for first, second in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_array_equal(first, second)
+    rows = [[line.rsplit(",", 1)[0] for line in (run / "log.csv").read_text().splitlines()] for run in (one, other)]
+    assert rows[0] == rows[1]  # all but the seconds
+    assert {path.name for path in one.iterdir()} == {path.name for path in other.iterdir()}
+    assert not list(other.rglob("*.tmp"))
+
+
+class TestWithinTheProcess:
+    SETTINGS: ClassVar = {"epochs": 4, "batch_size": 8, "image_size": 8, "reporter": Quiet()}
+
+    @pytest.fixture
+    def whole(self, folder, tmp_path) -> Path:
+        return ception.train(folder, runs=tmp_path / "whole", **self.SETTINGS).folder
+
+    @pytest.mark.parametrize("place", [
+        "ception.training.state.save", "ception.training.callbacks.write_log", "ception.classifier.Classifier.save",
+        "ception.evaluation.plots.curves", "ception.evaluation.write", "shutil.rmtree",
+    ])  # fmt: skip
+    @pytest.mark.parametrize("when", [1, 3])
+    def test_killed_before_or_after_any_write(self, folder, tmp_path, whole, monkeypatch, place, when):
+        module, name = place.rsplit(".", 1)
+        owner = ception.Classifier if name == "save" and "Classifier" in place else sys.modules.get(module)
+        if owner is None:
+            owner = __import__(module, fromlist=["x"])
+        real, calls = getattr(owner, name), []
+
+        def dying(*arguments, **options):
+            calls.append(1)
+            if len(calls) == when:
+                raise Killed
+            return real(*arguments, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, dying)
+            try:
+                ception.train(folder, runs=tmp_path / "runs", **self.SETTINGS)
+            except Killed:
+                pass
+            else:
+                pytest.skip(f"{name} is not called {when} times")
+        (run,) = (tmp_path / "runs").iterdir()
+        ception.resume(run, reporter=Quiet())
+        assert_same_run(whole, run)
+
+    def test_a_finished_run_is_returned_as_it_is(self, whole):
+        before = (whole / "model.keras").stat().st_mtime_ns
+        run = ception.resume(whole, reporter=Quiet())
+        assert len(run.history) == 4
+        assert run.scores["accuracy"] == json.loads((whole / "scores.json").read_text())["accuracy"]
+        assert (whole / "model.keras").stat().st_mtime_ns == before
+
+    def interrupted(self, folder: Path, tmp_path: Path, monkeypatch) -> Path:
+        with monkeypatch.context() as patched:
+            patched.setattr("ception.evaluation.plots.curves", lambda *_: (_ for _ in ()).throw(Killed))
+            with pytest.raises(Killed):
+                ception.train(folder, runs=tmp_path / "runs", **self.SETTINGS)
+        return next((tmp_path / "runs").iterdir())
+
+    def test_changed_pictures_are_refused(self, folder, tmp_path, monkeypatch):
+        run = self.interrupted(folder, tmp_path, monkeypatch)
+        (folder / "red" / "000.png").unlink()
+        with pytest.raises(ception.InputError, match="have changed since"):
+            ception.resume(run, reporter=Quiet())
+
+    def test_a_broken_state_is_one_clear_error(self, folder, tmp_path, monkeypatch):
+        run = self.interrupted(folder, tmp_path, monkeypatch)
+        state = run / "checkpoints" / "last.npz"
+        state.write_bytes(state.read_bytes()[:1000])
+        with pytest.raises(ception.RunError, match=r"last\.npz is broken"):
+            ception.resume(run, reporter=Quiet())
+
+    def test_what_is_no_run(self, tmp_path):
+        with pytest.raises(ception.InputError, match="no interrupted run"):
+            ception.resume(tmp_path)
+
+
+class TestCommand:
+    def test_takes_data_or_a_run(self, run_cli):
+        assert run_cli("train")[0] == run_cli("train", "x", "--resume", "y")[0] == 2
+        code, _, err = run_cli("train", "--resume", "y", "--epochs", "3")
+        assert (code, "leave out --epochs" in err) == (2, True)
+
+
+def start(place: Path) -> subprocess.Popen[bytes]:
+    """A training in a process of its own, which has just made its run folder."""
+    command = [sys.executable, "-m", "ception", "train", "d", *OPTIONS, "--quiet"]
+    process = subprocess.Popen(command, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(place.glob("runs/*/checkpoints/plan.json")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    return process
+
+
+def kills(tmp_path: Path, count: int) -> list[str]:
+    """Kill trainings at random moments, resume each to its end and compare; what each kill left behind."""
+    write_pictures(tmp_path / "d", {"a": 150, "b": 150}, size=(9, 9))
+    process, begun = start(tmp_path), time.monotonic()
+    assert process.wait() == 0
+    longest = time.monotonic() - begun
+    run, whole = tmp_path / "runs" / "001-separable_cnn-d", tmp_path / "whole"
+    shutil.move(run, whole)
+    left = []
+    for _ in range(count):
+        process = start(tmp_path)
+        time.sleep(random.uniform(0, longest))
+        process.kill()
+        process.wait()
+        left.append("finished" if (run / "model.keras").exists() else "in the middle")
+        command = [sys.executable, "-m", "ception", "train", "--resume", str(run), "--quiet"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        assert_same_run(whole, run)
+        shutil.rmtree(run)
+    return left
+
+
+def test_killed_process_resumes_to_the_same_weights(tmp_path):
+    kills(tmp_path, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_twenty_killed_processes_resume_to_the_same_weights(tmp_path):
+    left = kills(tmp_path, 20)
+    assert left.count("in the middle") >= 10, left
+
+
+class TestPatience:
+    @pytest.mark.parametrize("seed", range(30))
+    def test_stops_where_keras_stops(self, seed):
+        losses = np.random.default_rng(seed).normal(1, 0.02, 40).cumsum() * -0.01 + np.abs(
+            np.random.default_rng(seed + 100).normal(0, 0.05, 40)
+        )
+        reference = keras.callbacks.EarlyStopping(patience=3, min_delta=1e-3)
+        reference.set_model(keras.Sequential())
+        reference.model.stop_training = False
+        reference.on_train_begin()
+        rows = []
+        for epoch, loss in enumerate(losses):
+            rows.append({"epoch": epoch + 1, "val_loss": float(loss)})
+            reference.on_epoch_end(epoch, {"val_loss": float(loss)})
+            assert patience_is_over(rows, 3, 1e-3) == reference.model.stop_training
+            if reference.model.stop_training:
+                break
