@@ -3,11 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-all check clean
+TORCH ?= torch==2.13.0
+
+.PHONY: help demo test test-all test-backends test-jax test-torch check clean
 
 help:
 	@echo "make demo      set up, then train, evaluate and predict on the pictures that come with the package"
 	@echo "make test      set up, then run the tests (make test-all: the slow ones too)"
+	@echo "make test-backends   the tests on JAX and on PyTorch, in environments of their own"
 	@echo "make check     format, lint, check types and imports (changes nothing when CI=true)"
 	@echo "make clean     remove what these commands made, runs/ excepted"
 
@@ -19,6 +22,11 @@ test: $(VENV)/installed-dev
 
 test-all: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2
+
+test-backends: test-jax test-torch
+
+test-jax test-torch: test-%: $(VENV)-%/installed-dev
+	KERAS_BACKEND=$* OMP_NUM_THREADS=1 $(VENV)-$*/bin/python -m pytest -n 2 -m "not slow"
 
 check: $(VENV)/installed-dev
 ifeq ($(CI),true)
@@ -36,6 +44,18 @@ $(VENV)/bin/python:
 	this is ' + sys.version.split()[0] + '. Name another with: make PYTHON=python3.12 ...')"
 	$(PYTHON) -m venv $(VENV)
 
+$(VENV)-%/bin/python:
+	$(PYTHON) -m venv $(VENV)-$*
+
+$(VENV)-jax/installed-dev: pyproject.toml | $(VENV)-jax/bin/python
+	$(VENV)-jax/bin/python -m pip install --quiet --editable '.[jax,test]'
+	@touch $@
+
+$(VENV)-torch/installed-dev: pyproject.toml | $(VENV)-torch/bin/python
+	$(VENV)-torch/bin/python -m pip install --quiet '$(TORCH)'
+	$(VENV)-torch/bin/python -m pip install --quiet --editable '.[torch,test]'
+	@touch $@
+
 $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[tensorflow]'
 	@touch $@
@@ -45,4 +65,4 @@ $(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
 	@touch $(VENV)/installed $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-jax $(VENV)-torch build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

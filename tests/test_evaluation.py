@@ -129,5 +129,5 @@ class TestPredict:
 
 def test_contact_sheet(tmp_path):
     pictures = [Image.new(mode, (20, 30)) for mode in ("L", "RGB")] * 4
-    contact_sheet(pictures, ["a"] * 8, ["a", "$b$"] * 4, [0.5] * 8, tmp_path / "s.png")
+    contact_sheet(pictures, ["a"] * 8, ["a", "$b$"] * 4, [True, False] * 4, tmp_path / "s.png")
     assert Image.open(tmp_path / "s.png").size[0] > 500

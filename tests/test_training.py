@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -177,7 +178,7 @@ class TestFailure:
         ({"recipe": "artcle"}, "did you mean 'article'"),
         ({"image_size": 7}, "at least 8"),
         ({"device": "gpu:77"}, "gpu:77"),
-        ({"backend": "torch"}, "torch"),
+        ({"backend": "jax" if keras.backend.backend() != "jax" else "torch"}, "already runs on"),
     ])  # fmt: skip
     def test_wrong_settings(self, folder, tmp_path, settings, says):
         with pytest.raises(ception.InputError, match=says):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ception.errors import InputError as InputError
     from ception.errors import RunError as RunError
     from ception.evaluation import evaluate as evaluate
+    from ception.evaluation.comparison import compare as compare
     from ception.models import MODELS as MODELS
     from ception.models import build as build
     from ception.models.endpoints import endpoints as endpoints
@@ -28,6 +29,7 @@ _PLACES = {
     "Run": "training",
     "RunError": "errors",
     "build": "models",
+    "compare": "evaluation.comparison",
     "endpoints": "models.endpoints",
     "evaluate": "evaluation",
     "predict": "prediction",

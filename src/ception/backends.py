@@ -76,11 +76,24 @@ def on(device: str | None) -> AbstractContextManager[Any]:
     import keras
 
     kind, _, number = device.partition(":")
-    present: list[str] = keras.distribution.list_devices()
+    present = _devices()
     name = f"{kind}:{number or 0}"
-    if kind not in ("cpu", "gpu", "tpu") or not (number or "0").isdigit():
+    if kind not in ("cpu", "gpu", "tpu", "mps") or not (number or "0").isdigit():
         raise InputError(f"unknown device '{device}': use cpu, gpu or gpu:1, for instance")
     if kind != "cpu" and name not in present:
         raise InputError(f"{keras.backend.backend()} sees no {name} here, only {', '.join(present) or 'cpu'}")
     context: AbstractContextManager[Any] = keras.device(name)
     return context
+
+
+def _devices() -> list[str]:
+    """The devices that the backend sees, such as `cpu:0` and `gpu:0`."""
+    import keras
+
+    if keras.backend.backend() == "torch":  # whose part of keras.distribution is empty
+        import torch
+
+        gpus = [f"gpu:{number}" for number in range(torch.cuda.device_count())]
+        return ["cpu:0", *gpus, *(["mps:0"] if torch.backends.mps.is_available() else [])]
+    devices: list[str] = keras.distribution.list_devices()
+    return devices

@@ -43,6 +43,9 @@ class Classifier:
         image: What the network expects of a picture.
         record: Provenance in plain values: settings, scores, data, versions, licence of the weights.
         training_digests: First 6 bytes of the digest of each training picture, sorted, of type `V6`.
+        temperature: What the logits are divided by before they become probabilities.
+        coverage: Precision and coverage on the validation pictures by rising confidence threshold, as
+            `ception.evaluation.calibration.coverage_curve` gives them.
     """
 
     network: keras.Model
@@ -51,6 +54,8 @@ class Classifier:
     image: ImageContract
     record: dict[str, Any] = field(default_factory=dict)
     training_digests: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, f"V{_DIGEST_BYTES}"))
+    temperature: float = 1.0
+    coverage: list[dict[str, float]] = field(default_factory=list)
 
     def logits(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Scores before the softmax.
@@ -65,9 +70,17 @@ class Classifier:
             raise InputError(f"the network takes pictures of shape {self.image.shape}, got {images.shape[1:]}")
         return np.asarray(self.network.predict_on_batch(images.astype("float32")), np.float32)
 
-    def probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """Softmax of the logits: (batch, classes), each row sums to 1. Arguments as in `logits`."""
-        return softmax(self.logits(images))
+    def probabilities(self, images: NDArray[Any], *, calibrated: bool = True) -> NDArray[np.float32]:
+        """Softmax of the logits, each row sums to 1.
+
+        Args:
+            images: As in `logits`.
+            calibrated: Whether the logits are divided by the temperature first.
+
+        Returns:
+            float32 of shape (batch, classes).
+        """
+        return softmax(self.logits(images) / np.float32(self.temperature if calibrated else 1.0))
 
     def seen_in_training(self, digests: NDArray[np.void]) -> NDArray[np.bool_]:
         """Whether each picture, by its digest of type `V16`, was a training picture."""
@@ -98,6 +111,7 @@ class Classifier:
             "network": self.arguments,
             "class_names": list(self.class_names),
             "image": asdict(self.image),
+            "calibration": {"temperature": self.temperature, "coverage": self.coverage},
             "record": self.record,
             "training_digests": base64.b64encode(self.training_digests.tobytes()).decode(),
         }
@@ -143,6 +157,8 @@ class Classifier:
                 image=image,
                 record=described["record"],
                 training_digests=short,
+                temperature=float(described["calibration"]["temperature"]),
+                coverage=described["calibration"]["coverage"],
             )
         except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
             raise InputError(f"{path} is a broken model file: {str(error).splitlines()[0]}") from None

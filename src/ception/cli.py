@@ -19,7 +19,7 @@ from cyclopts import Parameter
 
 from ception.errors import InputError, RunError
 from ception.reporting import Reporter, Task
-from ception.settings import EvaluateSettings, PredictSettings, TrainSettings
+from ception.settings import CompareSettings, EvaluateSettings, PredictSettings, TrainSettings
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -110,7 +110,8 @@ def predict(
                 reporter.line(json_line(result))
             elif "top" in result:
                 named = "  ".join(f"{top['class']} {top['probability']:.1%}" for top in result["top"])
-                reporter.line(f"{_printable(result['path'])}: {named}")
+                guess = f"unknown (best guess: {named})" if result.get("unknown") else named
+                reporter.line(_printable(f"{result['path']}: {guess}"))
             if "error" in result:
                 failed += 1
                 reporter.warn(f"{_printable(result['path'])}: {result['error']}")
@@ -118,6 +119,31 @@ def predict(
         _complain(f"{failed:,} of {count:,} pictures could not be read")
         return 2
     _next(f"ception evaluate {model} DATA" + ("" if csv is None else f"   (predictions: {csv})"), quiet or json)
+    return 0
+
+
+@app.command
+def compare(
+    one: Annotated[Path, Parameter(help="Run folder or model file.")],
+    other: Annotated[Path, Parameter(help="Another one.")],
+    data: Annotated[str | None, Parameter(
+        help="Data set to evaluate both on; without it, what two runs said of their test pictures is compared.",
+        show_default=False)] = None,
+    /, *, settings: Annotated[CompareSettings, Flat] = CompareSettings(), quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Say whether the difference between two models is real: paired interval, McNemar's test, each class."""
+    from ception.evaluation.comparison import compare
+
+    with terminal(quiet) as reporter:
+        result = compare(one, other, data, reporter=reporter, **_fields(settings))
+    if json:
+        _print_json(result)
+    else:
+        _print_comparison(result)
+        _print_where(Path(result["output"]))
+    better = other if result["difference"] > 0 else one
+    model = better / "model.keras" if better.is_dir() else better
+    _next(f"ception predict {model} PICTURES", quiet or json)
     return 0
 
 
@@ -188,7 +214,11 @@ def _fields(settings: Any) -> dict[str, Any]:
 
 
 def _command(error: cyclopts.CycloptsError) -> list[str]:
-    return [name for name in error.command_chain or () if name in ("train", "evaluate", "predict", "demo", "cache")]
+    return [
+        name
+        for name in error.command_chain or ()
+        if name in ("train", "evaluate", "predict", "compare", "demo", "cache")
+    ]
 
 
 @contextmanager
@@ -276,10 +306,13 @@ def _print_scores(scores: dict[str, Any]) -> None:
     from rich.table import Table
 
     low, high = scores["accuracy_interval"]
+    plain = scores["uncalibrated"]["calibration_error"]
     print(f"Accuracy {scores['accuracy']:.4f} on {scores['count']:,} {scores['split']} pictures "
           f"(95 % interval {low:.4f} to {high:.4f})")  # fmt: skip
     top5 = "" if scores["top5_accuracy"] is None else f"   top-5 {scores['top5_accuracy']:.4f}"
     print(f"Balanced accuracy {scores['balanced_accuracy']:.4f}   log loss {scores['log_loss']:.4f}{top5}")
+    print(f"Calibration error {scores['calibration_error']:.4f} with temperature {scores['temperature']:.3f} "
+          f"({plain:.4f} without)")  # fmt: skip
     table = Table("class", box=None, pad_edge=False, header_style="bold")
     for column in ("precision", "recall", "F1", "pictures"):
         table.add_column(column, justify="right")
@@ -290,9 +323,39 @@ def _print_scores(scores: dict[str, Any]) -> None:
     if len(scores["per_class"]) > len(shown):
         table.add_row(f"... the {len(shown)} lowest of {len(scores['per_class'])}")
     Console(markup=False, highlight=False).print(table)
+    if "slices" in scores:
+        print(f"By {scores['slices']['by']}:")
+        for name, of in scores["slices"]["groups"].items():
+            low, high = of["accuracy_interval"]
+            print(f"  {_printable(name)}: {of['accuracy']:.4f} ({low:.4f} to {high:.4f}) on {of['count']:,}")
     if scores["confused"]:
         pairs = [f"{pair['label']} as {pair['predicted']} ({pair['count']})" for pair in scores["confused"][:5]]
         print(f"Most confused: {', '.join(map(_printable, pairs))}")
+    if wished := scores.get("selective"):
+        low, high = wished["precision_interval"]
+        print(f"With --min-confidence {wished['min_confidence']:.4f} (for a precision of {wished['wished']}): precision "
+              f"{wished['precision']:.4f} ({low:.4f} to {high:.4f}), answering {wished['coverage']:.1%}")  # fmt: skip
+
+
+def _print_comparison(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    low, high = result["difference_interval"]
+    verdict = "a real difference" if result["different"] else "no difference that these pictures show"
+    for name, accuracy in zip(result["models"], result["accuracy"], strict=True):
+        print(f"{accuracy:.4f}  {_printable(name)}")
+    print(f"Difference {result['difference']:+.4f} on {result['count']:,} pictures "
+          f"(95 % interval {low:+.4f} to {high:+.4f}; McNemar p = {result['p_value']:.2g}): {verdict}")  # fmt: skip
+    print(f"Right only in the first: {result['only_one_right']:,}; only in the second: {result['only_other_right']:,}")
+    table = Table("class", box=None, pad_edge=False, header_style="bold")
+    for column in ("recall, first", "second", "p", "pictures"):
+        table.add_column(column, justify="right")
+    ranked = sorted(result["per_class"].items(), key=lambda item: -abs(item[1]["recall"][1] - item[1]["recall"][0]))
+    for name, of_class in ranked[:_MOST_CLASSES]:
+        recalls = [f"{recall:.3f}" for recall in of_class["recall"]]
+        table.add_row(_printable(name), *recalls, f"{of_class['p_value']:.2g}", f"{of_class['support']:,}")
+    Console(markup=False, highlight=False).print(table)
 
 
 def _print_where(folder: Path) -> None:

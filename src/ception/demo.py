@@ -59,5 +59,7 @@ def demo(*, reporter: Reporter | None = None, **settings: Any) -> Demonstration:
     said = predict(run.classifier, sorted(folder.iterdir()), 3)
     best = [result["top"][0] for result in said]
     sheet = run.folder / "demo.png"
-    contact_sheet(pictures, labels, [b["class"] for b in best], [b["probability"] for b in best], sheet)
+    texts = [f"{first['class']} {first['probability']:.0%}" for first in best]
+    right = [first["class"] == label for first, label in zip(best, labels, strict=True)]
+    contact_sheet(pictures, labels, texts, right, sheet)
     return Demonstration(run, folder, said, sheet)

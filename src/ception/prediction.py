@@ -37,7 +37,8 @@ def predict(
         settings: Further fields of `PredictSettings`.
 
     Returns:
-        For each picture `{"path", "top": [{"class", "probability"}]}`, or `{"path", "error"}` where it cannot be read.
+        For each picture `{"path", "top": [{"class", "probability"}]}`, and `"unknown": True` where the best
+        probability is below `min_confidence`; or `{"path", "error"}` where it cannot be read.
 
     Raises:
         InputError: the model cannot be used, or a path leads nowhere.
@@ -57,7 +58,7 @@ def predictions(
     files = sources.Files(found([pictures] if isinstance(pictures, str | Path) else pictures))
     backends.choose(options.backend)
     with backends.on(options.device):
-        from ception.classifier import Classifier, softmax
+        from ception.classifier import Classifier
 
         classifier = model if isinstance(model, Classifier) else Classifier.load(model)
         for indices, pixels, reasons in loading.stream(
@@ -76,11 +77,13 @@ def predictions(
                 padded[: len(indices)] = pixels
                 if len(files) < options.batch_size:
                     padded = padded[: len(indices)]
-                rows = softmax(classifier.logits(padded)[: len(indices)])
+                rows = classifier.probabilities(padded, calibrated=options.calibration)[: len(indices)]
                 for index, row in zip(indices, rows, strict=True):
                     best = np.argsort(-row, kind="stable")[: options.top]
                     named = [{"class": classifier.class_names[k], "probability": round(float(row[k]), 6)} for k in best]
                     results[int(index)] = {"path": files.name(int(index)), "top": named}
+                    if row[best[0]] < options.min_confidence:
+                        results[int(index)]["unknown"] = True
             yield from (results[index] for index in sorted(results))
 
 

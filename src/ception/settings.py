@@ -61,7 +61,10 @@ class EvaluateSettings:
         split: Part of the data to score on; `test` is its test set or, where it has none, the same
             test pictures that training left out.
         batch_size: Pictures in one step.
-        output: Folder for the scores, the predictions and the confusion matrix; when not given,
+        precision: Share of right answers, 0..1, that is wished for: the confidence that gave it on the validation
+            pictures is tried here, and told as --min-confidence for predict.
+        by: Score groups of pictures too: a further column of the CSV, or `size` (the picture's shorter side).
+        output: Folder for the scores, the predictions and the report; when not given,
             evaluations/ in the model's run folder, or evaluation-<data> here when the model lies in no run.
         backend: What computes; the first installed of tensorflow, jax, torch when not given.
         device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
@@ -70,6 +73,8 @@ class EvaluateSettings:
 
     split: Split = "test"
     batch_size: int = 64
+    precision: float | None = None
+    by: str | None = None
     output: Path | None = None
     backend: Backend | None = None
     device: str | None = None
@@ -82,18 +87,41 @@ class PredictSettings:
 
     Attributes:
         top: Number of classes to name for each picture.
+        min_confidence: Probability, 0..1, below which the answer is `unknown`; the best guess is told all the same.
+        calibration: Divide the logits by the model's temperature, so that probabilities mean what they say.
         batch_size: Pictures in one step.
         backend: What computes; the first installed of tensorflow, jax, torch when not given.
         device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
     """
 
     top: int = 5
+    min_confidence: float = 0.0
+    calibration: bool = True
     batch_size: int = 32
     backend: Backend | None = None
     device: str | None = None
 
 
-Settings = TypeVar("Settings", TrainSettings, EvaluateSettings, PredictSettings)
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings:
+    """How to compare two models.
+
+    Attributes:
+        split: Part of the data to compare on, as for evaluate.
+        output: Folder for the numbers and the pictures that changed sides; comparison-<one>-<other> when not given.
+        backend: What computes; the first installed of tensorflow, jax, torch when not given.
+        device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
+        cache_limit: Most that the cache folder may hold, in GB.
+    """
+
+    split: Split = "test"
+    output: Path | None = None
+    backend: Backend | None = None
+    device: str | None = None
+    cache_limit: float = 10.0
+
+
+Settings = TypeVar("Settings", TrainSettings, EvaluateSettings, PredictSettings, CompareSettings)
 
 _LOWEST: dict[str, float] = {
     "epochs": 1, "batch_size": 1, "patience": 1, "image_size": 1, "seed": 0, "cache_limit": 0, "top": 1,
@@ -110,6 +138,10 @@ def checked(settings: Settings) -> Settings:
         value: Any = getattr(settings, name, None)
         if value is not None and not value >= lowest:
             raise InputError(f"--{name.replace('_', '-')} must be at least {lowest}, got {value}")
+    for name in ("precision", "min_confidence"):
+        share: Any = getattr(settings, name, None)
+        if share is not None and not 0 <= share <= 1:
+            raise InputError(f"--{name.replace('_', '-')} must be from 0 to 1, got {share}")
     rate: Any = getattr(settings, "learning_rate", None)
     if rate is not None and not 0 < rate < float("inf"):
         raise InputError(f"--learning-rate must be above 0, got {rate}")

@@ -86,6 +86,15 @@ def read(path: Path | str) -> Image.Image:
     return decode(read_bytes(path))
 
 
+def shorter_side(path: Path | str) -> int:
+    """The smaller of height and width in pixels, from the file's header alone; 0 where it is no picture."""
+    try:
+        with Image.open(path) as image:
+            return min(image.size)
+    except Exception:  # as in `decode`
+        return 0
+
+
 def read_bytes(path: Path | str) -> bytes:
     """A file's content.
 

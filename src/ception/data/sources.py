@@ -11,10 +11,10 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -56,6 +56,9 @@ class Pictures(Protocol):
     def digest(self, index: int) -> bytes:
         """16 bytes that follow from the picture's own bytes alone."""
 
+    def shorter_side(self, index: int) -> int:
+        """The smaller of the picture's height and width in pixels; 0 where it cannot be read."""
+
 
 @dataclass(frozen=True)
 class Files:
@@ -74,6 +77,9 @@ class Files:
 
     def digest(self, index: int) -> bytes:
         return _digest(images.read_bytes(self.paths[index]))
+
+    def shorter_side(self, index: int) -> int:
+        return images.shorter_side(self.paths[index])
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,9 @@ class Arrays:
     def digest(self, index: int) -> bytes:
         return _digest(self.row(index)[1].tobytes())
 
+    def shorter_side(self, index: int) -> int:
+        return int(min(self.row(index)[1].shape[:2]))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
@@ -116,6 +125,7 @@ class Dataset:
             UNSTATED), int8 of shape (pictures,).
         ignored: What was passed over, with counts: `{"hidden": 2}`.
         unnamed: Whether the source has no class names and `class_names` are just numbers.
+        columns: Further columns of a CSV by name, one value for each picture.
     """
 
     name: str
@@ -125,13 +135,16 @@ class Dataset:
     stated: NDArray[np.int8]
     ignored: dict[str, int]
     unnamed: bool = False
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def without(self, indices: Sequence[int]) -> Dataset:
         """The data set less some of its pictures, which must be files."""
         keep = np.setdiff1d(np.arange(len(self.labels)), indices)
         assert isinstance(self.pictures, Files)
         paths = [self.pictures.paths[index] for index in keep]
-        return replace(self, pictures=Files(paths), labels=self.labels[keep], stated=self.stated[keep])
+        columns = {name: [values[index] for index in keep] for name, values in self.columns.items()}
+        labels, stated = self.labels[keep], self.stated[keep]
+        return replace(self, pictures=Files(paths), labels=labels, stated=stated, columns=columns)
 
 
 def load(data: str | Path, *, cache_limit: float = 10.0) -> Dataset:
@@ -252,6 +265,7 @@ def _with_names(
 
 def _from_csv(path: Path) -> Dataset:
     paths, labels, stated = [], [], []
+    further: dict[str, list[str]] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file, strict=True)
@@ -259,6 +273,7 @@ def _from_csv(path: Path) -> Dataset:
             missing = [column for column in ("path", "label") if column not in columns]
             if missing:
                 raise InputError(f"{path} has no column {' and no '.join(missing)}: it needs path,label[,split]")
+            further = {column: [] for column in columns if column not in ("path", "label", "split")}
             for row in rows:
                 where = f"{path}, line {rows.line_num}"
                 if not row["path"] or not row["label"]:
@@ -272,11 +287,13 @@ def _from_csv(path: Path) -> Dataset:
                 paths.append(picture)
                 labels.append(row["label"])
                 stated.append(_FOLDER_SPLITS.get(place, UNSTATED))
+                for column, values in further.items():
+                    values.append(row[column] or "")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a CSV in UTF-8: {error}") from None
     if not paths:
         raise InputError(f"{path} names no pictures: each line is path,label[,split]")
-    return _with_names(path.stem, Files(paths), labels, stated, {})
+    return replace(_with_names(path.stem, Files(paths), labels, stated, {}), columns=further)
 
 
 def _from_npz(path: Path, name: str, cache_limit: float) -> Dataset:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,9 @@ import numpy as np
 
 from ception import backends
 from ception.data import loading, sources
-from ception.errors import InputError
+from ception.errors import InputError, nearest
+from ception.evaluation.calibration import confidence, threshold_for
+from ception.evaluation.metrics import wilson_interval
 from ception.evaluation.table import Table, tabulate
 from ception.files import write_json
 from ception.reporting import Reporter
@@ -18,6 +21,7 @@ from ception.settings import EvaluateSettings, checked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL import Image
 
     from ception.classifier import Classifier
 
@@ -27,8 +31,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a model on a data set.
 
-    The classes are matched by name. The scores, the table they come from and a picture of the confusion
-    matrix are written to the output folder.
+    The classes are matched by name. The scores, the table they come from, a picture of the confusion matrix and
+    a report are written to the output folder.
 
     Args:
         model: A model file, or a classifier (then nothing is written unless `output` is given).
@@ -38,7 +42,9 @@ def evaluate(
 
     Returns:
         The scores of `ception.evaluation.metrics.scores`, and `model`, `data`, `split`, and `output` (None
-        where nothing was written).
+        where nothing was written). With `precision` also `selective`: `wished`, `min_confidence` (chosen on the
+        validation pictures), and what it delivers here: `precision`, `precision_interval`, `coverage`, `count`.
+        With `by` also `slices`: `by` and `groups` {name: {count, accuracy, accuracy_interval}}.
 
     Raises:
         InputError: the model or data cannot be used, or do not belong together.
@@ -50,10 +56,9 @@ def evaluate(
         from ception.classifier import Classifier
 
         classifier = model if isinstance(model, Classifier) else Classifier.load(model)
-        dataset = sources.load(data, cache_limit=options.cache_limit)
-        labels = matched(dataset, classifier)
-        table = _table(classifier, dataset, labels, str(data), options, reporter)
-    result = table.scores()
+        table, indices, dataset = tabulate_data(classifier, data, options, reporter)
+        groups = _groups(dataset, options.by) if options.by else None
+    result = table.scores(classifier.temperature)
     output = options.output
     if output is None and not isinstance(model, Classifier):
         output = _output_folder(Path(model), dataset.name, options.split)
@@ -63,18 +68,90 @@ def evaluate(
         "split": options.split,
         "output": None if output is None else str(output),
     }
+    if options.precision is not None:
+        result["selective"] = _selective(table, classifier, options.precision)
+    if groups is not None:
+        result["slices"] = {"by": options.by, "groups": _slices(table, [groups(int(index)) for index in indices])}
     if output is not None:
-        write(output, table, result)
+        write(output, table, result, classifier, lambda row: dataset.pictures.open(int(indices[row])))
     return result
 
 
-def write(output: Path, table: Table, result: dict[str, Any]) -> None:
-    """Save scores, predictions and the confusion matrix into a folder, which is made."""
+def write(
+    output: Path,
+    table: Table,
+    result: dict[str, Any],
+    classifier: Classifier,
+    picture: Callable[[int], Image.Image],
+    history: Sequence[dict[str, float]] = (),
+) -> None:
+    """Save scores, predictions, the confusion matrix and the report into a folder, which is made.
+
+    Args:
+        output: The folder.
+        table: What the model said of each picture.
+        result: The scores.
+        classifier: The model.
+        picture: Gives the picture of a row of the table.
+        history: The rows of the training, if it is known.
+    """
     from ception.evaluation.plots import confusion
+    from ception.evaluation.report import write_report
 
     table.write(output / "predictions.csv")
     confusion(table, output / "confusion.png")
+    data = classifier.record.get("data", {})
+    write_report(
+        output / "report.html",
+        table,
+        result,
+        picture=picture,
+        coverage=classifier.coverage,
+        history=history,
+        footer=f"{classifier.arguments['name']}, trained on {data.get('name', 'unknown data')}. Written by Ception.",
+    )
     write_json(output / "scores.json", result)
+
+
+def _selective(table: Table, classifier: Classifier, wished: float) -> dict[str, Any]:
+    threshold = threshold_for(wished, classifier.coverage)
+    if threshold is None:
+        best = max((point["precision"] for point in classifier.coverage), default=0.0)
+        raise InputError(
+            f"no confidence gave a precision of {wished} on the model's validation pictures; the best was {best:.4f}"
+        )
+    answered = confidence(table.logits, classifier.temperature) >= threshold
+    count, hits = int(answered.sum()), int(table.right[answered].sum())
+    return {
+        "wished": wished,
+        "min_confidence": threshold,
+        "precision": hits / count if count else 0.0,
+        "precision_interval": list(wilson_interval(hits, count)) if count else [0.0, 1.0],
+        "coverage": count / len(answered),
+        "count": count,
+    }
+
+
+def _groups(dataset: sources.Dataset, by: str) -> Callable[[int], str]:
+    """A function from a picture's index to the name of its group."""
+    if by in dataset.columns:
+        values = dataset.columns[by]
+        return lambda index: values[index] or "(none)"
+    sides = np.array([dataset.pictures.shorter_side(index) for index in range(len(dataset.labels))])
+    edges = np.unique(np.quantile(sides, (0.25, 0.5, 0.75)).round().astype(int))
+    names = [*(f"up to {edge} px" for edge in edges), f"above {edges[-1]} px"]
+    return lambda index: names[int(np.searchsorted(edges, sides[index]))]
+
+
+def _slices(table: Table, groups: Sequence[str]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for name in sorted(set(groups), key=lambda name: [int(d) if d.isdigit() else d for d in re.split(r"(\d+)", name)]):
+        right = table.right[np.array([group == name for group in groups])]
+        hits, count = int(right.sum()), len(right)
+        found[name] = {
+            "count": count, "accuracy": hits / count, "accuracy_interval": list(wilson_interval(hits, count)),
+        }  # fmt: skip
+    return found
 
 
 def matched(dataset: sources.Dataset, classifier: Classifier) -> NDArray[np.int32]:
@@ -100,14 +177,14 @@ def matched(dataset: sources.Dataset, classifier: Classifier) -> NDArray[np.int3
     return np.array([known[name] for name in dataset.class_names], np.int32)[dataset.labels]
 
 
-def _table(
-    classifier: Classifier,
-    dataset: sources.Dataset,
-    labels: NDArray[np.int32],
-    data: str,
-    options: EvaluateSettings,
-    reporter: Reporter,
-) -> Table:
+def tabulate_data(
+    classifier: Classifier, data: str | Path, options: EvaluateSettings, reporter: Reporter
+) -> tuple[Table, NDArray[np.integer], sources.Dataset]:
+    """The table of the wanted part of a data set, the index in the data set of each of its rows, and the data set."""
+    dataset = sources.load(data, cache_limit=options.cache_limit)
+    labels = matched(dataset, classifier)
+    if options.by and options.by not in {*dataset.columns, "size"}:
+        raise InputError(f"cannot score by '{options.by}': {nearest(options.by, [*dataset.columns, 'size'])}")
     digests, _ = sources.digests(dataset.pictures, reporter)
     if options.split == "all":
         indices = np.arange(len(labels))
@@ -124,12 +201,14 @@ def _table(
                 "the scores are better than on new pictures"
             )
     failed: dict[int, str] = {}
+    readable: list[NDArray[np.integer]] = []
 
     def batches() -> Iterator[tuple[NDArray[np.integer], NDArray[np.uint8]]]:
         for chosen, pixels, reasons in loading.stream(
             dataset.pictures, indices, classifier.image, options.batch_size, reporter=reporter, label="Evaluating"
         ):
             failed.update(reasons)
+            readable.append(chosen)
             yield chosen, pixels
 
     table = tabulate(classifier, dataset, labels, batches())
@@ -139,7 +218,7 @@ def _table(
         reporter.warn(f"left out {len(failed) - 20} more that cannot be read")
     if not len(table.labels):
         raise InputError(f"none of the {len(indices)} pictures of {data} can be read")
-    return table
+    return table, np.concatenate(readable), dataset
 
 
 def _output_folder(model: Path, data_name: str, split: str) -> Path:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ception.evaluation.calibration import confidence, expected_calibration_error, log_loss
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -27,19 +29,23 @@ def confusion_matrix(labels: NDArray[np.integer], predicted: NDArray[np.integer]
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
-def scores(labels: NDArray[np.integer], logits: NDArray[np.float32], class_names: Sequence[str]) -> dict[str, Any]:
+def scores(
+    labels: NDArray[np.integer], logits: NDArray[np.float32], class_names: Sequence[str], temperature: float = 1.0
+) -> dict[str, Any]:
     """How well the logits match the labels.
 
     Args:
         labels: Indices into `class_names`, of shape (pictures,).
         logits: float32 of shape (pictures, classes).
         class_names: Names of the classes.
+        temperature: What the logits are divided by before they become probabilities.
 
     Returns:
         `count`, `accuracy` (share in 0..1), `accuracy_interval` [low, high] (Wilson, 95 %), `top5_accuracy`
         (None below 6 classes), `balanced_accuracy` (mean recall of the classes that have pictures),
-        `log_loss` (mean, in nats), `per_class`: {name: {precision, recall, f1, support}}, where a share of
-        nothing is 0, and `confused`: [{label, predicted, count}] by count, at most ten.
+        `log_loss` (mean, in nats), `calibration_error` (expected, 15 bins), `temperature`, `uncalibrated`: the
+        `log_loss` and `calibration_error` without the temperature, `per_class`: {name: {precision, recall, f1,
+        support}}, where a share of nothing is 0, and `confused`: [{label, predicted, count}] by count, at most ten.
     """
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -49,9 +55,8 @@ def scores(labels: NDArray[np.integer], logits: NDArray[np.float32], class_names
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predicted, labels=np.arange(classes), zero_division=0
     )
-    wide = logits.astype(np.float64)
-    wide -= wide.max(-1, keepdims=True)
-    log_likelihood = wide[np.arange(count), labels] - np.log(np.exp(wide).sum(-1))
+    right = predicted == labels
+    errors = [expected_calibration_error(right, confidence(logits, t)) for t in (temperature, 1.0)]
     top5 = None
     if classes > 5:
         best = np.argpartition(logits, -5, axis=-1)[:, -5:]
@@ -65,7 +70,10 @@ def scores(labels: NDArray[np.integer], logits: NDArray[np.float32], class_names
         "accuracy_interval": list(wilson_interval(hits, count)),
         "top5_accuracy": top5,
         "balanced_accuracy": float(recall[support > 0].mean()),
-        "log_loss": float(-log_likelihood.mean()),
+        "log_loss": log_loss(labels, logits, temperature),
+        "calibration_error": errors[0],
+        "temperature": temperature,
+        "uncalibrated": {"log_loss": log_loss(labels, logits), "calibration_error": errors[1]},
         "per_class": {
             name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
             for name, p, r, f, s in zip(class_names, precision, recall, f1, support, strict=True)

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ception.evaluation.calibration import BINS, confidence, coverage_curve, reliability
 from ception.evaluation.metrics import confusion_matrix
 from ception.evaluation.table import Table
 from ception.files import whole
@@ -26,7 +27,7 @@ _MOST_NUMBERS = 30  # classes up to which the confusion matrix shows its counts
 def confusion(table: Table, path: Path) -> None:
     """Draw the confusion matrix: rows are labels, columns predictions, colour is the share of the row."""
     names = table.class_names
-    matrix = confusion_matrix(table.labels, table.logits.argmax(-1), len(names))
+    matrix = confusion_matrix(table.labels, table.predicted, len(names))
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = min(20.0, 2.5 + 0.55 * len(names))
     figure = Figure(figsize=(side + 1, side), layout="constrained")
@@ -45,51 +46,83 @@ def confusion(table: Table, path: Path) -> None:
 
 
 def curves(history: Sequence[dict[str, float]], best_epoch: int, path: Path) -> None:
-    """Draw loss and accuracy over the epochs, the kept epoch marked.
+    """Draw `curves_figure` as PNG."""
+    _save(curves_figure(history, best_epoch), path)
+
+
+def curves_figure(history: Sequence[dict[str, float]], best_epoch: int | None) -> Figure:
+    """Loss and accuracy over the epochs.
 
     Args:
         history: For each epoch from 1 on `loss`, `accuracy`, `val_loss`, `val_accuracy`.
-        best_epoch: Number of the epoch whose weights are kept, from 1 on.
-        path: The PNG.
+        best_epoch: Number of the epoch whose weights are kept, from 1 on, which is marked.
     """
     epochs = range(1, len(history) + 1)
     figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, key, low, high in zip(figure.subplots(1, 2), ("loss", "accuracy"), (0, None), (None, 1), strict=True):
+    for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.plot(epochs, [row[key] for row in history], marker="o", markersize=3, label="training")
         axes.plot(epochs, [row[f"val_{key}"] for row in history], marker="o", markersize=3, label="validation")
-        axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
+        if best_epoch:
+            axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
         axes.set(xlabel="epoch", ylabel=key)
-        if low is not None:
-            axes.set_ylim(low, min(3, axes.get_ylim()[1]))
-        if high is not None:
-            axes.set_ylim(top=high)
+        if key == "loss":
+            axes.set_ylim(0, min(3, axes.get_ylim()[1]))
+        else:
+            axes.set_ylim(top=1)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        axes.legend()
-    _save(figure, path)
+        axes.legend(framealpha=0)
+    return figure
+
+
+def reliability_figure(table: Table, temperature: float) -> Figure:
+    """Accuracy over confidence with and without the temperature, and how many pictures have which confidence."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect")
+    kinds = [(temperature, f"temperature {temperature:.2f}", "-"), (1.0, "without", "--")]
+    for value, label, style in kinds if temperature != 1 else kinds[:1]:
+        rows = reliability(table.right, confidence(table.logits, value))
+        xy = [row["confidence"] for row in rows], [row["accuracy"] for row in rows]
+        left.plot(*xy, style, marker="o", markersize=4, label=label)
+    left.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
+    left.legend(framealpha=0)
+    left.grid(alpha=0.3)
+    right.hist(confidence(table.logits, temperature), bins=np.linspace(0, 1, BINS + 1))
+    right.set(xlabel="confidence", ylabel="pictures", xlim=(0, 1))
+    right.grid(alpha=0.3)
+    return figure
+
+
+def coverage_figure(table: Table, temperature: float) -> Figure:
+    """Precision and threshold over the share of pictures that are answered."""
+    curve = coverage_curve(table.right, confidence(table.logits, temperature))
+    covered = [point["coverage"] for point in curve]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(covered, [point["precision"] for point in curve], label="precision of the answers")
+    axes.plot(covered, [point["threshold"] for point in curve], "--", label="threshold (--min-confidence)")
+    axes.set(xlabel="share of pictures answered", xlim=(0, 1), ylim=(None, 1.01))
+    axes.grid(alpha=0.3)
+    axes.legend(framealpha=0)
+    return figure
 
 
 def contact_sheet(
-    pictures: Sequence[NDArray[np.uint8] | Image.Image], labels: Sequence[str], predicted: Sequence[str],
-    probabilities: Sequence[float], path: Path,
+    pictures: Sequence[NDArray[np.uint8] | Image.Image], labels: Sequence[str], said: Sequence[str],
+    right: Sequence[bool], path: Path,
 ) -> None:  # fmt: skip
-    """Draw pictures in a grid with true and predicted names, the wrong ones in red."""
+    """Draw pictures in a grid with what was said of them, the wrong ones in red and with their true names."""
     columns = min(5, len(pictures))
     rows = math.ceil(len(pictures) / columns)
     figure = Figure(figsize=(1.9 * columns, 2.35 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
-    for axes, picture, label, name, probability in zip(
-        grid.flat, pictures, labels, predicted, probabilities, strict=False
-    ):
-        pixels = np.asarray(picture)
-        axes.imshow(
-            pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=255
-        )
-        right = label == name
-        said = f"{name} {probability:.0%}" + ("" if right else f"\ntrue: {label}")
-        axes.set_title(said, fontsize=9, color=_GOOD if right else _BAD, parse_math=False)
+    for axes, picture, label, text, good in zip(grid.flat, pictures, labels, said, right, strict=False):
+        axes.imshow(np.asarray(picture), cmap="gray", vmin=0, vmax=255)
+        title = text if good else f"{text}\ntrue: {label}"
+        axes.set_title(title, fontsize=9, color=_GOOD if good else _BAD, parse_math=False)
     _save(figure, path)
 
 

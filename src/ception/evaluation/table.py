@@ -36,9 +36,24 @@ class Table:
     logits: NDArray[np.float32]
     class_names: tuple[str, ...]
 
-    def scores(self) -> dict[str, Any]:
+    @property
+    def predicted(self) -> NDArray[np.integer]:
+        """Index of the most probable class of each picture."""
+        return np.asarray(self.logits.argmax(-1))
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether the most probable class is the true one, for each picture."""
+        return np.asarray(self.predicted == self.labels)
+
+    def scores(self, temperature: float = 1.0) -> dict[str, Any]:
         """The numbers of `metrics.scores`."""
-        return scores(self.labels, self.logits, self.class_names)
+        return scores(self.labels, self.logits, self.class_names, temperature)
+
+    def part(self, chosen: NDArray[np.integer]) -> Table:
+        """Some rows of the table."""
+        names = [self.paths[int(index)] for index in chosen]
+        return Table(names, self.labels[chosen], self.logits[chosen], self.class_names)
 
     def write(self, path: Path) -> None:
         """Save as CSV: `path,label,logit_<class>...`; the logits read back exactly."""

@@ -24,6 +24,7 @@ from ception.settings import TrainSettings, checked
 
 if TYPE_CHECKING:
     from ception.classifier import Classifier
+    from ception.evaluation.table import Table
     from ception.training.callbacks import Row
     from ception.training.preparation import Prepared
     from ception.training.recipes import Recipe
@@ -50,8 +51,8 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **settings: Any
     """Train a network on a data set, score it on the test pictures, and save everything in a new run folder.
 
     The run folder `001-<model>-<data>` holds `model.keras`, `settings.json`, `scores.json`, `log.csv`,
-    `curves.png`, `confusion.png`, `predictions.csv` and `tensorboard/`. The weights kept are those of the
-    epoch with the lowest validation loss. While the training runs, its state lies in `checkpoints/`.
+    `curves.png`, `confusion.png`, `predictions.csv`, `report.html` and `tensorboard/`. The weights kept are those
+    of the epoch with the lowest validation loss. While the training runs, its state lies in `checkpoints/`.
 
     Args:
         data: A data set as `ception.data.sources.load` takes it.
@@ -125,7 +126,6 @@ def _carried_out(
     from ception.classifier import Classifier
     from ception.evaluation import write
     from ception.evaluation.plots import curves
-    from ception.evaluation.table import tabulate
     from ception.training.callbacks import best_epoch
 
     checkpoints = folder / "checkpoints"
@@ -137,20 +137,38 @@ def _carried_out(
         reporter.note(f"Interrupted. To go on: ception train --resume {folder}")
         raise
 
-    classifier = Classifier.load(checkpoints / "best.keras")
-    test = prepared.indices(sources.TEST)
-    batches = ((part, prepared.pixels[part]) for part in np.split(test, range(256, len(test), 256)))
-    table = tabulate(classifier, prepared.dataset, prepared.dataset.labels, batches)
+    classifier = _calibrated(Classifier.load(checkpoints / "best.keras"), prepared)
+    table = _tabulated(classifier, prepared, sources.TEST)
     best = best_epoch(history)
-    scores = table.scores() | {
+    scores = table.scores(classifier.temperature) | {
         "model": str(folder / "model.keras"), "data": data, "split": "test", "best_epoch": best,
     }  # fmt: skip
     classifier = replace(classifier, record=classifier.record | {"scores": scores})
     curves(history, best, folder / "curves.png")
-    write(folder, table, scores)
+    test = prepared.indices(sources.TEST)
+    write(folder, table, scores, classifier, lambda row: prepared.dataset.pictures.open(int(test[row])), history)
     classifier.save(folder / "model.keras")
     shutil.rmtree(checkpoints)
     return Run(classifier, history, scores, folder)
+
+
+def _tabulated(classifier: Classifier, prepared: Prepared, part: int) -> Table:
+    """What the classifier says of the pictures in a part of the split."""
+    from ception.evaluation.table import tabulate
+
+    indices = prepared.indices(part)
+    batches = ((chosen, prepared.pixels[chosen]) for chosen in np.split(indices, range(256, len(indices), 256)))
+    return tabulate(classifier, prepared.dataset, prepared.dataset.labels, batches)
+
+
+def _calibrated(classifier: Classifier, prepared: Prepared) -> Classifier:
+    """The classifier with the temperature and the curve of precision that the validation pictures give."""
+    from ception.evaluation.calibration import confidence, coverage_curve, fit_temperature
+
+    table = _tabulated(classifier, prepared, sources.VAL)
+    temperature = fit_temperature(table.labels, table.logits)
+    curve = coverage_curve(table.right, confidence(table.logits, temperature))
+    return replace(classifier, temperature=temperature, coverage=curve)
 
 
 def _finished(folder: Path) -> Run:

@@ -1,0 +1,102 @@
+"""Whether probabilities mean what they say: temperature, calibration error, thresholds for a wished precision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BINS = 15
+_POINTS = 500  # of the stored curve of precision over confidence
+
+
+def log_probabilities(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Logarithms of softmax(logits / temperature), of shape (pictures, classes)."""
+    scaled = logits.astype(np.float64) / temperature
+    scaled -= scaled.max(-1, keepdims=True)
+    return np.asarray(scaled - np.log(np.exp(scaled).sum(-1, keepdims=True)))
+
+
+def log_loss(labels: NDArray[np.integer], logits: NDArray[np.float32], temperature: float = 1.0) -> float:
+    """Mean negative log probability of the labels, in nats."""
+    return float(-log_probabilities(logits, temperature)[np.arange(len(labels)), labels].mean())
+
+
+def fit_temperature(labels: NDArray[np.integer], logits: NDArray[np.float32]) -> float:
+    """The temperature, 0.05..20, by which dividing the logits gives the lowest log loss.
+
+    Args:
+        labels: Index of the true class of each validation picture, of shape (pictures,).
+        logits: float32 of shape (pictures, classes).
+
+    Source: Guo et al., On Calibration of Modern Neural Networks, arXiv:1706.04599, section 4.2.
+    """
+    from scipy.optimize import minimize_scalar
+
+    found = minimize_scalar(
+        lambda power: log_loss(labels, logits, float(np.exp(power))), bounds=(-3.0, 3.0), method="bounded"
+    )
+    return float(np.exp(found.x))
+
+
+def confidence(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probability of the most probable class of each picture."""
+    return np.asarray(np.exp(log_probabilities(logits, temperature).max(-1)))
+
+
+def reliability(right: NDArray[np.bool_], confidences: NDArray[np.float64], bins: int = BINS) -> list[dict[str, Any]]:
+    """Pictures grouped by confidence into bins of equal width.
+
+    Args:
+        right: Whether the most probable class is the true one, for each picture.
+        confidences: Its probability.
+        bins: Number of bins between 0 and 1.
+
+    Returns:
+        For each bin that has pictures `low`, `high`, `count`, `confidence` (mean) and `accuracy`.
+    """
+    place = np.minimum((confidences * bins).astype(int), bins - 1)
+    rows = []
+    for number in range(bins):
+        here = place == number
+        if here.any():
+            rows.append({
+                "low": number / bins, "high": (number + 1) / bins, "count": int(here.sum()),
+                "confidence": float(confidences[here].mean()), "accuracy": float(right[here].mean()),
+            })  # fmt: skip
+    return rows
+
+
+def expected_calibration_error(right: NDArray[np.bool_], confidences: NDArray[np.float64], bins: int = BINS) -> float:
+    """Mean distance, 0..1, between confidence and accuracy over the bins of `reliability`, weighted by pictures.
+
+    Source: Guo et al., arXiv:1706.04599, equation 3, with 15 bins as there.
+    """
+    rows = reliability(right, confidences, bins)
+    return float(sum(row["count"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / len(right))
+
+
+def coverage_curve(right: NDArray[np.bool_], confidences: NDArray[np.float64]) -> list[dict[str, float]]:
+    """What is gained by answering only above a confidence.
+
+    Returns:
+        By rising `threshold` the `coverage` (share of pictures with at least that confidence) and the `precision`
+        (share of these that are right); at most 500 points.
+    """
+    order = np.argsort(-confidences, kind="stable")
+    ranked, hits = confidences[order], np.cumsum(right[order])
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # of equal confidences all are answered or none
+    if len(last) > _POINTS:
+        last = last[np.unique(np.linspace(0, len(last) - 1, _POINTS).round().astype(int))]
+    return [
+        {"threshold": float(ranked[i]), "coverage": (i + 1) / len(right), "precision": float(hits[i] / (i + 1))}
+        for i in last[::-1].tolist()
+    ]
+
+
+def threshold_for(precision: float, curve: list[dict[str, float]]) -> float | None:
+    """The lowest confidence from which on answers have at least that precision; None if there is none."""
+    return next((point["threshold"] for point in curve if point["precision"] >= precision), None)

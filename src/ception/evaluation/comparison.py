@@ -1,0 +1,216 @@
+"""Whether one model is really better than another: paired, on the same pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ception import backends
+from ception.errors import InputError
+from ception.evaluation.metrics import wilson_interval
+from ception.evaluation.table import Table
+from ception.reporting import Reporter
+from ception.settings import CompareSettings, checked
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def compare(
+    one: str | Path, other: str | Path, data: str | Path | None = None, *,
+    reporter: Reporter | None = None, **settings: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Compare two models on the same pictures.
+
+    Args:
+        one: A run folder or a model file.
+        other: Another one.
+        data: A data set, on which both are evaluated; None compares what two runs said of their test pictures.
+        reporter: Receives notes, warnings and progress.
+        settings: Fields of `CompareSettings`.
+
+    Returns:
+        `count`; `accuracy` [one, other]; `difference` (other less one) and its 95 % `difference_interval`;
+        `only_one_right` and `only_other_right` (pictures); `p_value` (McNemar's exact test, two-sided);
+        `different` (whether p is below 0.05); `per_class`: {name: {recall: [one, other], support, p_value}};
+        `changed`: [{path, label, predicted: [one, other]}] of all pictures that only one of them gets right;
+        `output`, the folder that receives `comparison.json` and, where the pictures can be read, `changed.png`.
+
+    Raises:
+        InputError: a model or the data cannot be used, or the two know different classes or pictures.
+    """
+    options = checked(CompareSettings(**settings))
+    tables = []
+    for model in (Path(one), Path(other)):
+        if data is None:
+            tables.append(_table_of_run(model))
+        else:
+            tables.append(_evaluated(model, data, options, reporter or Reporter()))
+    first, second = _aligned(*tables)
+    result = paired(first, second)
+    output = options.output or Path(f"comparison-{_label(Path(one))}-{_label(Path(other))}")
+    result |= {"models": [str(one), str(other)], "data": None if data is None else str(data), "output": str(output)}
+    _write(output, result, data)
+    return result
+
+
+def paired(first: Table, second: Table) -> dict[str, Any]:
+    """The numbers of `compare` for two tables with the same pictures in the same order."""
+    count = len(first.labels)
+    gained, lost = ~first.right & second.right, first.right & ~second.right
+    per_class = {}
+    for number, name in enumerate(first.class_names):
+        here = first.labels == number
+        if here.any():
+            per_class[name] = {
+                "recall": [float(table.right[here].mean()) for table in (first, second)],
+                "support": int(here.sum()),
+                "p_value": mcnemar(int(lost[here].sum()), int(gained[here].sum())),
+            }
+    only_one, only_other = int(lost.sum()), int(gained.sum())
+    p_value = mcnemar(only_one, only_other)
+    return {
+        "count": count,
+        "accuracy": [float(table.right.mean()) for table in (first, second)],
+        "difference": (only_other - only_one) / count,
+        "difference_interval": list(paired_interval(first.right, second.right)),
+        "only_one_right": only_one,
+        "only_other_right": only_other,
+        "p_value": p_value,
+        "different": p_value < 0.05,
+        "per_class": per_class,
+        "changed": [
+            {
+                "path": first.paths[index],
+                "label": first.class_names[first.labels[index]],
+                "predicted": [table.class_names[table.predicted[index]] for table in (first, second)],
+            }
+            for index in np.flatnonzero(gained | lost).tolist()
+        ],
+    }
+
+
+def mcnemar(only_one: int, only_other: int) -> float:
+    """Two-sided p-value of McNemar's exact test from the pictures that only one of two models gets right.
+
+    Source: McNemar, Psychometrika 12 (1947), 153-157, with the exact binomial distribution.
+    """
+    from scipy.stats import binomtest
+
+    disagreements = only_one + only_other
+    return 1.0 if not disagreements else float(binomtest(only_one, disagreements).pvalue)
+
+
+def paired_interval(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[float, float]:
+    """The 95 % interval of the difference between two shares observed on the same pictures, other less one.
+
+    Source: Newcombe, Statistics in Medicine 17 (1998), 2635-2650, method 10 (score intervals, with the
+        correlation of the pairs and its continuity correction).
+    """
+    n = len(one)
+    both, only_one = int((one & other).sum()), int((one & ~other).sum())
+    only_other, neither = int((~one & other).sum()), int((~one & ~other).sum())
+    p1, p2 = (both + only_other) / n, (both + only_one) / n
+    (l1, u1), (l2, u2) = wilson_interval(both + only_other, n), wilson_interval(both + only_one, n)
+    product = (both + only_other) * (only_one + neither) * (both + only_one) * (only_other + neither)
+    cross = both * neither - only_other * only_one
+    phi = 0.0
+    if product:
+        phi = (max(cross - n / 2, 0.0) if cross > 0 else float(cross)) / float(np.sqrt(float(product)))
+    low = (p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2
+    high = (p2 - l2) ** 2 - 2 * phi * (p2 - l2) * (u1 - p1) + (u1 - p1) ** 2
+    return p1 - p2 - float(np.sqrt(max(low, 0.0))), p1 - p2 + float(np.sqrt(max(high, 0.0)))
+
+
+def _table_of_run(run: Path) -> Table:
+    folder = run.parent if run.is_file() else run
+    path = folder / "predictions.csv"
+    if not path.is_file():
+        raise InputError(f"{folder} holds no predictions.csv: name a finished run, or give DATA to evaluate both on")
+    try:
+        return Table.read(path)
+    except (ValueError, KeyError, StopIteration):
+        raise InputError(f"{path} is no table of predictions: give DATA to evaluate both models on") from None
+
+
+def _evaluated(model: Path, data: str | Path, options: CompareSettings, reporter: Reporter) -> Table:
+    from ception.evaluation import tabulate_data
+    from ception.settings import EvaluateSettings
+
+    backends.choose(options.backend)
+    with backends.on(options.device):
+        from ception.classifier import Classifier
+
+        classifier = Classifier.load(model / "model.keras" if model.is_dir() else model)
+        return tabulate_data(
+            classifier, data, EvaluateSettings(split=options.split, cache_limit=options.cache_limit), reporter
+        )[0]
+
+
+def _aligned(first: Table, second: Table) -> tuple[Table, Table]:
+    """Both tables with the pictures in the order of the first and the classes in the order of the first."""
+    if set(first.class_names) != set(second.class_names):
+        odd = sorted(set(first.class_names) ^ set(second.class_names))
+        raise InputError(f"the models know different classes: only one of them knows {', '.join(map(repr, odd[:5]))}")
+    place = {name: row for row, name in enumerate(second.paths)}
+    if len(first.paths) != len(second.paths) or any(name not in place for name in first.paths):
+        raise InputError("the runs were tested on different pictures: give DATA to evaluate both on")
+    columns = np.array([second.class_names.index(name) for name in first.class_names])
+    second = second.part(np.array([place[name] for name in first.paths]))
+    labels = np.argsort(columns)[second.labels]
+    if (labels != first.labels).any():
+        raise InputError("the runs were tested on pictures with different labels: give DATA to evaluate both on")
+    return first, Table(second.paths, labels, second.logits[:, columns], first.class_names)
+
+
+def _label(model: Path) -> str:
+    folder = model.parent if model.suffix == ".keras" else model
+    return (folder.resolve().name if model.name == "model.keras" or model.is_dir() else model.stem)[:40]
+
+
+def _write(output: Path, result: dict[str, Any], data: str | Path | None) -> None:
+    from ception.data import sources
+    from ception.data.images import PictureError
+    from ception.evaluation.plots import contact_sheet
+    from ception.files import write_json
+
+    write_json(output / "comparison.json", result)
+    place = data
+    if place is None:
+        scores = Path(result["models"][0])
+        scores = (scores.parent if scores.is_file() else scores) / "scores.json"
+        place = _source(scores)
+    if place is None or not result["changed"]:
+        return
+    try:
+        dataset = sources.load(place)
+    except InputError:  # the pictures are not where they were: the numbers stand without them
+        return
+    wanted = {row["path"]: row for row in result["changed"]}
+    shown: list[tuple[Any, dict[str, Any]]] = []
+    for index in range(len(dataset.pictures)):
+        row = wanted.get(dataset.pictures.name(index))
+        if row is not None and len(shown) < 30:
+            try:
+                shown.append((dataset.pictures.open(index), row))
+            except PictureError:
+                continue
+    if shown:
+        contact_sheet(
+            [picture for picture, _ in shown],
+            [row["label"] for _, row in shown],
+            [f"{row['predicted'][0]} → {row['predicted'][1]}" for _, row in shown],
+            [row["predicted"][1] == row["label"] for _, row in shown],
+            output / "changed.png",
+        )
+
+
+def _source(scores: Path) -> str | None:
+    import json
+
+    try:
+        return str(json.loads(scores.read_text())["data"])
+    except (OSError, ValueError, KeyError):
+        return None

@@ -1,0 +1,207 @@
+"""One page that says how good a model is and where it errs, with pictures; it needs nothing outside itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup
+
+from ception.data.images import PictureError, flatten
+from ception.evaluation import plots
+from ception.evaluation.calibration import log_probabilities, threshold_for
+from ception.evaluation.metrics import confusion_matrix
+from ception.evaluation.table import Table
+from ception.files import whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+    from PIL import Image
+
+_SHOWN = 24  # pictures in a gallery: with thumbnails below 12 KB the page stays below 1 MB
+_THUMBNAIL = 144  # pixels
+_MOST_CELLS = 40  # classes up to which the confusion matrix is shown whole
+
+
+def write_report(
+    path: Path,
+    table: Table,
+    scores: dict[str, Any],
+    *,
+    picture: Callable[[int], Image.Image],
+    coverage: Sequence[dict[str, float]] = (),
+    history: Sequence[dict[str, float]] = (),
+    footer: str = "",
+) -> None:
+    """Write report.html: scores, curves, classes, confusion, calibration, coverage, and telling pictures.
+
+    Args:
+        path: The file.
+        table: What the model said of each picture.
+        scores: What `ception.evaluate` returns.
+        picture: Gives the picture of a row of the table; may raise `PictureError`.
+        coverage: Precision and coverage on the validation pictures, for the advice on a threshold.
+        history: The rows of the training, if it is known.
+        footer: A last line.
+    """
+    from jinja2 import Environment, PackageLoader
+
+    template = Environment(loader=PackageLoader("ception.evaluation", "."), autoescape=True, trim_blocks=True)
+    temperature = scores["temperature"]
+    names = table.class_names
+    matrix = confusion_matrix(table.labels, table.predicted, len(names))
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    rows = [(name, list(zip(matrix[k].tolist(), share[k].tolist(), strict=True))) for k, name in enumerate(names)]
+    context = {
+        "title": f"{scores['accuracy']:.1%} of {scores['count']:,} pictures right",
+        "subtitle": f"{scores['model'] or 'a model'} on the {scores['split']} pictures of {scores['data']}",
+        "numbers": _numbers(scores),
+        "curves": _svg(plots.curves_figure(history, scores.get("best_epoch"))) if history else None,
+        "per_class": sorted(scores["per_class"].items(), key=lambda item: item[1]["f1"]),
+        "slices": scores.get("slices"),
+        "class_names": names,
+        "matrix": rows if len(names) <= _MOST_CELLS else None,
+        "confused": scores["confused"],
+        "calibration": (
+            f"Where the curve lies on the diagonal, of the pictures called 80 % sure 80 % are right. Mean distance "
+            f"{scores['calibration_error']:.3f} with the model's temperature {temperature:.2f}, "
+            f"{scores['uncalibrated']['calibration_error']:.3f} without it."
+        ),
+        "reliability": _svg(plots.reliability_figure(table, temperature)),
+        "coverage_text": _advice(coverage),
+        "coverage": _svg(plots.coverage_figure(table, temperature)),
+        "galleries": _galleries(table, temperature, picture),
+        "tiny": _is_tiny(picture),
+        "footer": footer,
+    }
+    with whole(path) as unfinished:
+        unfinished.write_text(template.get_template("report.html.jinja").render(context), encoding="utf-8")
+
+
+def likely_label_errors(labels: NDArray[np.integer], probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Pictures whose label the model contradicts as surely as it usually names that other class, surest first.
+
+    Args:
+        labels: Index of the class each picture is labelled with, of shape (pictures,).
+        probabilities: Of shape (pictures, classes), from a model that was not trained on these pictures.
+
+    Returns:
+        Indices of pictures.
+
+    Source: Northcutt et al., Confident Learning, arXiv:1911.00068, section 3.1: a picture is suspected if the
+        probability of another class is at least the mean that the pictures labelled with that class have.
+    """
+    classes = probabilities.shape[1]
+    usual = np.array([probabilities[labels == k, k].mean() if (labels == k).any() else 1.1 for k in range(classes)])
+    best = probabilities.argmax(-1)
+    rows = np.arange(len(labels))
+    suspected = np.flatnonzero((best != labels) & (probabilities[rows, best] >= usual[best]))
+    margin = probabilities[suspected, best[suspected]] - probabilities[suspected, labels[suspected]]
+    return suspected[np.argsort(-margin, kind="stable")]
+
+
+def _numbers(scores: dict[str, Any]) -> list[tuple[str, str, str]]:
+    low, high = scores["accuracy_interval"]
+    numbers = [
+        ("Accuracy", f"{scores['accuracy']:.1%}", f"95 % interval {low:.1%} to {high:.1%}"),
+        ("Balanced accuracy", f"{scores['balanced_accuracy']:.1%}", "every class counts the same"),
+        ("Log loss", f"{scores['log_loss']:.3f}", "lower is better"),
+        ("Calibration error", f"{scores['calibration_error']:.3f}", "0 is perfect"),
+    ]
+    if scores["top5_accuracy"] is not None:
+        numbers.insert(2, ("Top-5 accuracy", f"{scores['top5_accuracy']:.1%}", "true class among the first five"))
+    if wished := scores.get("selective"):
+        numbers.append((
+            f"Wished precision {wished['wished']:.1%}", f"{wished['precision']:.1%}" if wished["count"] else "none",
+            f"answering {wished['coverage']:.1%} with --min-confidence {wished['min_confidence']:.4f}",
+        ))  # fmt: skip
+    return numbers
+
+
+def _advice(curve: Sequence[dict[str, float]]) -> str:
+    text = "Left out are the pictures the model is least sure of."
+    advice = []
+    for precision in (0.95, 0.97, 0.99):
+        threshold = threshold_for(precision, list(curve))
+        if threshold is not None:
+            advice.append(f"{precision:.0%} from --min-confidence {threshold:.3f} on")
+    return text + (f" On the validation pictures the precision reached {', '.join(advice)}." if advice else "")
+
+
+def _galleries(
+    table: Table, temperature: float, picture: Callable[[int], Image.Image]
+) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    logarithms = log_probabilities(table.logits, temperature)
+    probabilities = np.exp(logarithms)
+    rows = np.arange(len(table.labels))
+    wrong = np.flatnonzero(~table.right)
+    worst = wrong[np.argsort(logarithms[rows, table.labels][wrong], kind="stable")]
+    ranked = np.sort(probabilities, -1)
+    doubtful = np.argsort(ranked[:, -1] - ranked[:, -2], kind="stable")
+    suspected = likely_label_errors(table.labels, probabilities)
+    none = "" if len(wrong) else " There are none."
+
+    def shown(indices: NDArray[np.integer]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for index in indices.tolist():
+            if len(found) == _SHOWN:
+                break
+            source = _thumbnail(picture, index)
+            if source is not None:
+                name = table.class_names[table.predicted[index]]
+                found.append({
+                    "source": source, "said": f"{name} {probabilities[index].max():.1%}",
+                    "label": table.class_names[table.labels[index]], "name": Path(table.paths[index]).name,
+                    "right": bool(table.right[index]),
+                })  # fmt: skip
+        return found
+
+    return [
+        ("Worst mistakes", f"Wrong, and surest of it.{none}", shown(worst)),
+        ("Most doubtful", "The first two classes are nearly as probable.", shown(doubtful)),
+        (
+            "Likely label errors",
+            f"{len(suspected):,} pictures whose label the model contradicts as surely as it usually names the other "
+            "class. Look whether the label or the model is wrong.",
+            shown(suspected),
+        ),
+    ]
+
+
+def _thumbnail(picture: Callable[[int], Image.Image], index: int) -> str | None:
+    try:
+        image = flatten(picture(index), 3)
+    except PictureError:
+        return None
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _is_tiny(picture: Callable[[int], Image.Image]) -> bool:
+    try:
+        return max(picture(0).size) <= 64
+    except PictureError:
+        return False
+
+
+def _svg(figure: Figure) -> Markup:
+    """The figure as SVG whose lines and letters take the page's colours and fonts."""
+    import matplotlib as mpl
+
+    stream = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ception"}):
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = stream.getvalue()
+    svg = svg[svg.index("<svg") :].replace("#000000", "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"(font: [^;\"]*?)'[^;\"]*", r"\1system-ui, sans-serif", svg)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)  # not needed within HTML, and the page names no address
+    return Markup(svg.replace("xlink:href", "href"))
