@@ -130,7 +130,10 @@ class TestWrongFiles:
             ({"network": {"name": "separable_cnn", "evil": 1}}, "evil"),
             ({"image": {"height": 3}}, "broken model file"),
             ({"class_names": None}, "broken model file"),
-            ({"network": {"name": "separable_cnn", "classes": 4, "image_size": 16, "channels": 3}}, "instead of"),
+            (
+                {"network": {"name": "separable_cnn", "classes": 4, "image_size": 16, "channels": 3}},
+                "does not fit its network",
+            ),
         ],
     )
     def test_description_that_lies(self, saved, tmp_path, change, says):

@@ -27,7 +27,7 @@ class TestEvaluate:
             assert found[key] == saved[key]
         assert Path(found["output"]) == trained / "evaluations" / "colours"
         assert {path.name for path in Path(found["output"]).iterdir()} == {
-            "scores.json", "predictions.csv", "confusion.png",
+            ".ception", "scores.json", "predictions.csv", "confusion.png", "report.html",
         }  # fmt: skip
 
     def test_parts_of_the_split_make_up_the_whole(self, trained, model, tmp_path):

@@ -159,22 +159,26 @@ def test_colour_is_found(tmp_path):
 
 
 class TestCache:
-    def put(self, name: str, size: int, limit_gb: float = 1.0) -> None:
-        with cache.writing(name, size, limit_gb) as path:
+    @staticmethod
+    def name(letter: str) -> str:
+        return f"pixels-{letter * 24}.npy"
+
+    def put(self, letter: str, size: int, limit_gb: float = 1.0) -> None:
+        with cache.writing(self.name(letter), size, limit_gb) as path:
             path.write_bytes(b"x" * size)
 
     def test_the_least_recently_used_goes_first(self, own_cache):
-        for name in "abc":
-            self.put(name, 1000)
-        for age, name in enumerate("bac"):
-            os.utime(own_cache / name, (1e9 + age, 1e9 + age))
-        assert cache.find("b")  # used just now
+        for letter in "abc":
+            self.put(letter, 1000)
+        for age, letter in enumerate("bac"):
+            os.utime(own_cache / self.name(letter), (1e9 + age, 1e9 + age))
+        assert cache.find(self.name("b"))  # used just now
         self.put("d", 1000, limit_gb=3e-6)
-        assert sorted(path.name for path in own_cache.iterdir()) == ["b", "c", "d"]
+        assert sorted(path.name for path in own_cache.iterdir()) == [self.name(letter) for letter in "bcd"]
 
     def test_what_fails_in_the_middle_leaves_nothing(self, own_cache):
         def fail() -> None:
-            with cache.writing("a", 10, 1.0) as path:
+            with cache.writing(self.name("a"), 10, 1.0) as path:
                 path.write_bytes(b"half")
                 raise KeyError
 
@@ -186,3 +190,20 @@ class TestCache:
         self.put("a", 1000)
         assert cache.clear() == 1000
         assert cache.entries() == []
+
+    def test_files_of_others_are_never_touched(self, own_cache):
+        own_cache.mkdir()
+        (own_cache / "thesis.txt").write_text("years of work")
+        (own_cache / "pixels-notes.npy").mkdir()
+        self.put("a", 1000, limit_gb=1e-9)
+        assert cache.clear() == 1000
+        assert sorted(path.name for path in own_cache.iterdir()) == ["pixels-notes.npy", "thesis.txt"]
+
+    def test_a_full_disk_is_an_error(self, folder, monkeypatch, own_cache):
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(RunError, match="No space left"):
+            prepared(sources.load(folder))
+        assert list(own_cache.iterdir()) == []

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ception.data import sources
+from ception.data import sources, splitting
 from ception.data.sources import TEST, TRAIN, UNSTATED, VAL, Dataset
 from ception.errors import InputError
 from conftest import content, write_pictures
@@ -267,18 +267,18 @@ def random_dataset(labels: list[int], keys: list[int], stated: list[int] | None 
 class TestSplit:
     def test_shares_without_test_set(self):
         dataset, digests = random_dataset([0, 1] * 5000, list(range(10000)))
-        shares = np.bincount(sources.split(dataset, digests)) / 10000
+        shares = np.bincount(splitting.split(dataset, digests)) / 10000
         np.testing.assert_allclose(shares, [0.7, 0.1, 0.2], atol=0.015)
 
     def test_shares_with_test_set_which_stays(self):
         dataset, digests = random_dataset([0, 1] * 5000, list(range(10000)), [TRAIN] * 9000 + [TEST] * 1000)
-        place = sources.split(dataset, digests)
+        place = splitting.split(dataset, digests)
         assert (place[9000:] == TEST).all()
         np.testing.assert_allclose(np.bincount(place[:9000], minlength=3) / 9000, [0.9, 0.1, 0], atol=0.015)
 
     def test_given_validation_and_test_sets_stay(self):
         dataset, digests = random_dataset([0, 1] * 30, list(range(60)), [TRAIN] * 20 + [VAL] * 20 + [TEST] * 20)
-        assert sources.split(dataset, digests).tolist() == [TRAIN] * 20 + [VAL] * 20 + [TEST] * 20
+        assert splitting.split(dataset, digests).tolist() == [TRAIN] * 20 + [VAL] * 20 + [TEST] * 20
 
     @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), min_size=1, max_size=60))
     def test_equal_pictures_never_part_and_every_class_is_everywhere(self, pairs):
@@ -286,7 +286,7 @@ class TestSplit:
         labels = np.unique(labels, return_inverse=True)[1].tolist()
         dataset, digests = random_dataset(labels, keys)
         try:
-            place = sources.split(dataset, digests)
+            place = splitting.split(dataset, digests)
         except InputError:
             return
         for key in set(keys):
@@ -299,24 +299,24 @@ class TestSplit:
         labels = [0, 1] * 200
         dataset, digests = random_dataset(labels, list(range(400)))
         larger, more_digests = random_dataset(labels + [0] * more, [*range(400), *range(1000, 1000 + more)])
-        np.testing.assert_array_equal(sources.split(dataset, digests), sources.split(larger, more_digests)[:400])
+        np.testing.assert_array_equal(splitting.split(dataset, digests), splitting.split(larger, more_digests)[:400])
 
     def test_three_pictures_are_enough_and_two_are_not(self):
         dataset, digests = random_dataset([0] * 50 + [1] * 3, list(range(53)))
-        assert sorted(sources.split(dataset, digests)[50:].tolist()) == [TRAIN, VAL, TEST]
+        assert sorted(splitting.split(dataset, digests)[50:].tolist()) == [TRAIN, VAL, TEST]
         dataset, digests = random_dataset([0] * 50 + [1] * 2, list(range(52)))
         with pytest.raises(InputError, match="class '1' has too few"):
-            sources.split(dataset, digests)
+            splitting.split(dataset, digests)
 
     def test_follows_from_the_bytes_alone(self, tmp_path):
         write_pictures(tmp_path / "one", {"a": 20, "b": 20})
         first = sources.load(tmp_path / "one")
-        place = sources.split(first, sources.digests(first.pictures)[0])
+        place = splitting.split(first, sources.digests(first.pictures)[0])
         by_content = {Path(first.pictures.name(i)).read_bytes(): p for i, p in enumerate(place)}
         for index in range(20):  # other names, other order
             (tmp_path / "one" / "a" / f"{index:03d}.png").rename(tmp_path / "one" / "a" / f"z{97 - index}.png")
         second = sources.load(tmp_path / "one")
-        again = sources.split(second, sources.digests(second.pictures)[0])
+        again = splitting.split(second, sources.digests(second.pictures)[0])
         assert [by_content[Path(second.pictures.name(i)).read_bytes()] for i in range(40)] == again.tolist()
 
     def test_unreadable_files_are_told(self, folder):
@@ -329,5 +329,5 @@ class TestSplit:
 def test_loading_changes_no_file(folder):
     before = content(folder)
     dataset = sources.load(folder)
-    sources.split(dataset, sources.digests(dataset.pictures)[0])
+    splitting.split(dataset, sources.digests(dataset.pictures)[0])
     assert content(folder) == before

@@ -80,7 +80,7 @@ def on(device: str | None) -> AbstractContextManager[Any]:
     name = f"{kind}:{number or 0}"
     if kind not in ("cpu", "gpu", "tpu", "mps") or not (number or "0").isdigit():
         raise InputError(f"unknown device '{device}': use cpu, gpu or gpu:1, for instance")
-    if kind != "cpu" and name not in present:
+    if name not in present:
         raise InputError(f"{keras.backend.backend()} sees no {name} here, only {', '.join(present) or 'cpu'}")
     context: AbstractContextManager[Any] = keras.device(name)
     return context

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import h5py
 import keras
@@ -22,12 +22,14 @@ from ception import models
 from ception.data.images import ImageContract
 from ception.errors import InputError, reason
 from ception.files import whole
+from ception.settings import Resize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = 1
-_MEMBER = "model.json"
+_MEMBER, _WEIGHTS = "model.json", "model.weights.h5"
+_MOST_WEIGHTS = 4 << 30  # bytes; the family's largest network has 170 MB
 _MOST_JSON = 256 << 20  # bytes; ImageNet's training digests take 10 MB
 _DIGEST_BYTES = 6  # of each training picture's 16: chance matches are rarer than one in 2**48 pairs
 
@@ -44,6 +46,7 @@ class Classifier:
         record: Provenance in plain values: settings, scores, data, versions, licence of the weights.
         training_digests: First 6 bytes of the digest of each training picture, sorted, of type `V6`.
         temperature: What the logits are divided by before they become probabilities.
+        unnamed: Whether the classes have no names and `class_names` are just numbers.
         coverage: Precision and coverage on the validation pictures by rising confidence threshold, as
             `ception.evaluation.calibration.coverage_curve` gives them.
     """
@@ -55,6 +58,7 @@ class Classifier:
     record: dict[str, Any] = field(default_factory=dict)
     training_digests: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, f"V{_DIGEST_BYTES}"))
     temperature: float = 1.0
+    unnamed: bool = False
     coverage: list[dict[str, float]] = field(default_factory=list)
 
     def logits(self, images: NDArray[Any]) -> NDArray[np.float32]:
@@ -110,6 +114,7 @@ class Classifier:
             "format": FORMAT,
             "network": self.arguments,
             "class_names": list(self.class_names),
+            "unnamed": self.unnamed,
             "image": asdict(self.image),
             "calibration": {"temperature": self.temperature, "coverage": self.coverage},
             "record": self.record,
@@ -127,41 +132,61 @@ class Classifier:
             InputError: there is no such file, it is broken, or it is no classifier of this package.
         """
         path = Path(path)
-        try:
-            with zipfile.ZipFile(path) as archive:
-                if _MEMBER not in archive.namelist():
-                    raise InputError(f"{path} is a Keras file without {_MEMBER}: only models saved by ception load")
-                if archive.getinfo(_MEMBER).file_size > _MOST_JSON:
-                    raise InputError(f"{path} is broken: its {_MEMBER} is too large")
-                described = json.loads(archive.read(_MEMBER))
-                weights = archive.read("model.weights.h5")
-        except IsADirectoryError:
-            raise InputError(f"{path} is a folder; the model file in it is called model.keras") from None
-        except OSError as error:
-            raise InputError(f"{path} cannot be opened: {reason(error)}") from None
-        except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, NotImplementedError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path} is no whole model file (truncated, or another format): {error}") from None
-        if described.get("format") != FORMAT:
-            raise InputError(f"{path} has format {described.get('format')}, not {FORMAT}: update ception")
+        described, weights = _members(path)
         try:
             image = ImageContract(**described["image"])
+            class_names = tuple(described["class_names"])
             network = models.build(**described["network"])
+            expected = (*image.shape, len(class_names))
+            if (*network.input.shape[1:], network.output.shape[-1]) != expected or image.resize not in get_args(Resize):
+                raise ValueError("what it says of pictures and classes does not fit its network")
+            if not all(isinstance(name, str) for name in class_names):
+                raise ValueError("its class names are no strings")
             short = np.frombuffer(base64.b64decode(described["training_digests"]), f"V{_DIGEST_BYTES}")
             _read_weights(network, weights)
             return cls(
                 network=network,
                 arguments=described["network"],
-                class_names=tuple(described["class_names"]),
+                class_names=class_names,
                 image=image,
-                record=described["record"],
+                record=dict(described["record"]),
                 training_digests=short,
                 temperature=float(described["calibration"]["temperature"]),
-                coverage=described["calibration"]["coverage"],
+                unnamed=bool(described["unnamed"]),
+                coverage=list(described["calibration"]["coverage"]),
             )
-        except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
-            raise InputError(f"{path} is a broken model file: {str(error).splitlines()[0]}") from None
+        except (KeyError, TypeError, ValueError, OSError, RuntimeError, AttributeError) as error:
+            raise InputError(f"{path} is a broken model file: {' '.join(str(error).split())}") from None
+
+
+def _members(path: Path) -> tuple[dict[str, Any], bytes]:
+    """The description and the weights in a model file.
+
+    Raises:
+        InputError: there is no such file, it is broken, or it is no classifier of this package.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if _MEMBER not in archive.namelist():
+                raise InputError(f"{path} is a Keras file without {_MEMBER}: only models saved by ception load here")
+            largest = {_MEMBER: _MOST_JSON, _WEIGHTS: _MOST_WEIGHTS}
+            for name, size in largest.items():
+                if archive.getinfo(name).file_size > size:
+                    raise InputError(f"{path} is broken: its {name} is larger than {size / 1e9:.1f} GB")
+            described = json.loads(archive.read(_MEMBER))
+            weights = archive.read(_WEIGHTS)
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; the model file in it is called model.keras") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {reason(error)}") from None
+    except InputError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is no whole model file (truncated, or another format): {error}") from None
+    if not isinstance(described, dict) or described.get("format") != FORMAT:
+        found = described.get("format") if isinstance(described, dict) else None
+        raise InputError(f"{path} has format {found}, not {FORMAT}: update ception")
+    return described, weights
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -183,12 +208,17 @@ def _numbers(short: NDArray[np.void]) -> NDArray[np.uint64]:
 
 
 def _stock(config: Any) -> Any:
-    """A network's configuration with every class of this package replaced by the Keras class it derives from."""
+    """A network's configuration in float32, with every class of this package replaced by the Keras class it is one of.
+
+    Source: the layout that `keras.saving.serialize_keras_object` gives.
+    """
     if isinstance(config, list):
         return [_stock(value) for value in config]
     if not isinstance(config, dict):
         return config
     config = {key: _stock(value) for key, value in config.items()}
+    if config.get("class_name") == "DTypePolicy":
+        config["config"] = {"name": "float32"}
     module = config.get("module")
     if isinstance(module, str) and module.startswith("ception."):
         parent = getattr(importlib.import_module(module), config["class_name"]).__mro__[1]

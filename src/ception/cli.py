@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -66,7 +68,7 @@ def train(
     else:
         _print_scores(run.scores)
         _print_where(run.folder)
-    _next(f"ception predict {run.folder / 'model.keras'} PICTURES", quiet or json)
+    _next(f"ception predict {_quoted(run.folder / 'model.keras')} PICTURES", quiet or json)
     return 0
 
 
@@ -86,7 +88,7 @@ def evaluate(
     else:
         _print_scores(result)
         _print_where(Path(result["output"]))
-    _next(f"ception predict {model} PICTURES", quiet or json)
+    _next(f"ception predict {_quoted(model)} PICTURES", quiet or json)
     return 0
 
 
@@ -118,7 +120,9 @@ def predict(
     if failed:
         _complain(f"{failed:,} of {count:,} pictures could not be read")
         return 2
-    _next(f"ception evaluate {model} DATA" + ("" if csv is None else f"   (predictions: {csv})"), quiet or json)
+    _next(
+        f"ception evaluate {_quoted(model)} DATA" + ("" if csv is None else f"   (predictions: {csv})"), quiet or json
+    )
     return 0
 
 
@@ -143,7 +147,7 @@ def compare(
         _print_where(Path(result["output"]))
     better = other if result["difference"] > 0 else one
     model = better / "model.keras" if better.is_dir() else better
-    _next(f"ception predict {model} PICTURES", quiet or json)
+    _next(f"ception predict {_quoted(model)} PICTURES", quiet or json)
     return 0
 
 
@@ -154,7 +158,8 @@ def demo(*, settings: Annotated[TrainSettings, Flat] = TrainSettings(), quiet: Q
 
     low, high = EXPECTED_ACCURACY
     with terminal(quiet) as reporter:
-        reporter.note(f"Fashion-MNIST in small: expect a test accuracy of {low} to {high} in one to two minutes")
+        if settings == TrainSettings():
+            reporter.note(f"Fashion-MNIST in small: expect a test accuracy of {low} to {high} in one to two minutes")
         done = demo(reporter=reporter, **_fields(settings))
     _print_scores(done.run.scores)
     for result in done.predictions:
@@ -163,7 +168,10 @@ def demo(*, settings: Annotated[TrainSettings, Flat] = TrainSettings(), quiet: Q
     print(f"\nPictures with names: {done.sheet}")
     _print_where(done.run.folder)
     model = done.run.folder / "model.keras"
-    _next(f"ception predict {model} {done.pictures}\n      ception evaluate {model} {SAMPLE}", quiet)
+    _next(
+        f"ception predict {_quoted(model)} {_quoted(done.pictures)}\n      ception evaluate {_quoted(model)} {SAMPLE}",
+        quiet,
+    )
     return 0
 
 
@@ -185,6 +193,9 @@ def cache(*, clear: Annotated[bool, Parameter(negative="", help="Delete every ca
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is told in our words
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     try:
@@ -214,11 +225,7 @@ def _fields(settings: Any) -> dict[str, Any]:
 
 
 def _command(error: cyclopts.CycloptsError) -> list[str]:
-    return [
-        name
-        for name in error.command_chain or ()
-        if name in ("train", "evaluate", "predict", "compare", "demo", "cache")
-    ]
+    return [name for name in error.command_chain or () if name in app]
 
 
 @contextmanager
@@ -229,16 +236,20 @@ def _csv_of_predictions(path: Path | None) -> Iterator[Callable[[dict[str, Any]]
         return
     from ception.files import whole
 
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file with --csv")
     with (
         whole(path) as unfinished,
         unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         rows = csv.writer(file)
-        rows.writerow(["path", "rank", "class", "probability"])
+        rows.writerow(["path", "rank", "class", "probability", "error"])
 
         def write(result: dict[str, Any]) -> None:
             for rank, top in enumerate(result.get("top", []), 1):
-                rows.writerow([result["path"], rank, top["class"], top["probability"]])
+                rows.writerow([result["path"], rank, top["class"], top["probability"], ""])
+            if "error" in result:
+                rows.writerow([result["path"], "", "", "", result["error"]])
 
         yield write
 
@@ -255,17 +266,23 @@ class Terminal(Reporter):
 
     def note(self, text: str) -> None:
         if not self.quiet:
-            self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._print(text)
 
     def warn(self, text: str) -> None:
-        self.progress.console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True, style="yellow")
+        self.progress.console.print(
+            f"warning: {text}", markup=False, emoji=False, highlight=False, soft_wrap=True, style="yellow"
+        )
 
     def line(self, text: str) -> None:
         """A line of the result, on standard output."""
         if self.progress.live.is_started and sys.stdout.isatty():
-            self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._print(text)
         else:
             print(text)
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        """Write the text as it is: whatever stands in a class or file name is no markup."""
+        self.progress.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True, style=style)
 
     @contextmanager
     def task(self, label: str, total: int) -> Iterator[Task]:
@@ -322,7 +339,7 @@ def _print_scores(scores: dict[str, Any]) -> None:
                       f"{of_class['support']:,}")  # fmt: skip
     if len(scores["per_class"]) > len(shown):
         table.add_row(f"... the {len(shown)} lowest of {len(scores['per_class'])}")
-    Console(markup=False, highlight=False).print(table)
+    Console(markup=False, emoji=False, highlight=False).print(table)
     if "slices" in scores:
         print(f"By {scores['slices']['by']}:")
         for name, of in scores["slices"]["groups"].items():
@@ -333,7 +350,7 @@ def _print_scores(scores: dict[str, Any]) -> None:
         print(f"Most confused: {', '.join(map(_printable, pairs))}")
     if wished := scores.get("selective"):
         low, high = wished["precision_interval"]
-        print(f"With --min-confidence {wished['min_confidence']:.4f} (for a precision of {wished['wished']}): precision "
+        print(f"With --min-confidence {wished['min_confidence']:.4f} (wished precision {wished['wished']}): precision "
               f"{wished['precision']:.4f} ({low:.4f} to {high:.4f}), answering {wished['coverage']:.1%}")  # fmt: skip
 
 
@@ -355,7 +372,7 @@ def _print_comparison(result: dict[str, Any]) -> None:
     for name, of_class in ranked[:_MOST_CLASSES]:
         recalls = [f"{recall:.3f}" for recall in of_class["recall"]]
         table.add_row(_printable(name), *recalls, f"{of_class['p_value']:.2g}", f"{of_class['support']:,}")
-    Console(markup=False, highlight=False).print(table)
+    Console(markup=False, emoji=False, highlight=False).print(table)
 
 
 def _print_where(folder: Path) -> None:
@@ -363,17 +380,21 @@ def _print_where(folder: Path) -> None:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2))
 
 
 def json_line(value: Any) -> str:
     """The value as one line of JSON."""
-    return json.dumps(value, ensure_ascii=True)
+    return json.dumps(value)
 
 
 def _next(command: str, silent: bool) -> None:
     if not silent:
         print(f"Next: {command}")
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def _complain(text: str) -> None:

@@ -30,6 +30,8 @@ def whole(path: Path, hint: str = "") -> Iterator[Path]:
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())  # the content before the name, should the power fail
         os.replace(unfinished, path)
+    except BrokenPipeError:  # of another file, such as standard output
+        raise
     except OSError as error:
         if error.errno is None:  # not the system's: a broken archive that was being unpacked, say
             raise
@@ -39,7 +41,24 @@ def whole(path: Path, hint: str = "") -> Iterator[Path]:
             unfinished.unlink(missing_ok=True)
 
 
+_MARK = ".ception"
+
+
+def mark(folder: Path) -> None:
+    """Make a folder for results and mark it, so that its pictures are never taken for data."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MARK).touch()
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written: {reason(error)}") from None
+
+
+def is_own(folder: Path) -> bool:
+    """Whether a folder holds results of this package."""
+    return (folder / _MARK).exists()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Save plain values as indented JSON, whole or not at all."""
     with whole(path) as unfinished:
-        unfinished.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        unfinished.write_text(json.dumps(value, indent=2) + "\n", encoding="ascii")

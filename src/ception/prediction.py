@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,22 +91,20 @@ def predictions(
 def found(pictures: Iterable[str | Path]) -> list[str]:
     """The files behind paths, folders (with all folders in them) and patterns, in the given order.
 
+    A path that leads nowhere stays in the list, to be reported in its turn.
+
     Raises:
-        InputError: one of them leads to no file.
+        InputError: there is no picture at all.
     """
     paths: list[str] = []
-    for given in map(str, pictures):
-        if Path(given).is_dir():
-            here: list[str] = list(sources.pictures_in(Path(given)).paths)
-            if not here:
-                raise InputError(f"the folder {given} holds no pictures")
-        elif Path(given).exists():
-            here = [given]
+    for given in filter(None, map(str, pictures)):
+        if os.path.isdir(given):
+            paths += sources.pictures_in(Path(given)).paths
+        elif os.path.exists(given):
+            paths.append(given)
         else:
-            here = sorted(path for path in glob.glob(given, recursive=True) if Path(path).is_file())
-            if not here:
-                raise InputError(f"there is no picture {given}")
-        paths += here
-    if not paths:
-        raise InputError("no pictures given: name files, folders or patterns such as 'photos/*.jpg'")
+            paths += sorted(path for path in glob.glob(given, recursive=True) if os.path.isfile(path)) or [given]
+    if not any(map(os.path.exists, paths)):
+        named = f" in {paths[0]}" if paths else ""
+        raise InputError(f"there is no picture{named}: name files, folders or patterns such as 'photos/*.jpg'")
     return paths

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
+import io
+import os
 import shutil
 import struct
 import zipfile
 import zlib
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,7 @@ import numpy as np
 
 from ception.data import cache
 from ception.errors import InputError, reason
+from ception.reporting import Reporter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,8 +26,27 @@ if TYPE_CHECKING:
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, struct.error, NotImplementedError, RuntimeError)
 
 
-def open_npz(path: Path, cache_limit: float) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz file by name; none of them is wholly in memory, and no pickle is opened.
+@dataclass(frozen=True)
+class Unpacking:
+    """How compressed arrays may be unpacked into the cache.
+
+    Attributes:
+        cache_limit: Most that the cache folder may hold, in GB.
+        reporter: Receives a note about each that takes more than 1 MB.
+    """
+
+    cache_limit: float
+    reporter: Reporter
+
+
+def open_npz(path: Path, large: Collection[str], unpacking: Unpacking) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz file by name; no pickle is opened.
+
+    Args:
+        path: The file.
+        large: Names of arrays that are memory-mapped instead of read; others beside `y_...` and `class_names` are
+            left unread, as empty arrays.
+        unpacking: How to unpack them.
 
     Raises:
         InputError: the file is broken, or an array in it holds Python objects.
@@ -33,17 +56,25 @@ def open_npz(path: Path, cache_limit: float) -> dict[str, NDArray[Any]]:
             members = [item for item in archive.infolist() if item.filename.endswith(".npy")]
             found = {}
             for item in members:
+                name = item.filename[:-4]
                 with archive.open(item) as stream:
-                    unpacked = _unpacked(path, item.filename, stream, item.file_size, cache_limit)
-                found[item.filename[:-4]] = np.load(unpacked, mmap_mode="r", allow_pickle=False)
+                    if name in large:
+                        unpacked = _unpacked(path, item.filename, stream, item.file_size, unpacking)
+                        found[name] = np.load(unpacked, mmap_mode="r", allow_pickle=False)
+                    elif name.startswith("y_") or name == "class_names":
+                        found[name] = np.load(io.BytesIO(stream.read()), allow_pickle=False)
+                    else:
+                        found[name] = np.empty(0)
             return found
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path} cannot be read: {reason(error)}") from None
     except _BROKEN as error:
         raise InputError(f"{path} is no whole .npz file: {error}") from None
 
 
-def open_idx(path: Path, cache_limit: float) -> NDArray[np.uint8]:
+def open_idx(path: Path, unpacking: Unpacking) -> NDArray[np.uint8]:
     """The array of an IDX file of unsigned bytes (MNIST's format), gzipped or not.
 
     Raises:
@@ -56,7 +87,9 @@ def open_idx(path: Path, cache_limit: float) -> NDArray[np.uint8]:
             file.seek(-4, 2)
             size = int.from_bytes(file.read(4), "little")  # gzip's own trailer: the size modulo 2**32
         with gzip.open(path) as stream:
-            return _mapped_idx(_unpacked(path, "idx", stream, size, cache_limit))
+            return _mapped_idx(_unpacked(path, "idx", stream, size, unpacking))
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path} cannot be read: {reason(error)}") from None
     except _BROKEN as error:
@@ -73,14 +106,19 @@ def _mapped_idx(path: Path) -> NDArray[np.uint8]:
     return np.memmap(path, np.uint8, "r", offset, shape)
 
 
-def _unpacked(path: Path, member: str, stream: Any, size: int, cache_limit: float) -> Path:
+def _unpacked(path: Path, member: str, stream: Any, size: int, unpacking: Unpacking) -> Path:
     """A file in the cache with what the stream holds; made once for each state of the source."""
     status = path.stat()
     state = f"{path.resolve()}|{member}|{status.st_size}|{status.st_mtime_ns}"
-    name = f"array-{hashlib.blake2b(state.encode(), digest_size=12).hexdigest()}.npy"
+    name = cache.name_of("array", os.fsencode(state))
     found = cache.find(name)
     if found:
         return found
-    with cache.writing(name, size, cache_limit) as target, target.open("wb") as file:
+    if not cache.fits(size, unpacking.cache_limit):
+        limit = unpacking.cache_limit
+        raise InputError(f"{path} takes {size / 1e9:.1f} GB unpacked, above --cache-limit {limit:g} GB: raise it")
+    if size > 1e6:
+        unpacking.reporter.note(f"Unpacking {path.name} once into {cache.folder()} ({size / 1e6:,.0f} MB)")
+    with cache.writing(name, size, unpacking.cache_limit) as target, target.open("wb") as file:
         shutil.copyfileobj(stream, file, 1 << 20)
     return cache.folder() / name

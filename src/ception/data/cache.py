@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +14,7 @@ from pathlib import Path
 from ception.files import whole
 
 _STALE_S = 24 * 3600  # an unfinished file this old belongs to a process that died
+_OURS = re.compile(r"(pixels|array)-[0-9a-f]{24}\.npy|\.(pixels|array)-[0-9a-f]{24}\.npy\.\d+\.tmp")
 
 
 def folder() -> Path:
@@ -19,14 +23,20 @@ def folder() -> Path:
 
 
 def entries() -> list[tuple[Path, int, float]]:
-    """Each cached file with its size in bytes and the time of its last use, the least recently used first."""
+    """Each cached file with its size in bytes and the time of its last use, the least recently used first.
+
+    Whatever else lies in the folder is none of ours.
+    """
     found = []
     for path in folder().glob("*"):
+        if not _OURS.fullmatch(path.name):
+            continue
         try:
             status = path.stat()
         except FileNotFoundError:  # another process was quicker
             continue
-        found.append((path, status.st_size, status.st_mtime))
+        if stat.S_ISREG(status.st_mode):
+            found.append((path, status.st_size, status.st_mtime))
     return sorted(found, key=lambda entry: entry[2])
 
 
@@ -39,14 +49,22 @@ def clear() -> int:
     return freed
 
 
-def drop(name: str) -> None:
-    """Delete the cached file of that name."""
-    (folder() / name).unlink(missing_ok=True)
-
-
 def fits(size: int, limit_gb: float) -> bool:
     """Whether a file of `size` bytes may be cached at all."""
     return size <= limit_gb * 1e9
+
+
+def name_of(kind: str, *parts: bytes) -> str:
+    """The name of a cached file that follows from all that its content depends on.
+
+    Args:
+        kind: `pixels` or `array`.
+        parts: What the content depends on.
+    """
+    digest = hashlib.blake2b(digest_size=12)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return f"{kind}-{digest.hexdigest()}.npy"
 
 
 def find(name: str) -> Path | None:

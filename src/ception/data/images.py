@@ -67,6 +67,8 @@ def decode(data: bytes) -> Image.Image:
             image.load()
             return ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
+        if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
+            raise PictureError("HEIC pictures cannot be read: convert it to JPEG") from None
         raise PictureError("not a picture of a known format") from None
     except Image.DecompressionBombError as error:
         size = re.search(r"\d+", str(error))
@@ -113,9 +115,16 @@ def from_array(array: NDArray[Any]) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array)
 
 
-def is_grey(image: Image.Image) -> bool:
-    """Whether the picture is stored as grey (a palette counts as colour)."""
-    return image.mode in _GREY_MODES
+def is_grey(path: Path | str) -> bool:
+    """Whether the picture is stored as grey, from the file's header alone; a palette counts as colour.
+
+    An unreadable file passes for grey: it decides nothing.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.mode in _GREY_MODES
+    except Exception:  # as in `decode`
+        return True
 
 
 def flatten(image: Image.Image, channels: int) -> Image.Image:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import PIL
 
 from ception.data import cache
-from ception.data.images import ImageContract, PictureError, fit, is_grey
-from ception.data.sources import Arrays, Dataset, Pictures
+from ception.data.augmentation import Augmentation, augment
+from ception.data.images import ImageContract, PictureError, fit
+from ception.data.sources import Arrays, Dataset, Files, Pictures, parallel
+from ception.errors import RunError
 from ception.reporting import Reporter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 THREADS = min(8, (os.cpu_count() or 1) + 1)
+_MOST_AT_ONCE = 1 << 22  # values of pixels, when any number of pictures would do
 _STEP = 64  # pictures decoded between two writes
+_DECODER = f"1, Pillow {PIL.__version__}"  # the number changes with what `images.fit` computes
 
 
 class Pixels(Protocol):
@@ -40,7 +45,14 @@ class _Decoding:
     contract: ImageContract
 
     def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.uint8]:
-        return np.stack([fit(self.pictures.open(int(index)), self.contract) for index in indices])
+        with ThreadPoolExecutor(THREADS) as pool:
+            return np.stack(list(pool.map(self._one, indices.tolist())))
+
+    def _one(self, index: int) -> NDArray[np.uint8]:
+        try:
+            return fit(self.pictures.open(index), self.contract)
+        except PictureError as error:
+            raise RunError(f"{self.pictures.name(index)} was readable when the training began: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -60,14 +72,8 @@ class _Parts:
 
 
 def channels_of(pictures: Pictures) -> int:
-    """1 if the pictures are stored as grey, else 3; of files, 64 spread over the data set are looked at."""
-    for index in np.unique(np.linspace(0, len(pictures) - 1, 64).astype(int)):
-        try:
-            if not is_grey(pictures.open(int(index))):
-                return 3
-        except PictureError:
-            continue
-    return 1
+    """1 if every picture is stored as grey, else 3. Unreadable ones do not count."""
+    return 1 if all(parallel(pictures.is_grey, len(pictures), threads=isinstance(pictures, Files))) else 3
 
 
 def prepare(
@@ -94,8 +100,7 @@ def prepare(
         return _Parts([array.reshape(-1, *contract.shape) for _, array in pictures.parts]), {}
     shape = (len(pictures), *contract.shape)
     size = int(np.prod(shape, dtype=np.int64))
-    key = hashlib.blake2b(repr((contract, shape)).encode() + digests.tobytes(), digest_size=12).hexdigest()
-    name = f"pixels-{key}.npy"
+    name = cache.name_of("pixels", _DECODER.encode(), repr((contract, shape)).encode(), digests.tobytes())
     found = cache.find(name)
     if found:
         return np.load(found, mmap_mode="r"), {}
@@ -110,18 +115,32 @@ def prepare(
             failed |= reasons
         return _Decoding(pictures, contract), failed
     reporter.note(f"Decoding {len(pictures):,} pictures once into {cache.folder()} ({size / 1e6:,.0f} MB)")
-    with cache.writing(name, size, cache_limit) as target:
-        pixels = np.lib.format.open_memmap(target, "w+", np.uint8, shape)
-        for indices, batch, reasons in stream(
-            pictures, everything, contract, _STEP, reporter=reporter, label="Decoding"
-        ):
-            pixels[indices] = batch
-            failed |= reasons
-        pixels.flush()
-    if failed:
-        cache.drop(name)
+    try:
+        with cache.writing(name, size, cache_limit) as target:
+            pixels = np.lib.format.open_memmap(target, "w+", np.uint8, shape)
+            _allocate(target)
+            for indices, batch, reasons in stream(
+                pictures, everything, contract, _STEP, reporter=reporter, label="Decoding"
+            ):
+                pixels[indices] = batch
+                failed |= reasons
+            pixels.flush()
+            if failed:
+                raise _UnreadableError
+    except _UnreadableError:
         return _Decoding(pictures, contract), failed
     return np.load(cache.folder() / name, mmap_mode="r"), {}
+
+
+class _UnreadableError(Exception):
+    """Leaves the writing of a cached file, which then never gets its name."""
+
+
+def _allocate(path: Path) -> None:
+    """Reserve a sparse file's space: a full disk is an error here, but would kill the process at a mapped write."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _is_shaped(array: NDArray[np.uint8], contract: ImageContract) -> bool:
@@ -188,8 +207,9 @@ def stream(
 def mean_and_deviation(pixels: Pixels, indices: NDArray[np.int64]) -> tuple[float, float]:
     """Mean and standard deviation of all values 0..255 of the given pictures, exact to rounding."""
     count = np.zeros(256, np.int64)
-    for start in range(0, len(indices), 1024):
-        count += np.bincount(pixels[indices[start : start + 1024]].reshape(-1), minlength=256)
+    step = max(1, _MOST_AT_ONCE // max(1, pixels[indices[:1]].size))
+    for start in range(0, len(indices), step):
+        count += np.bincount(pixels[indices[start : start + step]].reshape(-1), minlength=256)
     values = np.arange(256)
     mean = float((count * values).sum() / count.sum())
     return mean, float(np.sqrt((count * (values - mean) ** 2).sum() / count.sum()))
@@ -201,7 +221,13 @@ def order(indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64
 
 
 def dataset_of_batches(
-    pixels: Pixels, labels: NDArray[np.int32], indices: NDArray[np.int64], batch_size: int, *, seed: int | None
+    pixels: Pixels,
+    labels: NDArray[np.int32],
+    indices: NDArray[np.int64],
+    batch_size: int,
+    *,
+    seed: int | None,
+    augmentation: Augmentation | None = None,
 ) -> Any:
     """Batches for `keras.Model.fit`: uint8 pictures and int32 labels, the next batches read ahead.
 
@@ -211,6 +237,7 @@ def dataset_of_batches(
         indices: The pictures to take.
         batch_size: Pictures in a batch; the last one may be smaller.
         seed: Start of the order, which changes with the attribute `epoch`; None keeps the given order.
+        augmentation: How the pictures are changed, by seed, epoch and step; None leaves them as they are.
 
     Returns:
         A `keras.utils.PyDataset` with an attribute `epoch`.
@@ -241,7 +268,10 @@ def dataset_of_batches(
 
         def _read(self, epoch: int, step: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
             chosen = self._order(epoch)[step * batch_size : (step + 1) * batch_size]
-            return pixels[chosen], labels[chosen]
+            batch = pixels[chosen]
+            if augmentation is not None and augmentation != Augmentation():
+                batch = augment(batch, augmentation, np.random.default_rng([seed or 0, epoch, step]))
+            return batch, labels[chosen]
 
     return Batches()
 

@@ -22,7 +22,8 @@ import numpy as np
 
 from ception import backends
 from ception.data import arrays, images
-from ception.errors import InputError, nearest
+from ception.errors import InputError, nearest, reason
+from ception.files import is_own
 from ception.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class Pictures(Protocol):
 
     def name(self, index: int) -> str:
         """What a person calls the picture: its path, or a place in an array."""
+
+    def is_grey(self, index: int) -> bool:
+        """Whether the picture is stored as grey; also where it cannot be read."""
 
     def open(self, index: int) -> Image.Image:
         """The picture itself; raises `images.PictureError` where it cannot be read."""
@@ -81,6 +85,9 @@ class Files:
     def shorter_side(self, index: int) -> int:
         return images.shorter_side(self.paths[index])
 
+    def is_grey(self, index: int) -> bool:
+        return images.is_grey(self.paths[index])
+
 
 @dataclass(frozen=True)
 class Arrays:
@@ -110,6 +117,9 @@ class Arrays:
 
     def shorter_side(self, index: int) -> int:
         return int(min(self.row(index)[1].shape[:2]))
+
+    def is_grey(self, index: int) -> bool:
+        return self.row(index)[1].shape[2:] in ((), (1,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,33 +157,38 @@ class Dataset:
         return replace(self, pictures=Files(paths), labels=labels, stated=stated, columns=columns)
 
 
-def load(data: str | Path, *, cache_limit: float = 10.0) -> Dataset:
+def load(data: str | Path, *, cache_limit: float = 10.0, reporter: Reporter | None = None) -> Dataset:
     """The data set behind a path or a name.
 
     Args:
         data: A folder, a .csv or .npz file, or one of `NAMES`.
-        cache_limit: Most that the cache folder may hold, in GB (arrays are unpacked there).
+        cache_limit: Most that the cache folder may hold, in GB (compressed arrays are unpacked there).
+        reporter: Receives notes.
 
     Raises:
         InputError: there is no such data set, or something in it is wrong.
     """
+    unpacking = arrays.Unpacking(cache_limit, reporter or Reporter())
     path = Path(data)
-    if path.is_dir():
-        found = _idx_files(path)
-        return _from_idx(path, found, cache_limit) if found else _from_folder(path)
-    if path.is_file():
-        if path.suffix.lower() == ".csv":
-            return _from_csv(path)
-        if path.suffix.lower() == ".npz":
-            return _from_npz(path, path.stem, cache_limit)
-        raise InputError(f"{path} is no data set: give a folder, a .csv or an .npz file, or {' or '.join(NAMES)}")
+    try:
+        if path.is_dir() and str(data):
+            found = _idx_files(path)
+            return _from_idx(path, found, unpacking) if found else _from_folder(path)
+        if path.is_file():
+            if path.suffix.lower() == ".csv":
+                return _from_csv(path)
+            if path.suffix.lower() == ".npz":
+                return _from_npz(path, path.stem, unpacking)
+            raise InputError(f"{path} is no data set: give a folder, a .csv or an .npz file, or {' or '.join(NAMES)}")
+    except OSError as error:
+        raise InputError(f"{error.filename or path} cannot be read: {reason(error)}") from None
     if str(data) == "fashion-mnist":
         return _fashion_mnist()
     if str(data) == "fashion-mnist-sample":
-        return _from_npz(Path(__file__).parent / "samples" / "fashion_mnist_sample.npz", str(data), cache_limit)
+        return _from_npz(Path(__file__).parent / "samples" / "fashion_mnist_sample.npz", str(data), unpacking)
     if os.sep in str(data) or path.suffix:
         raise InputError(f"there is no file or folder {data}")
-    raise InputError(f"there is no folder {data} and no data set of that name: {nearest(str(data), NAMES)}")
+    raise InputError(f"there is no folder '{data}' and no data set of that name: {nearest(str(data), NAMES)}")
 
 
 # Folders
@@ -203,14 +218,12 @@ def _from_folder(root: Path) -> Dataset:
 
 
 def _visible_folders(root: Path, ignored: dict[str, int]) -> list[Path]:
-    try:
-        found = sorted(root.iterdir())
-    except OSError as error:
-        raise InputError(f"{root} cannot be read: {error.strerror}") from None
     visible = []
-    for path in found:
+    for path in sorted(root.iterdir()):
         if path.name.startswith("."):
             ignored["hidden"] = ignored.get("hidden", 0) + 1
+        elif is_own(path):
+            ignored["results of Ception"] = ignored.get("results of Ception", 0) + 1
         elif path.is_dir():
             visible.append(path)
         else:
@@ -230,7 +243,10 @@ def _walk(folder: Path, ignored: dict[str, int]) -> Iterator[str]:
 
     for place, folders, files in os.walk(folder, onerror=refuse):
         hidden = [name for name in folders if name.startswith(".")]
-        folders[:] = sorted(set(folders) - set(hidden))
+        own = [name for name in folders if is_own(Path(place, name))]
+        if own:
+            ignored["results of Ception"] = ignored.get("results of Ception", 0) + len(own)
+        folders[:] = sorted(set(folders) - set(hidden) - set(own))
         for name in sorted(files) + hidden:
             if name.startswith("."):
                 ignored["hidden"] = ignored.get("hidden", 0) + 1
@@ -266,6 +282,8 @@ def _with_names(
 def _from_csv(path: Path) -> Dataset:
     paths, labels, stated = [], [], []
     further: dict[str, list[str]] = {}
+    ignored: dict[str, int] = {}
+    seen: set[tuple[str, str]] = set()
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file, strict=True)
@@ -276,7 +294,8 @@ def _from_csv(path: Path) -> Dataset:
             further = {column: [] for column in columns if column not in ("path", "label", "split")}
             for row in rows:
                 where = f"{path}, line {rows.line_num}"
-                if not row["path"] or not row["label"]:
+                label = (row["label"] or "").strip()
+                if not row["path"] or not label:
                     raise InputError(f"{where}: path and label must not be empty")
                 place = (row.get("split") or "").lower()
                 if place and place not in _FOLDER_SPLITS:
@@ -284,8 +303,12 @@ def _from_csv(path: Path) -> Dataset:
                 picture = os.path.join(path.parent, row["path"])
                 if not os.path.isfile(picture):
                     raise InputError(f"{where}: there is no file {picture} (paths are relative to the CSV)")
+                if (picture, label) in seen:
+                    ignored["repeated rows"] = ignored.get("repeated rows", 0) + 1
+                    continue
+                seen.add((picture, label))
                 paths.append(picture)
-                labels.append(row["label"])
+                labels.append(label)
                 stated.append(_FOLDER_SPLITS.get(place, UNSTATED))
                 for column, values in further.items():
                     values.append(row[column] or "")
@@ -293,20 +316,31 @@ def _from_csv(path: Path) -> Dataset:
         raise InputError(f"{path} cannot be read as a CSV in UTF-8: {error}") from None
     if not paths:
         raise InputError(f"{path} names no pictures: each line is path,label[,split]")
-    return replace(_with_names(path.stem, Files(paths), labels, stated, {}), columns=further)
+    return replace(_with_names(path.stem, Files(paths), labels, stated, ignored), columns=further)
 
 
-def _from_npz(path: Path, name: str, cache_limit: float) -> Dataset:
-    found = arrays.open_npz(path, cache_limit)
-    parts = [part for part in SPLITS if f"x_{part}" in found and f"y_{part}" in found]
+def _from_npz(path: Path, name: str, unpacking: arrays.Unpacking) -> Dataset:
+    found = arrays.open_npz(path, {f"x_{part}" for part in SPLITS}, unpacking)
+    parts = [part for part in SPLITS if f"x_{part}" in found]
     if "train" not in parts and "test" not in parts:
         has = ", ".join(sorted(found)) or "nothing"
         raise InputError(f"{path} holds {has}; it needs x_train, y_train, x_test and y_test (and may have class_names)")
-    class_names = None
-    if "class_names" in found:
-        class_names = tuple(str(class_name) for class_name in found["class_names"].tolist())
+    for part in SPLITS:
+        if (f"x_{part}" in found) != (f"y_{part}" in found):
+            has, lacks = ("x", "y") if f"x_{part}" in found else ("y", "x")
+            raise InputError(f"{path} has {has}_{part} but no {lacks}_{part}")
+    class_names = _names_in(path, found["class_names"]) if "class_names" in found else None
     pairs = [(part, found[f"x_{part}"], found[f"y_{part}"]) for part in parts]
     return _from_arrays(str(path), name, pairs, ("x_", "y_"), class_names)
+
+
+def _names_in(path: Path, names: NDArray[Any]) -> tuple[str, ...]:
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise InputError(f"{path}: class_names is {names.dtype} {names.shape}; it must be a list of strings")
+    found = tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names.tolist())
+    if len(set(found)) < len(found) or not all(found):
+        raise InputError(f"{path}: class_names must be different and not empty, got {', '.join(found)}")
+    return found
 
 
 def _idx_files(folder: Path) -> dict[str, Path]:
@@ -320,12 +354,12 @@ def _idx_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _from_idx(folder: Path, found: dict[str, Path], cache_limit: float) -> Dataset:
+def _from_idx(folder: Path, found: dict[str, Path], unpacking: arrays.Unpacking) -> Dataset:
     for role, file in (("x_train", "train-images"), ("y_train", "train-labels"), ("x_test", "t10k-images"),
                        ("y_test", "t10k-labels")):  # fmt: skip
         if role not in found:
             raise InputError(f"{folder} lacks {file}-idx{3 if role[0] == 'x' else 1}-ubyte (or .gz) of its IDX files")
-    read = {role: arrays.open_idx(path, cache_limit) for role, path in found.items()}
+    read = {role: arrays.open_idx(path, unpacking) for role, path in found.items()}
     pairs = [(part, read[f"x_{part}"], read[f"y_{part}"]) for part in ("train", "test")]
     return _from_arrays(str(folder), folder.resolve().name, pairs, ("images ", "labels "), None)
 
@@ -338,9 +372,9 @@ def _fashion_mnist() -> Dataset:
         with redirect_stdout(sys.stderr):  # where Keras tells of the download
             (x_train, y_train), (x_test, y_test) = keras.datasets.fashion_mnist.load_data()
     except Exception as error:  # Keras wraps whatever its download met in a bare Exception
-        reason = " ".join(str(error).split())
+        said = " ".join(str(error).split())
         raise InputError(
-            f"Fashion-MNIST could not be downloaded ({reason}); check the connection or a proxy (HTTPS_PROXY), "
+            f"Fashion-MNIST could not be downloaded ({said}); check the connection or a proxy (HTTPS_PROXY), "
             "or use fashion-mnist-sample"
         ) from None
     pairs = [("train", x_train, y_train), ("test", x_test, y_test)]
@@ -362,8 +396,8 @@ def _from_arrays(
             raise InputError(
                 f"{source}: {x}{part} is {pictures.dtype} {shape}; it must be uint8 (count, height, width[, 1, 3 or 4])"
             )
-        flat = part_labels.reshape(-1) if part_labels.size == len(part_labels) else part_labels
-        if flat.dtype.kind not in "iu" or flat.ndim != 1 or len(flat) != len(pictures):
+        flat = part_labels[:, 0] if part_labels.shape[1:] == (1,) else part_labels
+        if flat.ndim != 1 or flat.dtype.kind not in "iu" or len(flat) != len(pictures):
             raise InputError(
                 f"{source}: {y}{part} is {part_labels.dtype} {part_labels.shape}; "
                 f"it must be one whole number for each of {len(pictures)} pictures"
@@ -395,18 +429,26 @@ def _from_arrays(
     )
 
 
-# The split
-
-
 def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def parallel(function: Callable[[int], Any], count: int, *, threads: bool) -> Iterator[Any]:
+    """The function's results for 0, 1, ... count - 1, computed by threads a window ahead."""
+    if not threads:
+        yield from map(function, range(count))
+        return
+    with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) * 2)) as pool:
+        for start in range(0, count, 256):  # a window, so that memory does not grow with the data set
+            yield from pool.map(function, range(start, min(start + 256, count)))
 
 
 def digests(pictures: Pictures, reporter: Reporter | None = None) -> tuple[NDArray[np.void], dict[int, str]]:
     """Sixteen bytes for each picture that follow from its bytes alone.
 
     Returns:
-        The digests, of type `V16` and shape (pictures,), and the reasons of those that cannot be read by index.
+        The digests, of type `V16` and shape (pictures,), and the reasons of those that cannot be read by index
+        (their digests are 0).
     """
     found = np.zeros(len(pictures), "V16")
     unreadable: dict[int, str] = {}
@@ -418,105 +460,10 @@ def digests(pictures: Pictures, reporter: Reporter | None = None) -> tuple[NDArr
             return str(error)
 
     with (reporter or Reporter()).task("Reading", len(pictures)) as task:
-        for index, digest in enumerate(_parallel(one, len(pictures), threads=isinstance(pictures, Files))):
+        for index, digest in enumerate(parallel(one, len(pictures), threads=isinstance(pictures, Files))):
             if isinstance(digest, str):
                 unreadable[index] = digest
             else:
                 found[index] = np.void(digest)
             task.advance()
     return found, unreadable
-
-
-def _parallel(function: Callable[[int], Any], count: int, *, threads: bool) -> Iterator[Any]:
-    if not threads:
-        yield from map(function, range(count))
-        return
-    with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) * 2)) as pool:
-        for start in range(0, count, 256):  # a window, so that memory does not grow with the data set
-            yield from pool.map(function, range(start, min(start + 256, count)))
-
-
-def split(dataset: Dataset, digest: NDArray[np.void]) -> NDArray[np.int8]:
-    """Each picture's place: TRAIN, VAL or TEST.
-
-    What the source states is kept. Otherwise the place follows from a hash of the picture's bytes alone,
-    so that it does not change when pictures are added and equal pictures never part: 70/10/20
-    train/val/test, 90/10 train/val where there is a test set, 80/20 train/test where there is a
-    validation set. A class that would get no test (then no val) picture gives its lowest hashes.
-
-    Args:
-        dataset: The data set.
-        digest: Its pictures' digests.
-
-    Returns:
-        int8 of shape (pictures,).
-
-    Raises:
-        InputError: a class has too few different pictures to be split.
-    """
-    place = dataset.stated.copy()
-    free = (place == UNSTATED) | (place == TRAIN)
-    has_test, has_val = bool((place == TEST).any()), bool((place == VAL).any())
-    if (has_test and has_val) or not free.any():
-        place[place == UNSTATED] = TRAIN
-        return place
-    place[free] = TRAIN
-    key = digest.view((np.uint8, 16))[:, :8].copy().view(">u8")[:, 0]
-    share = key / 2.0**64
-    limits = [(TEST, 0.0 if has_test else 0.2), (VAL, 0.0 if has_val else 0.1)]
-    low = 0.0
-    for part, fraction in limits:
-        place[free & (share >= low) & (share < low + fraction)] = part
-        low += fraction
-    for part, fraction in limits:
-        if fraction:
-            _give_lowest(place, key, free, dataset, part)
-    return place
-
-
-def _give_lowest(
-    place: NDArray[np.int8], key: NDArray[np.uint64], free: NDArray[np.bool_], dataset: Dataset, part: int
-) -> None:
-    """Move the lowest hash of each class that has no picture in `part` there, with all its equals."""
-    for label, name in enumerate(dataset.class_names):
-        of_class = dataset.labels == label
-        if (of_class & (place == part)).any() or not (of_class & free).any():
-            continue
-        candidates = np.unique(key[of_class & free & (place == TRAIN)])
-        if len(candidates) < 2:
-            needed = 1 + sum(not (dataset.stated == other).any() for other in (VAL, TEST))
-            raise InputError(
-                f"class '{name}' has too few different pictures for training, validation and test: "
-                f"{int(of_class.sum())}; give it at least {needed}"
-            )
-        place[free & (key == candidates[0])] = part
-
-
-def check_trainable(dataset: Dataset, place: NDArray[np.int8], origin: str) -> None:
-    """Check that a network can be trained on the data set.
-
-    Args:
-        dataset: The data set.
-        place: Each picture's place, as `split` gives it.
-        origin: What the user calls the data set.
-
-    Raises:
-        InputError: there is one class only, or a class lacks pictures in a part of the split.
-    """
-    if len(dataset.class_names) < 2:
-        raise InputError(f"{origin} has one class only, '{dataset.class_names[0]}': a classifier needs two or more")
-    counts = [counted(dataset, place, part) for part in (TRAIN, VAL, TEST)]
-    for name, train, val, test in zip(dataset.class_names, *counts, strict=True):
-        if not train:
-            raise InputError(f"{origin} has no training picture of class '{name}': add some, or remove the class")
-        for part, count in (("val", val), ("test", test)):
-            if not count:
-                raise InputError(
-                    f"{origin} has no {part} picture of class '{name}', which could not be scored: "
-                    f"add one, or remove the {part} set (Ception then makes one from the training pictures)"
-                )
-
-
-def counted(dataset: Dataset, place: NDArray[np.int8], part: int) -> NDArray[np.int64]:
-    """How many pictures each class has in a part of the split, of shape (classes,)."""
-    return np.bincount(dataset.labels[place == part], minlength=len(dataset.class_names))

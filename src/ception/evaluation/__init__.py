@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ception import backends
-from ception.data import loading, sources
+from ception.data import loading, sources, splitting
 from ception.errors import InputError, nearest
 from ception.evaluation.calibration import confidence, threshold_for
 from ception.evaluation.metrics import wilson_interval
 from ception.evaluation.table import Table, tabulate
-from ception.files import write_json
+from ception.files import mark, write_json
 from ception.reporting import Reporter
 from ception.settings import EvaluateSettings, checked
 
@@ -98,6 +98,7 @@ def write(
     from ception.evaluation.plots import confusion
     from ception.evaluation.report import write_report
 
+    mark(output)
     table.write(output / "predictions.csv")
     confusion(table, output / "confusion.png")
     data = classifier.record.get("data", {})
@@ -163,9 +164,7 @@ def matched(dataset: sources.Dataset, classifier: Classifier) -> NDArray[np.int3
         InputError: the data set has a class that the model does not know.
     """
     known = {name: number for number, name in enumerate(classifier.class_names)}
-    numbers = tuple(str(number) for number in range(len(known)))
-    unnamed = dataset.unnamed or classifier.class_names == numbers
-    if unnamed and len(dataset.class_names) == len(known):
+    if (dataset.unnamed or classifier.unnamed) and len(dataset.class_names) == len(known):
         return dataset.labels
     unknown = [name for name in dataset.class_names if name not in known]
     if unknown:
@@ -181,15 +180,20 @@ def tabulate_data(
     classifier: Classifier, data: str | Path, options: EvaluateSettings, reporter: Reporter
 ) -> tuple[Table, NDArray[np.integer], sources.Dataset]:
     """The table of the wanted part of a data set, the index in the data set of each of its rows, and the data set."""
-    dataset = sources.load(data, cache_limit=options.cache_limit)
+    dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
     labels = matched(dataset, classifier)
+    if dataset.unnamed or classifier.unnamed:
+        reporter.note("Classes are matched by their numbers: one side has no names")
     if options.by and options.by not in {*dataset.columns, "size"}:
         raise InputError(f"cannot score by '{options.by}': {nearest(options.by, [*dataset.columns, 'size'])}")
     digests, _ = sources.digests(dataset.pictures, reporter)
     if options.split == "all":
         indices = np.arange(len(labels))
     else:
-        place = sources.split(dataset, digests)
+        try:
+            place = splitting.split(dataset, digests)
+        except InputError as error:
+            raise InputError(f"{error}, or score all pictures with --split all") from None
         indices = np.flatnonzero(place == sources.SPLITS[options.split])
     if not len(indices):
         raise InputError(f"{data} has no {options.split} pictures: choose another --split, or all")
@@ -225,5 +229,5 @@ def _output_folder(model: Path, data_name: str, split: str) -> Path:
     name = data_name if split == "test" else f"{data_name}-{split}"
     run = model.resolve().parent
     if (run / "settings.json").is_file():
-        return model.parent / "evaluations" / name
+        return run / "evaluations" / name
     return Path(f"evaluation-{name}")

@@ -174,8 +174,9 @@ def _write(output: Path, result: dict[str, Any], data: str | Path | None) -> Non
     from ception.data import sources
     from ception.data.images import PictureError
     from ception.evaluation.plots import contact_sheet
-    from ception.files import write_json
+    from ception.files import mark, write_json
 
+    mark(output)
     write_json(output / "comparison.json", result)
     place = data
     if place is None:

@@ -81,7 +81,8 @@ def write_report(
         "footer": footer,
     }
     with whole(path) as unfinished:
-        unfinished.write_text(template.get_template("report.html.jinja").render(context), encoding="utf-8")
+        page = template.get_template("report.html.jinja").render(context)
+        unfinished.write_text(page, encoding="utf-8", errors="replace")
 
 
 def likely_label_errors(labels: NDArray[np.integer], probabilities: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ception.classifier import Classifier
     from ception.data.sources import Dataset
 
+# any file name comes through, also one that is no Unicode
+_CODING: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -57,7 +60,7 @@ class Table:
 
     def write(self, path: Path) -> None:
         """Save as CSV: `path,label,logit_<class>...`; the logits read back exactly."""
-        with whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        with whole(path) as unfinished, unfinished.open("w", **_CODING) as file:
             rows = csv.writer(file)
             rows.writerow(["path", "label", *(f"logit_{name}" for name in self.class_names)])
             for name, label, logits in zip(self.paths, self.labels, self.logits, strict=True):
@@ -66,7 +69,7 @@ class Table:
     @classmethod
     def read(cls, path: Path) -> Table:
         """The table in a file that `write` made."""
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(**_CODING) as file:
             rows = csv.reader(file)
             class_names = tuple(column.removeprefix("logit_") for column in next(rows)[2:])
             index = {name: number for number, name in enumerate(class_names)}

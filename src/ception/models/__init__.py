@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 
@@ -119,11 +118,3 @@ def build(
         return keras.Model(image, logits, name=name)
     finally:
         random.setstate(state)
-
-
-def arguments(
-    name: str, *, classes: int, image_size: tuple[int, int], channels: int, scaling: Sequence[float]
-) -> dict[str, Any]:
-    """What `build` needs to make the same network again, in plain values for a saved file."""
-    return {"name": name, "classes": classes, "image_size": list(image_size), "channels": channels,
-            "scaling": [float(number) for number in scaling]}  # fmt: skip

@@ -18,7 +18,7 @@ import numpy as np
 from ception import backends
 from ception.data import loading, sources
 from ception.errors import InputError, RunError, reason
-from ception.files import write_json
+from ception.files import mark, write_json
 from ception.reporting import Reporter
 from ception.settings import TrainSettings, checked
 
@@ -67,14 +67,17 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **settings: Any
     reporter = reporter or Reporter()
     backend = backends.choose(options.backend)
     with backends.on(options.device):
+        if options.runs.exists() and not options.runs.is_dir():
+            raise InputError(f"{options.runs} is a file; name a folder with --runs")
         prepared, recipe = _prepared(data, options, reporter)
+        classifier = _fresh_classifier(prepared, options, recipe, str(data))
         folder = _new_folder(options.runs, f"{options.model}-{prepared.dataset.name}")
         place = Path(data).resolve() if Path(data).exists() else data
         plan = {"data": str(place), "said": str(data), "fingerprint": prepared.fingerprint(), "backend": backend,
                 "settings": _plain(options)}  # fmt: skip
         write_json(folder / "checkpoints" / "plan.json", plan)
         reporter.note(f"Run folder: {folder}   backend: {backend}")
-        return _carried_out(folder, str(data), prepared, options, recipe, reporter)
+        return _carried_out(folder, classifier, prepared, options, recipe, reporter)
 
 
 def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
@@ -98,17 +101,22 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # left where the last moment was interrupted
         return _finished(folder)
     try:
-        plan = json.loads((folder / "checkpoints" / "plan.json").read_text())
+        plan = json.loads((folder / "checkpoints" / "plan.json").read_bytes())
+        options = checked(TrainSettings(**{**plan["settings"], "backend": plan["backend"]}))
+        given = [plan[key] for key in ("data", "said", "fingerprint")]
     except OSError:
         raise InputError(f"{folder} is no interrupted run: name a folder such as runs/001-...") from None
-    options = TrainSettings(**{**plan["settings"], "runs": Path(plan["settings"]["runs"]), "backend": plan["backend"]})
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{folder / 'checkpoints' / 'plan.json'} is broken: start the training anew") from None
     backends.choose(options.backend)
     with backends.on(options.device):
-        prepared, recipe = _prepared(plan["data"], options, reporter)
-        if prepared.fingerprint() != plan["fingerprint"]:
-            raise InputError(f"the pictures or labels of {plan['data']} have changed since {folder} began: train anew")
+        data, said, fingerprint = given
+        prepared, recipe = _prepared(data, options, reporter)
+        if prepared.fingerprint() != fingerprint:
+            raise InputError(f"the pictures or labels of {data} have changed since {folder} began: train anew")
         reporter.note(f"Resuming {folder}   backend: {plan['backend']}")
-        return _carried_out(folder, plan["said"], prepared, options, recipe, reporter)
+        classifier = _fresh_classifier(prepared, options, recipe, said)
+        return _carried_out(folder, classifier, prepared, options, recipe, reporter)
 
 
 def _prepared(data: str | Path, options: TrainSettings, reporter: Reporter) -> tuple[Prepared, Recipe]:
@@ -120,7 +128,12 @@ def _prepared(data: str | Path, options: TrainSettings, reporter: Reporter) -> t
 
 
 def _carried_out(
-    folder: Path, data: str, prepared: Prepared, options: TrainSettings, recipe: Recipe, reporter: Reporter
+    folder: Path,
+    classifier: Classifier,
+    prepared: Prepared,
+    options: TrainSettings,
+    recipe: Recipe,
+    reporter: Reporter,
 ) -> Run:
     """Train from where the run folder stands to the end, score, and write the rest; `model.keras` comes last."""
     from ception.classifier import Classifier
@@ -129,7 +142,6 @@ def _carried_out(
     from ception.training.callbacks import best_epoch
 
     checkpoints = folder / "checkpoints"
-    classifier = _fresh_classifier(prepared, options, recipe, data)
     write_json(folder / "settings.json", classifier.record)
     try:
         history = _fit(classifier, prepared, recipe, options.seed, folder, reporter)
@@ -137,11 +149,12 @@ def _carried_out(
         reporter.note(f"Interrupted. To go on: ception train --resume {folder}")
         raise
 
-    classifier = _calibrated(Classifier.load(checkpoints / "best.keras"), prepared)
-    table = _tabulated(classifier, prepared, sources.TEST)
+    classifier = _calibrated(Classifier.load(checkpoints / "best.keras"), prepared, recipe.batch_size)
+    table = _tabulated(classifier, prepared, sources.TEST, recipe.batch_size)
     best = best_epoch(history)
     scores = table.scores(classifier.temperature) | {
-        "model": str(folder / "model.keras"), "data": data, "split": "test", "best_epoch": best,
+        "model": str(folder / "model.keras"), "data": classifier.record["data"]["source"], "split": "test",
+        "best_epoch": best,
     }  # fmt: skip
     classifier = replace(classifier, record=classifier.record | {"scores": scores})
     curves(history, best, folder / "curves.png")
@@ -152,20 +165,22 @@ def _carried_out(
     return Run(classifier, history, scores, folder)
 
 
-def _tabulated(classifier: Classifier, prepared: Prepared, part: int) -> Table:
+def _tabulated(classifier: Classifier, prepared: Prepared, part: int, batch_size: int) -> Table:
     """What the classifier says of the pictures in a part of the split."""
     from ception.evaluation.table import tabulate
 
     indices = prepared.indices(part)
-    batches = ((chosen, prepared.pixels[chosen]) for chosen in np.split(indices, range(256, len(indices), 256)))
+    batches = (
+        (chosen, prepared.pixels[chosen]) for chosen in np.split(indices, range(batch_size, len(indices), batch_size))
+    )
     return tabulate(classifier, prepared.dataset, prepared.dataset.labels, batches)
 
 
-def _calibrated(classifier: Classifier, prepared: Prepared) -> Classifier:
+def _calibrated(classifier: Classifier, prepared: Prepared, batch_size: int) -> Classifier:
     """The classifier with the temperature and the curve of precision that the validation pictures give."""
     from ception.evaluation.calibration import confidence, coverage_curve, fit_temperature
 
-    table = _tabulated(classifier, prepared, sources.VAL)
+    table = _tabulated(classifier, prepared, sources.VAL, batch_size)
     temperature = fit_temperature(table.labels, table.logits)
     curve = coverage_curve(table.right, confidence(table.logits, temperature))
     return replace(classifier, temperature=temperature, coverage=curve)
@@ -175,9 +190,12 @@ def _finished(folder: Path) -> Run:
     backends.choose()
     from ception.classifier import Classifier
 
-    with (folder / "log.csv").open(newline="") as file:
-        history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    scores = json.loads((folder / "scores.json").read_text())
+    try:
+        with (folder / "log.csv").open(newline="") as file:
+            history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        scores = json.loads((folder / "scores.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder} is finished, but its log or scores cannot be read: {error}") from None
     return Run(Classifier.load(folder / "model.keras"), history, scores, folder)
 
 
@@ -217,6 +235,7 @@ def _fresh_classifier(prepared: Prepared, options: TrainSettings, recipe: Recipe
         network=models.build(**arguments, seed=options.seed),
         arguments=arguments,
         class_names=prepared.dataset.class_names,
+        unnamed=prepared.dataset.unnamed,
         image=contract,
         record=record,
         training_digests=np.sort(shortened(prepared.digests[training])),
@@ -236,15 +255,16 @@ def _fit(
 
     labels, best, last = prepared.dataset.labels, folder / "checkpoints/best.keras", folder / "checkpoints/last.npz"
     training = loading.dataset_of_batches(
-        prepared.pixels, labels, prepared.indices(sources.TRAIN), recipe.batch_size, seed=seed
-    )
+        prepared.pixels, labels, prepared.indices(sources.TRAIN), recipe.batch_size, seed=seed,
+        augmentation=recipe.augmentation,
+    )  # fmt: skip
     validation = loading.dataset_of_batches(
-        prepared.pixels, labels, prepared.indices(sources.VAL), max(recipe.batch_size, 128), seed=None
+        prepared.pixels, labels, prepared.indices(sources.VAL), recipe.batch_size, seed=None
     )
     network = classifier.network
     network.compile(
-        optimizer=recipe.optimizer(),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        optimizer=recipe.optimizer(len(training)),
+        loss=recipe.loss(),
         metrics=["accuracy"],
         # XLA on a CPU computes the gradients of convolutions ten times slower than TensorFlow itself
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
@@ -265,7 +285,8 @@ def _fit(
         reporter.note(f"{len(rows)} of {recipe.epochs} epochs are done")
         callbacks.write_log(folder / "log.csv", rows)
     if len(rows) < recipe.epochs and not (rows and over(rows)):
-        with reporter.task("Training", len(training) * (recipe.epochs - len(rows))) as task:
+        steps = len(training) * (recipe.epochs - len(rows))
+        with reporter.task("Training", steps) as task, callbacks.Interruptible() as interruptible:
             network.fit(
                 training,
                 validation_data=validation,
@@ -274,6 +295,7 @@ def _fit(
                 shuffle=False,
                 verbose=0,
                 callbacks=[
+                    interruptible,
                     callbacks.Order(training),
                     callbacks.Progress(task, recipe.epochs),
                     callbacks.Bookkeeping(
@@ -306,6 +328,7 @@ def _new_folder(runs: Path, name: str) -> Path:
             folder = runs / f"{max(taken, default=0) + 1:03d}-{name}"
             try:
                 folder.mkdir()
+                mark(folder)
                 return folder
             except FileExistsError:
                 continue

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +47,43 @@ class Order(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.batches.epoch = epoch
+
+
+class Interruptible(keras.callbacks.Callback):
+    """A context in which Ctrl-C ends the training after the current step.
+
+    Python raises KeyboardInterrupt wherever it happens to be; in a finaliser, which TensorFlow has many of, it is
+    swallowed. A second Ctrl-C raises at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = False
+
+    def __enter__(self) -> Interruptible:
+        self.before = None
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) not in (
+            signal.SIG_IGN,
+            None,
+        ):
+            self.before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+
+    def _ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.on_train_batch_end(batch)
 
 
 class Progress(keras.callbacks.Callback):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ception.data import loading, sources
+from ception.data import loading, sources, splitting
 from ception.data.images import ImageContract
 from ception.errors import InputError
 from ception.reporting import Reporter
@@ -62,7 +62,7 @@ def prepare(data: str | Path, model: Model, options: TrainSettings, reporter: Re
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < model.smallest:
         raise InputError(f"--image-size must be at least {model.smallest} for {options.model}, got {size}")
-    dataset = sources.load(data, cache_limit=options.cache_limit)
+    dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
     names = dataset.class_names
     ignored = ", ".join(f"{count} {what}" for what, count in dataset.ignored.items())
     reporter.note(
@@ -74,15 +74,20 @@ def prepare(data: str | Path, model: Model, options: TrainSettings, reporter: Re
     digests, failed = sources.digests(dataset.pictures, reporter)
     channels = options.channels or loading.channels_of(dataset.pictures)
     contract = ImageContract(height=height, width=width, channels=channels, resize=options.resize)
-    sources.check_trainable(dataset, sources.split(dataset, digests), str(data))  # before the slow decoding
+    place = splitting.split(dataset, digests)  # of all files, so that evaluating finds the same places
+    splitting.check_trainable(dataset, place, str(data))  # before the slow decoding
     limit = options.cache_limit
     pixels, more = loading.prepare(dataset, contract, digests, cache_limit=limit, reporter=reporter)
     failed |= more
     if failed:
-        dataset, digests = _without_unreadable(dataset, digests, failed, options, reporter)
+        _tell_unreadable(dataset, failed, options, reporter)
+        unreadable = sorted(failed)
+        dataset = dataset.without(unreadable)
+        keep = np.setdiff1d(np.arange(len(place)), unreadable)
+        digests, place = digests[keep], place[keep]
         pixels, _ = loading.prepare(dataset, contract, digests, cache_limit=limit, reporter=reporter)
-    place = sources.split(dataset, digests)
-    sources.check_trainable(dataset, place, str(data))
+        splitting.check_trainable(dataset, place, str(data))
+    _warn_of_names(dataset, reporter)
     _warn_of_imbalance(dataset, place, reporter)
     _warn_of_leaks(dataset, digests, place, reporter)
     counts = [int((place == part).sum()) for part in (sources.TRAIN, sources.VAL, sources.TEST)]
@@ -93,13 +98,9 @@ def prepare(data: str | Path, model: Model, options: TrainSettings, reporter: Re
     return Prepared(dataset, contract, digests, place, pixels)
 
 
-def _without_unreadable(
-    dataset: sources.Dataset,
-    digests: NDArray[np.void],
-    failed: dict[int, str],
-    options: TrainSettings,
-    reporter: Reporter,
-) -> tuple[sources.Dataset, NDArray[np.void]]:
+def _tell_unreadable(
+    dataset: sources.Dataset, failed: dict[int, str], options: TrainSettings, reporter: Reporter
+) -> None:
     listed = [f"{dataset.pictures.name(index)}: {why}" for index, why in sorted(failed.items())]
     if not options.skip_unreadable:
         if len(listed) > 1:
@@ -108,11 +109,18 @@ def _without_unreadable(
         first = listed[0] if len(listed) == 1 else f"{len(listed)} pictures cannot be read, the first is {listed[0]}"
         raise InputError(f"{first}; mend or remove what cannot be read, or leave it out with --skip-unreadable")
     reporter.warn(f"left out {len(listed)} pictures that cannot be read, the first is {listed[0]}")
-    return dataset.without(list(failed)), np.delete(digests, list(failed))
+
+
+def _warn_of_names(dataset: sources.Dataset, reporter: Reporter) -> None:
+    plain: dict[str, str] = {}
+    for name in dataset.class_names:
+        other = plain.setdefault(name.casefold().strip(), name)
+        if other != name:
+            reporter.warn(f"the classes '{other}' and '{name}' differ by capitals or spaces only; are they the same?")
 
 
 def _warn_of_imbalance(dataset: sources.Dataset, place: NDArray[np.int8], reporter: Reporter) -> None:
-    counts = sources.counted(dataset, place, sources.TRAIN)
+    counts = splitting.counted(dataset, place, sources.TRAIN)
     most, least = int(counts.argmax()), int(counts.argmin())
     if counts[most] >= _IMBALANCE * counts[least]:
         reporter.warn(
