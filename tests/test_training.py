@@ -209,3 +209,35 @@ writer = Writer({str(tmp_path)!r}); writer.add_scalar("a", 1.0, 0); writer.close
 
 def test_class_names_are_those_of_the_folders(trained):
     assert ception.Classifier.load(trained / "model.keras").class_names == tuple(COLOURS)
+
+
+def test_help_names_the_recipes_values():
+    from ception.settings import TrainSettings
+
+    told = " ".join(TrainSettings.__doc__.split())
+    for option in ("epochs", "batch_size", "learning_rate", "patience"):
+        values = ", ".join(f"{name}: {getattr(recipe, option):g}" for name, recipe in recipes.RECIPES.items())
+        start = told.index(f"{option}: ")
+        assert f"({values})" in told[start : start + 200], option
+
+
+class TestRecipes:
+    def test_cosine_rises_and_falls(self):
+        optimizer = recipes.RECIPES["best"].optimizer(100)
+        rates = [float(optimizer.learning_rate)]
+        for step in (100, 200, 1300, 2400):
+            optimizer.iterations.assign(step)
+            rates.append(float(optimizer.learning_rate))
+        assert rates == pytest.approx([0, 0.0015, 0.003, 0.0015, 0], abs=1e-9)
+
+    def test_label_smoothing_is_that_of_keras(self):
+        random = np.random.default_rng(0)
+        logits, labels = random.normal(0, 2, (9, 5)).astype("float32"), random.integers(0, 5, 9)
+        found = keras.ops.mean(recipes.RECIPES["best"].loss()(labels, logits))
+        reference = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+        assert float(found) == pytest.approx(float(reference(np.eye(5)[labels], logits)), rel=1e-5)
+
+    def test_best_trains(self, folder, tmp_path):
+        run = train(folder, tmp_path, recipe="best", epochs=3)
+        assert run.history[-1]["learning_rate"] < 1e-4
+        assert run.scores["accuracy"] > 0.5

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import ception
+from conftest import write_pictures
+
+
+class Page(HTMLParser):
+    """Counts tags and collects addresses; complains of tags that are not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.counts: dict[str, int] = {}
+        self.addresses: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_report_of_a_training_is_one_whole_page(trained):
+    text = (trained / "report.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert page.counts["svg"] == 3
+    assert page.counts["img"] >= 24
+    assert all(address.startswith(("data:", "#")) for address in page.addresses)
+    assert not re.search(r"https?://", text)
+    assert len(text) < 5_000_000
+    assert "width=device-width" in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_report_shows_what_the_scores_say(trained):
+    text = (trained / "report.html").read_text()
+    scores = json.loads((trained / "scores.json").read_text())
+    low, high = scores["accuracy_interval"]
+    assert f"{low:.1%} to {high:.1%}" in text
+    assert f"{scores['calibration_error']:.3f}" in text
+
+
+def test_names_are_escaped(tmp_path):
+    data = write_pictures(tmp_path / "d", {"<script>alert(1)</script>".replace("/", "\\"): 20, 'a"&b': 20})
+    run = ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs")
+    text = (run.folder / "report.html").read_text()
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+    assert Page(text).open == []
+
+
+class TestPrecisionAndSlices:
+    @pytest.fixture
+    def mixed(self, tmp_path) -> Path:
+        place = write_pictures(tmp_path / "d", {"red": 6, "blue": 6}, seed=4)
+        rows = ["path,label,camera"]
+        for number, path in enumerate(sorted(place.rglob("*.png"))):
+            label = path.parent.name if number % 4 else {"red": "blue", "blue": "red"}[path.parent.name]
+            rows.append(f"{path.relative_to(tmp_path)},{label},{'old' if number % 4 == 0 else 'new'}")
+        (tmp_path / "list.csv").write_text("\n".join(rows))
+        return tmp_path / "list.csv"
+
+    def test_by_a_column(self, trained, mixed, tmp_path):
+        found = ception.evaluate(trained / "model.keras", mixed, split="all", by="camera", output=tmp_path / "out")
+        groups = found["slices"]["groups"]
+        assert {name: (group["count"], group["accuracy"]) for name, group in groups.items()} == {
+            "new": (9, 1.0), "old": (3, 0.0),
+        }  # fmt: skip
+        assert "By camera" in (tmp_path / "out" / "report.html").read_text()
+
+    def test_by_size(self, trained, mixed, tmp_path):
+        found = ception.evaluate(trained / "model.keras", mixed, split="all", by="size", output=tmp_path / "out")
+        assert sum(group["count"] for group in found["slices"]["groups"].values()) == 12
+
+    def test_by_what_is_not_there(self, trained, mixed):
+        with pytest.raises(ception.InputError, match="did you mean 'camera'"):
+            ception.evaluate(trained / "model.keras", mixed, by="camra")
+
+    def test_wished_precision(self, trained, mixed, tmp_path):
+        model = trained / "model.keras"
+        found = ception.evaluate(model, mixed, split="all", precision=0.99, output=tmp_path / "out")["selective"]
+        assert found["count"] == round(found["coverage"] * 12)
+        assert found["precision_interval"][0] <= found["precision"] <= found["precision_interval"][1]
+        probabilities = [result["top"][0]["probability"] for result in ception.predict(model, tmp_path / "d")]
+        limit = sorted(probabilities)[6] - 1e-9
+        said = ception.predict(model, tmp_path / "d", min_confidence=limit)
+        assert [result.get("unknown", False) for result in said] == [p < limit for p in probabilities]
+        assert all(result["top"] for result in said)
+
+    def test_calibration_can_be_switched_off(self, trained, mixed, tmp_path):
+        model = ception.Classifier.load(trained / "model.keras")
+        assert model.temperature != 1
+        one, other = (ception.predict(model, tmp_path / "d", 1, calibration=on) for on in (True, False))
+        assert one[0]["top"][0]["class"] == other[0]["top"][0]["class"]
+        assert one[0]["top"][0]["probability"] != other[0]["top"][0]["probability"]
+
+
+class TestCompare:
+    def test_two_runs_and_two_models(self, trained, tmp_path, run_cli):
+        data = trained.parents[1] / "colours"
+        worse = ception.train(data, epochs=1, learning_rate=1e-6, image_size=16, runs=tmp_path / "runs").folder
+        found = ception.compare(worse, trained, output=tmp_path / "c")
+        again = ception.compare(worse / "model.keras", trained / "model.keras", data, output=tmp_path / "c2")
+        assert found["difference"] == again["difference"] > 0.2
+        assert found["different"]
+        assert found["difference_interval"][0] > 0
+        assert {path.name for path in (tmp_path / "c").iterdir()} == {".ception", "comparison.json", "changed.png"}
+        code, out, _ = run_cli("compare", worse, trained, "--output", tmp_path / "c3")
+        assert code == 0
+        assert "a real difference" in out
+        assert f"Next: ception predict {trained / 'model.keras'}" in out
+
+    def test_a_model_with_itself_differs_in_nothing(self, trained, tmp_path):
+        found = ception.compare(trained, trained, output=tmp_path / "c")
+        assert (found["difference"], found["p_value"], found["changed"]) == (0, 1, [])
+
+    def test_different_pictures_are_refused(self, trained, tmp_path):
+        other = tmp_path / "other"
+        shutil.copytree(trained, other)
+        lines = (other / "predictions.csv").read_text().splitlines()
+        (other / "predictions.csv").write_text("\n".join(lines[:-1]))
+        with pytest.raises(ception.InputError, match="different pictures"):
+            ception.compare(trained, other)
+        (other / "predictions.csv").unlink()
+        with pytest.raises(ception.InputError, match=r"no predictions\.csv"):
+            ception.compare(trained, other)
+
+
+class TestWhatAReviewFound:
+    def test_file_names_that_are_no_unicode(self, tmp_path):
+        data = write_pictures(tmp_path / "d", {"a": 20, "b": 20})
+        for path in list((data / "a").iterdir()):
+            path.rename(os.fsdecode(os.fsencode(data / "a") + b"/\xe9" + os.fsencode(path.name)))
+        run = ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs")
+        assert ception.evaluate(run.folder / "model.keras", data)["accuracy"] == run.scores["accuracy"]
+
+    def test_results_are_never_taken_for_data(self, tmp_path, monkeypatch):
+        write_pictures(tmp_path, {"a": 20, "b": 20})
+        monkeypatch.chdir(tmp_path)
+        for _ in range(2):
+            run = ception.train(".", epochs=1, image_size=8)
+            ception.evaluate(run.folder / "model.keras", ".", output="evaluation")
+        assert run.classifier.class_names == ("a", "b")
+
+    def test_unreadable_pictures_do_not_move_the_others(self, tmp_path):
+        data = write_pictures(tmp_path / "d", {"a": 14, "b": 14})
+        for number in range(5):
+            (data / "a" / f"broken{number}.png").write_text(f"text {number}")
+        run = ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs", skip_unreadable=True)
+        with pytest.warns(UserWarning, match="left out"):
+            found = ception.evaluate(run.folder / "model.keras", data, split="all", output=tmp_path / "o")
+        assert found["count"] == 28
+        seen = run.classifier.record["data"]["counts"]
+        for part in ("val", "test"):
+            count = ception.evaluate(run.classifier, data, split=part)["count"]
+            assert count == seen[part]
+
+    def test_numbers_as_names_are_names(self, tmp_path):
+        data = write_pictures(tmp_path / "d", {"0": 20, "1": 20})
+        run = ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs")
+        other = write_pictures(tmp_path / "e", {"1": 20, "2": 20})
+        with pytest.raises(ception.InputError, match="does not know class '2'"):
+            ception.evaluate(run.classifier, other)
