@@ -96,6 +96,24 @@ class TestKinds:
         np.testing.assert_array_equal(fit(decode(data), RGB), upright)
 
 
+class TestNames:
+    def test_the_content_decides_not_the_suffix(self, tmp_path):
+        (tmp_path / "a.jpg").write_bytes(encoded(solid("RGB", (9, 8, 7)), "PNG"))
+        assert fit(images.read(tmp_path / "a.jpg"), RGB)[0, 0].tolist() == [9, 8, 7]
+
+    def test_one_pixel(self):
+        assert pixel(encoded(solid("RGB", (9, 8, 7), (1, 1)))) == [9, 8, 7]
+
+    def test_heic_is_told_what_to_do(self):
+        with pytest.raises(PictureError, match="convert it to JPEG"):
+            decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+
+    def test_a_folder_with_the_name_of_a_picture(self, tmp_path):
+        (tmp_path / "a.jpg").mkdir()
+        with pytest.raises(PictureError, match="Is a directory"):
+            images.read(tmp_path / "a.jpg")
+
+
 class TestBroken:
     @pytest.mark.parametrize(
         ("data", "says"),

@@ -65,6 +65,13 @@ class TestPrepare:
         assert not own_cache.exists()
         np.testing.assert_array_equal(pixels[np.array([3])][0], fit(dataset.pictures.open(3), CONTRACT))
 
+    def test_a_truncated_cache_is_made_again(self, folder, own_cache):
+        dataset = sources.load(folder)
+        before = prepared(dataset)[0][np.arange(90)]
+        (cached,) = own_cache.iterdir()
+        cached.write_bytes(cached.read_bytes()[:5000])
+        np.testing.assert_array_equal(prepared(dataset)[0][np.arange(90)], before)
+
     def test_arrays_of_the_right_shape_are_used_as_they_are(self, tmp_path, own_cache):
         x = np.random.default_rng(0).integers(0, 256, (30, 8, 8), np.uint8)
         np.savez(tmp_path / "d.npz", x_train=x, y_train=np.arange(30) % 2, x_test=x[:4], y_test=np.arange(4) % 2)
@@ -172,7 +179,7 @@ class TestCache:
             self.put(letter, 1000)
         for age, letter in enumerate("bac"):
             os.utime(own_cache / self.name(letter), (1e9 + age, 1e9 + age))
-        assert cache.find(self.name("b"))  # used just now
+        assert cache.find(self.name("b"), 1000)  # used just now
         self.put("d", 1000, limit_gb=3e-6)
         assert sorted(path.name for path in own_cache.iterdir()) == [self.name(letter) for letter in "bcd"]
 

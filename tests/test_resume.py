@@ -162,6 +162,15 @@ def test_twenty_killed_processes_resume_to_the_same_weights(tmp_path):
     assert left.count("in the middle") >= 10, left
 
 
+def test_two_runs_started_at_once(tmp_path):
+    write_pictures(tmp_path / "d", {"a": 60, "b": 60}, size=(9, 9))
+    command = [sys.executable, "-m", "ception", "train", "d", *OPTIONS, "--quiet"]
+    processes = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    first, second = sorted((tmp_path / "runs").iterdir())
+    assert_same_run(first, second)
+
+
 class TestPatience:
     @pytest.mark.parametrize("seed", range(30))
     def test_stops_where_keras_stops(self, seed):

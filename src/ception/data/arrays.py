@@ -111,7 +111,7 @@ def _unpacked(path: Path, member: str, stream: Any, size: int, unpacking: Unpack
     status = path.stat()
     state = f"{path.resolve()}|{member}|{status.st_size}|{status.st_mtime_ns}"
     name = cache.name_of("array", os.fsencode(state))
-    found = cache.find(name)
+    found = cache.find(name, size)
     if found:
         return found
     if not cache.fits(size, unpacking.cache_limit):

@@ -67,10 +67,15 @@ def name_of(kind: str, *parts: bytes) -> str:
     return f"{kind}-{digest.hexdigest()}.npy"
 
 
-def find(name: str) -> Path | None:
-    """The cached file of that name, marked as just used; None where there is none."""
+def find(name: str, size: int) -> Path | None:
+    """The cached file of that name, marked as just used; None where there is none.
+
+    One that has not `size` bytes, but for a header, is broken: it is passed over, and will be made again.
+    """
     path = folder() / name
     try:
+        if not size <= path.stat().st_size < size + 4096:
+            return None
         os.utime(path)
     except OSError:
         return None

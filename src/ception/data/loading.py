@@ -101,7 +101,7 @@ def prepare(
     shape = (len(pictures), *contract.shape)
     size = int(np.prod(shape, dtype=np.int64))
     name = cache.name_of("pixels", _DECODER.encode(), repr((contract, shape)).encode(), digests.tobytes())
-    found = cache.find(name)
+    found = cache.find(name, size)
     if found:
         return np.load(found, mmap_mode="r"), {}
     failed: dict[int, str] = {}
