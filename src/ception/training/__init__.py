@@ -66,6 +66,7 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **settings: Any
     options = checked(TrainSettings(**settings))
     reporter = reporter or Reporter()
     backend = backends.choose(options.backend)
+    reporter.note(f"Backend: {backend}")
     with backends.on(options.device):
         if options.runs.exists() and not options.runs.is_dir():
             raise InputError(f"{options.runs} is a file; name a folder with --runs")
@@ -76,7 +77,7 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **settings: Any
         plan = {"data": str(place), "said": str(data), "fingerprint": prepared.fingerprint(), "backend": backend,
                 "settings": _plain(options)}  # fmt: skip
         write_json(folder / "checkpoints" / "plan.json", plan)
-        reporter.note(f"Run folder: {folder}   backend: {backend}")
+        reporter.note(f"Run folder: {folder}")
         return _carried_out(folder, classifier, prepared, options, recipe, reporter)
 
 
@@ -108,13 +109,13 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         raise InputError(f"{folder} is no interrupted run: name a folder such as runs/001-...") from None
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{folder / 'checkpoints' / 'plan.json'} is broken: start the training anew") from None
-    backends.choose(options.backend)
+    reporter.note(f"Backend: {backends.choose(options.backend)}")
     with backends.on(options.device):
         data, said, fingerprint = given
         prepared, recipe = _prepared(data, options, reporter)
         if prepared.fingerprint() != fingerprint:
             raise InputError(f"the pictures or labels of {data} have changed since {folder} began: train anew")
-        reporter.note(f"Resuming {folder}   backend: {plan['backend']}")
+        reporter.note(f"Resuming {folder}")
         classifier = _fresh_classifier(prepared, options, recipe, said)
         return _carried_out(folder, classifier, prepared, options, recipe, reporter)
 
