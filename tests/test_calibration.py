@@ -79,9 +79,23 @@ class TestCoverage:
         right, confidences = logits.argmax(-1) == labels, calibration.confidence(logits)
         curve = calibration.coverage_curve(right, confidences)
         threshold = calibration.threshold_for(0.9, curve)
-        assert right[confidences >= threshold].mean() >= 0.9
-        assert calibration.threshold_for(0.0, curve) == confidences.min()
+        answered = right[confidences >= threshold]
+        low, _ = calibration.wilson_interval(int(answered.sum()), len(answered))
+        assert 0.9 <= low < 0.91
+        assert 0 <= confidences.min() - calibration.threshold_for(0.0, curve) < 1e-6
+        few = calibration.coverage_curve(np.ones(10, bool), np.full(10, 0.99))
+        assert calibration.threshold_for(0.97, few) is None
         assert calibration.threshold_for(1.1, curve) is None
+
+    def test_a_threshold_delivers_on_other_pictures(self):
+        delivered = []
+        for seed in range(20):
+            (labels, logits), (others, other_logits) = calibrated(2000, seed=seed), calibrated(20000, seed=seed + 100)
+            curve = calibration.coverage_curve(logits.argmax(-1) == labels, calibration.confidence(logits))
+            threshold = calibration.threshold_for(0.9, curve)
+            answered = calibration.confidence(other_logits) >= threshold
+            delivered.append((other_logits.argmax(-1) == others)[answered].mean())
+        assert np.mean(np.array(delivered) >= 0.9) >= 0.9
 
 
 class TestComparison:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 from sklearn import metrics as reference
 
-from ception.evaluation.metrics import confusion_matrix, scores, wilson_interval
+from ception.evaluation.calibration import wilson_interval
+from ception.evaluation.metrics import confusion_matrix, scores
 from ception.evaluation.table import Table
 
 

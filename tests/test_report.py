@@ -97,7 +97,7 @@ class TestPrecisionAndSlices:
 
     def test_wished_precision(self, trained, mixed, tmp_path):
         model = trained / "model.keras"
-        found = ception.evaluate(model, mixed, split="all", precision=0.99, output=tmp_path / "out")["selective"]
+        found = ception.evaluate(model, mixed, split="all", precision=0.6, output=tmp_path / "out")["selective"]
         assert found["count"] == round(found["coverage"] * 12)
         assert found["precision_interval"][0] <= found["precision"] <= found["precision_interval"][1]
         probabilities = [result["top"][0]["probability"] for result in ception.predict(model, tmp_path / "d")]
@@ -105,6 +105,10 @@ class TestPrecisionAndSlices:
         said = ception.predict(model, tmp_path / "d", min_confidence=limit)
         assert [result.get("unknown", False) for result in said] == [p < limit for p in probabilities]
         assert all(result["top"] for result in said)
+
+    def test_a_precision_that_cannot_be_promised(self, trained, mixed):
+        with pytest.raises(ception.InputError, match=r"too few.*they allow --precision 0\."):
+            ception.evaluate(trained / "model.keras", mixed, precision=0.9999)
 
     def test_calibration_can_be_switched_off(self, trained, mixed, tmp_path):
         model = ception.Classifier.load(trained / "model.keras")

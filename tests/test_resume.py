@@ -37,6 +37,8 @@ def weights(run: Path) -> list[np.ndarray]:
 def assert_same_run(one: Path, other: Path) -> None:
     for first, second in zip(weights(one), weights(other), strict=True):
         np.testing.assert_array_equal(first, second)
+    tables = [(run / "predictions.csv").read_bytes() for run in (one, other)]
+    assert tables[0] == tables[1]
     rows = [[line.rsplit(",", 1)[0] for line in (run / "log.csv").read_text().splitlines()] for run in (one, other)]
     assert rows[0] == rows[1]  # all but the seconds
     assert {path.name for path in one.iterdir()} == {path.name for path in other.iterdir()}
@@ -99,6 +101,34 @@ class TestWithinTheProcess:
         (folder / "red" / "000.png").unlink()
         with pytest.raises(ception.InputError, match="have changed since"):
             ception.resume(run, reporter=Quiet())
+
+    def test_a_changed_split_is_refused(self, folder, tmp_path, monkeypatch):
+        rows = [
+            f"{path},{path.parent.name},{('train', 'val', 'test', 'train', 'train')[number % 5]}"
+            for number, path in enumerate(sorted(folder.rglob("*.png")))
+        ]
+        (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *rows]))
+        run = self.interrupted(tmp_path / "list.csv", tmp_path, monkeypatch)
+        text = (tmp_path / "list.csv").read_text()
+        (tmp_path / "list.csv").write_text(text.replace(",val", ",x").replace(",test", ",val").replace(",x", ",test"))
+        with pytest.raises(ception.InputError, match="have changed since"):
+            ception.resume(run, reporter=Quiet())
+
+    def test_a_changed_recipe_is_refused(self, folder, tmp_path, monkeypatch):
+        run = self.interrupted(folder, tmp_path, monkeypatch)
+        plan = json.loads((run / "checkpoints" / "plan.json").read_text())
+        plan["recipe"]["momentum"] = 0.5
+        (run / "checkpoints" / "plan.json").write_text(json.dumps(plan))
+        with pytest.raises(ception.InputError, match="recipe 'article' is not what it was"):
+            ception.resume(run, reporter=Quiet())
+
+    def test_a_run_that_is_still_going_is_refused(self, folder, tmp_path, monkeypatch):
+        from ception.files import locked
+
+        run = self.interrupted(folder, tmp_path, monkeypatch)
+        with locked(run / "checkpoints" / "lock", ""), pytest.raises(ception.InputError, match="another process"):
+            ception.resume(run, reporter=Quiet())
+        assert ception.resume(run, reporter=Quiet()).scores["count"]
 
     def test_a_broken_state_is_one_clear_error(self, folder, tmp_path, monkeypatch):
         run = self.interrupted(folder, tmp_path, monkeypatch)

@@ -145,9 +145,13 @@ def compare(
     else:
         _print_comparison(result)
         _print_where(Path(result["output"]))
-    better = other if result["difference"] > 0 else one
-    model = better / "model.keras" if better.is_dir() else better
-    _next(f"ception predict {_quoted(model)} PICTURES", quiet or json)
+    if result["different"]:
+        better = other if result["difference"] > 0 else one
+        _next(
+            f"ception predict {_quoted(better / 'model.keras' if better.is_dir() else better)} PICTURES", quiet or json
+        )
+    else:
+        _next(f"ception compare {_quoted(one)} {_quoted(other)} DATA, with more pictures", quiet or json)
     return 0
 
 
@@ -196,6 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding
+    warnings.filterwarnings("ignore", module="matplotlib")  # a letter that its font lacks
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is told in our words
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     try:
@@ -350,7 +355,7 @@ def _print_scores(scores: dict[str, Any]) -> None:
         print(f"Most confused: {', '.join(map(_printable, pairs))}")
     if wished := scores.get("selective"):
         low, high = wished["precision_interval"]
-        print(f"With --min-confidence {wished['min_confidence']:.4f} (wished precision {wished['wished']}): precision "
+        print(f"With --min-confidence {wished['min_confidence']:.6f} (wished precision {wished['wished']}): precision "
               f"{wished['precision']:.4f} ({low:.4f} to {high:.4f}), answering {wished['coverage']:.1%}")  # fmt: skip
 
 

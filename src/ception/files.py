@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ception.errors import RunError, reason
+from ception.errors import InputError, RunError, reason
 
 
 @contextmanager
@@ -39,6 +39,26 @@ def whole(path: Path, hint: str = "") -> Iterator[Path]:
     finally:
         with suppress(OSError):  # the folder itself may be what cannot be used
             unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, refusal: str) -> Iterator[None]:
+    """Hold a lock file for as long as the context lasts; it is free again when the process ends, however it ends.
+
+    Raises:
+        InputError: another process holds it; the message is `refusal`. (Windows has no such locks: all may enter.)
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(refusal) from None
+        yield
 
 
 _MARK = ".ception"

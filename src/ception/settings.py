@@ -19,12 +19,13 @@ class TrainSettings:
 
     Attributes:
         model: Network to train.
-        recipe: Named set of training options; the options below change single ones of it.
+        recipe: Named set of training options, article or best; the options below change single ones of it.
         epochs: Passes over the training pictures; the recipe's when not given (article: 10, best: 24).
         batch_size: Pictures in one step; the recipe's when not given (article: 32, best: 64).
         learning_rate: Step size of the optimiser; the recipe's when not given (article: 0.01, best: 0.003).
         patience: Epochs without a better validation loss before training stops; the recipe's when not given
             (article: 5, best: 24).
+        flip: Let the recipe mirror pictures left to right (best does); not where that changes the class, as of digits.
         image_size: Side of the square the network sees, in pixels; the network's own when not given.
         channels: 1 for grey, 3 for colour; when not given, 1 if the pictures are stored as grey, else 3.
         resize: How a picture becomes a square: squashed, its centre cropped, or padded with black.
@@ -42,6 +43,7 @@ class TrainSettings:
     batch_size: int | None = None
     learning_rate: float | None = None
     patience: int | None = None
+    flip: bool = True
     image_size: int | None = None
     channels: Literal[1, 3] | None = None
     resize: Resize = "squash"
@@ -61,8 +63,8 @@ class EvaluateSettings:
         split: Part of the data to score on; `test` is its test set or, where it has none, the same
             test pictures that training left out.
         batch_size: Pictures in one step.
-        precision: Share of right answers, 0..1, that is wished for: the confidence that gave it on the validation
-            pictures is tried here, and told as --min-confidence for predict.
+        precision: Share of right answers, 0..1, that is wished for: the confidence from which on the validation
+            pictures promise it is tried here, and told as --min-confidence for predict.
         by: Score groups of pictures too: a further column of the CSV, or `size` (the picture's shorter side).
         output: Folder for the scores, the predictions and the report; when not given,
             evaluations/ in the model's run folder, or evaluation-<data> here when the model lies in no run.

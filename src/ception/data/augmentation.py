@@ -1,4 +1,4 @@
-"""Changes of training pictures that keep their class; the same on every backend, from one random generator."""
+"""Changes of training pictures that most classes survive; the same on every backend, from one random generator."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def augment(batch: NDArray[np.uint8], augmentation: Augmentation, random: np.ran
         augmentation: Which changes are made.
         random: Decides them.
 
-    Source: erasing is that of Zhong et al., arXiv:1708.04896, algorithm 1, with one value for the rectangle.
+    Source: erasing is that of Zhong et al., arXiv:1708.04896, algorithm 1, but for the largest area (there
+        40 %), the ratio of the sides, which is drawn on a logarithmic scale, and one value for the whole rectangle.
     """
     count, height, width, _ = batch.shape
     rows = np.repeat(np.arange(height)[None], count, 0)

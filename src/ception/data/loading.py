@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 THREADS = min(8, (os.cpu_count() or 1) + 1)
 _MOST_AT_ONCE = 1 << 22  # values of pixels, when any number of pictures would do
+_FOR_CHANGES = 1  # keeps the random numbers of augmentation apart from those of the order
 _STEP = 64  # pictures decoded between two writes
 _DECODER = f"1, Pillow {PIL.__version__}"  # the number changes with what `images.fit` computes
 
@@ -103,7 +105,8 @@ def prepare(
     name = cache.name_of("pixels", _DECODER.encode(), repr((contract, shape)).encode(), digests.tobytes())
     found = cache.find(name, size)
     if found:
-        return np.load(found, mmap_mode="r"), {}
+        with suppress(ValueError, OSError):  # a broken header, or another process made room: it is made again
+            return np.load(found, mmap_mode="r"), {}
     failed: dict[int, str] = {}
     everything = np.arange(len(pictures))
     if not cache.fits(size, cache_limit):
@@ -270,7 +273,7 @@ def dataset_of_batches(
             chosen = self._order(epoch)[step * batch_size : (step + 1) * batch_size]
             batch = pixels[chosen]
             if augmentation is not None and augmentation != Augmentation():
-                batch = augment(batch, augmentation, np.random.default_rng([seed or 0, epoch, step]))
+                batch = augment(batch, augmentation, np.random.default_rng([seed or 0, epoch, step, _FOR_CHANGES]))
             return batch, labels[chosen]
 
     return Batches()

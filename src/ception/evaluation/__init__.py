@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +14,7 @@ import numpy as np
 from ception import backends
 from ception.data import loading, sources, splitting
 from ception.errors import InputError, nearest
-from ception.evaluation.calibration import confidence, threshold_for
-from ception.evaluation.metrics import wilson_interval
+from ception.evaluation.calibration import confidence, threshold_for, wilson_interval
 from ception.evaluation.table import Table, tabulate
 from ception.files import mark, write_json
 from ception.reporting import Reporter
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ception.classifier import Classifier
+
+_DIGITS = re.compile(r"(\d+)")
 
 
 def evaluate(
@@ -56,6 +59,7 @@ def evaluate(
         from ception.classifier import Classifier
 
         classifier = model if isinstance(model, Classifier) else Classifier.load(model)
+        threshold = _promised(classifier, options.precision) if options.precision is not None else None
         table, indices, dataset = tabulate_data(classifier, data, options, reporter)
         groups = _groups(dataset, options.by) if options.by else None
     result = table.scores(classifier.temperature)
@@ -68,13 +72,23 @@ def evaluate(
         "split": options.split,
         "output": None if output is None else str(output),
     }
-    if options.precision is not None:
-        result["selective"] = _selective(table, classifier, options.precision)
+    if options.precision is not None and threshold is not None:
+        result["selective"] = _selective(table, classifier, options.precision, threshold)
     if groups is not None:
         result["slices"] = {"by": options.by, "groups": _slices(table, [groups(int(index)) for index in indices])}
     if output is not None:
-        write(output, table, result, classifier, lambda row: dataset.pictures.open(int(indices[row])))
+        history: list[dict[str, float]] = []
+        if not isinstance(model, Classifier):
+            with suppress(OSError, ValueError):  # a model that has left its run has no log
+                history = read_log(Path(model).resolve().parent / "log.csv")
+        write(output, table, result, classifier, lambda row: dataset.pictures.open(int(indices[row])), history)
     return result
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """The rows of a run's log.csv."""
+    with path.open(newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 def write(
@@ -114,13 +128,18 @@ def write(
     write_json(output / "scores.json", result)
 
 
-def _selective(table: Table, classifier: Classifier, wished: float) -> dict[str, Any]:
+def _promised(classifier: Classifier, wished: float) -> float:
     threshold = threshold_for(wished, classifier.coverage)
     if threshold is None:
-        best = max((point["precision"] for point in classifier.coverage), default=0.0)
+        best = max((point["precision_low"] for point in classifier.coverage), default=0.0)
         raise InputError(
-            f"no confidence gave a precision of {wished} on the model's validation pictures; the best was {best:.4f}"
+            f"the model's validation pictures are too few, or too often wrong, to promise a precision of {wished}; "
+            f"they allow --precision {np.floor(best * 1e4) / 1e4:.4f} at most"
         )
+    return threshold
+
+
+def _selective(table: Table, classifier: Classifier, wished: float, threshold: float) -> dict[str, Any]:
     answered = confidence(table.logits, classifier.temperature) >= threshold
     count, hits = int(answered.sum()), int(table.right[answered].sum())
     return {
@@ -145,14 +164,19 @@ def _groups(dataset: sources.Dataset, by: str) -> Callable[[int], str]:
 
 
 def _slices(table: Table, groups: Sequence[str]) -> dict[str, dict[str, Any]]:
-    found = {}
-    for name in sorted(set(groups), key=lambda name: [int(d) if d.isdigit() else d for d in re.split(r"(\d+)", name)]):
-        right = table.right[np.array([group == name for group in groups])]
-        hits, count = int(right.sum()), len(right)
-        found[name] = {
-            "count": count, "accuracy": hits / count, "accuracy_interval": list(wilson_interval(hits, count)),
-        }  # fmt: skip
-    return found
+    names, place = np.unique(np.array(groups, object).astype(str), return_inverse=True)
+    counts = np.bincount(place, minlength=len(names))
+    hits = np.bincount(place[table.right], minlength=len(names))
+    order = sorted(
+        range(len(names)), key=lambda k: [int(d) if d.isdecimal() else d for d in _DIGITS.split(str(names[k]))]
+    )
+    return {
+        str(names[k]): {
+            "count": int(counts[k]), "accuracy": float(hits[k] / counts[k]),
+            "accuracy_interval": list(wilson_interval(int(hits[k]), int(counts[k]))),
+        }
+        for k in order
+    }  # fmt: skip
 
 
 def matched(dataset: sources.Dataset, classifier: Classifier) -> NDArray[np.int32]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BINS = 15
+_PRIOR = 0.5  # standard deviation of the logarithm of the temperature before anything is seen
 _POINTS = 500  # of the stored curve of precision over confidence
 
 
@@ -28,6 +31,8 @@ def log_loss(labels: NDArray[np.integer], logits: NDArray[np.float32], temperatu
 def fit_temperature(labels: NDArray[np.integer], logits: NDArray[np.float32]) -> float:
     """The temperature, 0.05..20, by which dividing the logits gives the lowest log loss.
 
+    A weak prior keeps it near 1 where there are few pictures: were all of them right, the best temperature would be 0.
+
     Args:
         labels: Index of the true class of each validation picture, of shape (pictures,).
         logits: float32 of shape (pictures, classes).
@@ -37,7 +42,9 @@ def fit_temperature(labels: NDArray[np.integer], logits: NDArray[np.float32]) ->
     from scipy.optimize import minimize_scalar
 
     found = minimize_scalar(
-        lambda power: log_loss(labels, logits, float(np.exp(power))), bounds=(-3.0, 3.0), method="bounded"
+        lambda power: len(labels) * log_loss(labels, logits, float(np.exp(power))) + (power / _PRIOR) ** 2 / 2,
+        bounds=(-3.0, 3.0),
+        method="bounded",
     )
     return float(np.exp(found.x))
 
@@ -83,8 +90,9 @@ def coverage_curve(right: NDArray[np.bool_], confidences: NDArray[np.float64]) -
     """What is gained by answering only above a confidence.
 
     Returns:
-        By rising `threshold` the `coverage` (share of pictures with at least that confidence) and the `precision`
-        (share of these that are right); at most 500 points.
+        By rising `threshold` (cut to six digits, so that it can be printed) the `coverage` (share of pictures with
+        at least that confidence), the `precision` (share of these that are right) and `precision_low` (lower end of
+        its 95 % interval); at most 500 points.
     """
     order = np.argsort(-confidences, kind="stable")
     ranked, hits = confidences[order], np.cumsum(right[order])
@@ -92,11 +100,31 @@ def coverage_curve(right: NDArray[np.bool_], confidences: NDArray[np.float64]) -
     if len(last) > _POINTS:
         last = last[np.unique(np.linspace(0, len(last) - 1, _POINTS).round().astype(int))]
     return [
-        {"threshold": float(ranked[i]), "coverage": (i + 1) / len(right), "precision": float(hits[i] / (i + 1))}
+        {
+            "threshold": math.floor(ranked[i] * 1e6) / 1e6,
+            "coverage": (i + 1) / len(right),
+            "precision": float(hits[i] / (i + 1)),
+            "precision_low": wilson_interval(int(hits[i]), i + 1)[0],
+        }
         for i in last[::-1].tolist()
     ]
 
 
-def threshold_for(precision: float, curve: list[dict[str, float]]) -> float | None:
-    """The lowest confidence from which on answers have at least that precision; None if there is none."""
-    return next((point["threshold"] for point in curve if point["precision"] >= precision), None)
+def threshold_for(precision: float, curve: Sequence[dict[str, float]]) -> float | None:
+    """The lowest confidence from which on answers have at least that precision; None if there is none.
+
+    The lower end of the precision's interval has to reach it: the precision itself, picked as the first that does,
+    would be too high by chance, and few pictures cannot promise much.
+    """
+    return next((point["threshold"] for point in curve if point["precision_low"] >= precision), None)
+
+
+def wilson_interval(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """The interval, of 95 % by default, in which a share observed as hits / count lies.
+
+    Source: E. B. Wilson, JASA 22 (1927), 209-212.
+    """
+    share = hits / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * float(np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)))
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # but for rounding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,15 @@ import numpy as np
 
 from ception import backends
 from ception.errors import InputError
-from ception.evaluation.metrics import wilson_interval
+from ception.evaluation.calibration import wilson_interval
 from ception.evaluation.table import Table
 from ception.reporting import Reporter
 from ception.settings import CompareSettings, checked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_SHOWN = 30  # pictures that changed sides
 
 
 def compare(
@@ -130,8 +133,11 @@ def _table_of_run(run: Path) -> Table:
     if not path.is_file():
         raise InputError(f"{folder} holds no predictions.csv: name a finished run, or give DATA to evaluate both on")
     try:
-        return Table.read(path)
-    except (ValueError, KeyError, StopIteration):
+        table = Table.read(path)
+        if len(table.labels):
+            return table
+        raise ValueError
+    except (ValueError, KeyError, IndexError, StopIteration, OSError, csv.Error):
         raise InputError(f"{path} is no table of predictions: give DATA to evaluate both models on") from None
 
 
@@ -154,11 +160,12 @@ def _aligned(first: Table, second: Table) -> tuple[Table, Table]:
     if set(first.class_names) != set(second.class_names):
         odd = sorted(set(first.class_names) ^ set(second.class_names))
         raise InputError(f"the models know different classes: only one of them knows {', '.join(map(repr, odd[:5]))}")
+    places = range(len(second.paths)) if first.paths == second.paths else None
     place = {name: row for row, name in enumerate(second.paths)}
     if len(first.paths) != len(second.paths) or any(name not in place for name in first.paths):
         raise InputError("the runs were tested on different pictures: give DATA to evaluate both on")
     columns = np.array([second.class_names.index(name) for name in first.class_names])
-    second = second.part(np.array([place[name] for name in first.paths]))
+    second = second.part(np.array(places or [place[name] for name in first.paths]))
     labels = np.argsort(columns)[second.labels]
     if (labels != first.labels).any():
         raise InputError("the runs were tested on pictures with different labels: give DATA to evaluate both on")
@@ -172,7 +179,7 @@ def _label(model: Path) -> str:
 
 def _write(output: Path, result: dict[str, Any], data: str | Path | None) -> None:
     from ception.data import sources
-    from ception.data.images import PictureError
+    from ception.data.images import PictureError, flatten
     from ception.evaluation.plots import contact_sheet
     from ception.files import mark, write_json
 
@@ -189,13 +196,16 @@ def _write(output: Path, result: dict[str, Any], data: str | Path | None) -> Non
         dataset = sources.load(place)
     except InputError:  # the pictures are not where they were: the numbers stand without them
         return
-    wanted = {row["path"]: row for row in result["changed"]}
+    chosen = np.unique(np.linspace(0, len(result["changed"]) - 1, _SHOWN).astype(int))  # of every class some
+    wanted = {row["path"]: row for row in (result["changed"][index] for index in chosen)}
     shown: list[tuple[Any, dict[str, Any]]] = []
     for index in range(len(dataset.pictures)):
         row = wanted.get(dataset.pictures.name(index))
-        if row is not None and len(shown) < 30:
+        if row is not None:
             try:
-                shown.append((dataset.pictures.open(index), row))
+                picture = flatten(dataset.pictures.open(index), 3)
+                picture.thumbnail((256, 256))
+                shown.append((picture, row))
             except PictureError:
                 continue
     if shown:

@@ -7,21 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ception.evaluation.calibration import confidence, expected_calibration_error, log_loss
+from ception.evaluation.calibration import confidence, expected_calibration_error, log_loss, wilson_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-def wilson_interval(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """The interval, of 95 % by default, in which a share observed as hits / count lies.
-
-    Source: E. B. Wilson, JASA 22 (1927), 209-212.
-    """
-    share = hits / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * float(np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)))
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # but for rounding
 
 
 def confusion_matrix(labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> NDArray[np.int64]:

@@ -34,8 +34,9 @@ def confusion(table: Table, path: Path) -> None:
     axes = figure.subplots()
     shown = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     size = max(3.0, min(10.0, 300 / len(names)))
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=size, parse_math=False)
-    axes.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
+    short = [name if len(name) <= 30 else f"{name[:28]}..." for name in names]
+    axes.set_xticks(range(len(names)), short, rotation=45, ha="right", fontsize=size, parse_math=False)
+    axes.set_yticks(range(len(names)), short, fontsize=size, parse_math=False)
     if len(names) <= _MOST_NUMBERS:
         for row, column in np.argwhere(matrix):
             colour = "white" if share[row, column] > 0.5 else "black"
@@ -66,7 +67,7 @@ def curves_figure(history: Sequence[dict[str, float]], best_epoch: int | None) -
             axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
         axes.set(xlabel="epoch", ylabel=key)
         if key == "loss":
-            axes.set_ylim(0, min(3, axes.get_ylim()[1]))
+            axes.set_ylim(0, min(max(3, 1.2 * history[0][key]), axes.get_ylim()[1]))  # one peak hides no curve
         else:
             axes.set_ylim(top=1)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -62,7 +62,7 @@ def write_report(
         "title": f"{scores['accuracy']:.1%} of {scores['count']:,} pictures right",
         "subtitle": f"{scores['model'] or 'a model'} on the {scores['split']} pictures of {scores['data']}",
         "numbers": _numbers(scores),
-        "curves": _svg(plots.curves_figure(history, scores.get("best_epoch"))) if history else None,
+        "curves": _svg(plots.curves_figure(history, _kept(history))) if history else None,
         "per_class": sorted(scores["per_class"].items(), key=lambda item: item[1]["f1"]),
         "slices": scores.get("slices"),
         "class_names": names,
@@ -100,11 +100,15 @@ def likely_label_errors(labels: NDArray[np.integer], probabilities: NDArray[np.f
     """
     classes = probabilities.shape[1]
     usual = np.array([probabilities[labels == k, k].mean() if (labels == k).any() else 1.1 for k in range(classes)])
-    best = probabilities.argmax(-1)
-    rows = np.arange(len(labels))
-    suspected = np.flatnonzero((best != labels) & (probabilities[rows, best] >= usual[best]))
+    as_usual = np.where(probabilities >= usual, probabilities, -1.0)
+    best = as_usual.argmax(-1)
+    suspected = np.flatnonzero((best != labels) & (as_usual.max(-1) > 0))
     margin = probabilities[suspected, best[suspected]] - probabilities[suspected, labels[suspected]]
     return suspected[np.argsort(-margin, kind="stable")]
+
+
+def _kept(history: Sequence[dict[str, float]]) -> int:
+    return int(min(history, key=lambda row: row["val_loss"])["epoch"])
 
 
 def _numbers(scores: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -120,7 +124,7 @@ def _numbers(scores: dict[str, Any]) -> list[tuple[str, str, str]]:
     if wished := scores.get("selective"):
         numbers.append((
             f"Wished precision {wished['wished']:.1%}", f"{wished['precision']:.1%}" if wished["count"] else "none",
-            f"answering {wished['coverage']:.1%} with --min-confidence {wished['min_confidence']:.4f}",
+            f"answering {wished['coverage']:.1%} with --min-confidence {wished['min_confidence']:.6f}",
         ))  # fmt: skip
     return numbers
 
@@ -131,8 +135,8 @@ def _advice(curve: Sequence[dict[str, float]]) -> str:
     for precision in (0.95, 0.97, 0.99):
         threshold = threshold_for(precision, list(curve))
         if threshold is not None:
-            advice.append(f"{precision:.0%} from --min-confidence {threshold:.3f} on")
-    return text + (f" On the validation pictures the precision reached {', '.join(advice)}." if advice else "")
+            advice.append(f"{precision:.0%} from --min-confidence {threshold:.6f} on")
+    return text + (f" By the validation pictures the precision is at least {', '.join(advice)}." if advice else "")
 
 
 def _galleries(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import platform
 import re
+import shlex
 import shutil
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -18,7 +18,7 @@ import numpy as np
 from ception import backends
 from ception.data import loading, sources
 from ception.errors import InputError, RunError, reason
-from ception.files import mark, write_json
+from ception.files import locked, mark, write_json
 from ception.reporting import Reporter
 from ception.settings import TrainSettings, checked
 
@@ -75,7 +75,7 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **settings: Any
         folder = _new_folder(options.runs, f"{options.model}-{prepared.dataset.name}")
         place = Path(data).resolve() if Path(data).exists() else data
         plan = {"data": str(place), "said": str(data), "fingerprint": prepared.fingerprint(), "backend": backend,
-                "settings": _plain(options)}  # fmt: skip
+                "settings": _plain(options), "recipe": asdict(recipe)}  # fmt: skip
         write_json(folder / "checkpoints" / "plan.json", plan)
         reporter.note(f"Run folder: {folder}")
         return _carried_out(folder, classifier, prepared, options, recipe, reporter)
@@ -104,17 +104,21 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
     try:
         plan = json.loads((folder / "checkpoints" / "plan.json").read_bytes())
         options = checked(TrainSettings(**{**plan["settings"], "backend": plan["backend"]}))
-        given = [plan[key] for key in ("data", "said", "fingerprint")]
+        data, said, fingerprint, planned = (plan[key] for key in ("data", "said", "fingerprint", "recipe"))
+    except InputError:
+        raise
     except OSError:
         raise InputError(f"{folder} is no interrupted run: name a folder such as runs/001-...") from None
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{folder / 'checkpoints' / 'plan.json'} is broken: start the training anew") from None
     reporter.note(f"Backend: {backends.choose(options.backend)}")
     with backends.on(options.device):
-        data, said, fingerprint = given
-        prepared, recipe = _prepared(data, options, reporter)
+        # the pictures keep the names they had, where the way to them is still the same
+        prepared, recipe = _prepared(said if Path(said).resolve() == Path(data) else data, options, reporter)
+        if asdict(recipe) != planned:
+            raise InputError(f"the recipe '{options.recipe}' is not what it was when {folder} began: train anew")
         if prepared.fingerprint() != fingerprint:
-            raise InputError(f"the pictures or labels of {data} have changed since {folder} began: train anew")
+            raise InputError(f"pictures, labels or split of {data} have changed since {folder} began: train anew")
         reporter.note(f"Resuming {folder}")
         classifier = _fresh_classifier(prepared, options, recipe, said)
         return _carried_out(folder, classifier, prepared, options, recipe, reporter)
@@ -143,26 +147,26 @@ def _carried_out(
     from ception.training.callbacks import best_epoch
 
     checkpoints = folder / "checkpoints"
-    write_json(folder / "settings.json", classifier.record)
-    try:
-        history = _fit(classifier, prepared, recipe, options.seed, folder, reporter)
-    except KeyboardInterrupt:
-        reporter.note(f"Interrupted. To go on: ception train --resume {folder}")
-        raise
-
-    classifier = _calibrated(Classifier.load(checkpoints / "best.keras"), prepared, recipe.batch_size)
-    table = _tabulated(classifier, prepared, sources.TEST, recipe.batch_size)
-    best = best_epoch(history)
-    scores = table.scores(classifier.temperature) | {
-        "model": str(folder / "model.keras"), "data": classifier.record["data"]["source"], "split": "test",
-        "best_epoch": best,
-    }  # fmt: skip
-    classifier = replace(classifier, record=classifier.record | {"scores": scores})
-    curves(history, best, folder / "curves.png")
-    test = prepared.indices(sources.TEST)
-    write(folder, table, scores, classifier, lambda row: prepared.dataset.pictures.open(int(test[row])), history)
-    classifier.save(folder / "model.keras")
-    shutil.rmtree(checkpoints)
+    with locked(checkpoints / "lock", f"another process is training in {folder}: wait for it"):
+        write_json(folder / "settings.json", classifier.record)
+        try:
+            history = _fit(classifier, prepared, recipe, options.seed, folder, reporter)
+            classifier = _calibrated(Classifier.load(checkpoints / "best.keras"), prepared, recipe.batch_size)
+            table = _tabulated(classifier, prepared, sources.TEST, recipe.batch_size)
+        except KeyboardInterrupt:
+            reporter.warn(f"interrupted; to go on: ception train --resume {shlex.quote(str(folder))}")
+            raise
+        best = best_epoch(history)
+        scores = table.scores(classifier.temperature) | {
+            "model": str(folder / "model.keras"), "data": classifier.record["data"]["source"], "split": "test",
+            "best_epoch": best,
+        }  # fmt: skip
+        classifier = replace(classifier, record=classifier.record | {"scores": scores})
+        curves(history, best, folder / "curves.png")
+        test = prepared.indices(sources.TEST)
+        write(folder, table, scores, classifier, lambda row: prepared.dataset.pictures.open(int(test[row])), history)
+        classifier.save(folder / "model.keras")
+        shutil.rmtree(checkpoints)
     return Run(classifier, history, scores, folder)
 
 
@@ -190,10 +194,10 @@ def _calibrated(classifier: Classifier, prepared: Prepared, batch_size: int) -> 
 def _finished(folder: Path) -> Run:
     backends.choose()
     from ception.classifier import Classifier
+    from ception.evaluation import read_log
 
     try:
-        with (folder / "log.csv").open(newline="") as file:
-            history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        history = read_log(folder / "log.csv")
         scores = json.loads((folder / "scores.json").read_bytes())
     except (OSError, ValueError) as error:
         raise RunError(f"{folder} is finished, but its log or scores cannot be read: {error}") from None

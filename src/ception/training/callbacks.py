@@ -69,9 +69,11 @@ class Interruptible(keras.callbacks.Callback):
             self.before = signal.signal(signal.SIGINT, self._ask)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.before is not None:
             signal.signal(signal.SIGINT, self.before)
+        if self.asked and kind is None:
+            raise KeyboardInterrupt
 
     def _ask(self, *_: object) -> None:
         if self.asked:

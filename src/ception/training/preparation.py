@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,9 +47,10 @@ class Prepared:
         return np.flatnonzero(self.place == part)
 
     def fingerprint(self) -> str:
-        """A digest of all pictures and labels in their order."""
-        labels = self.dataset.labels.astype("<i4").tobytes()
-        return hashlib.blake2b(self.digests.tobytes() + labels, digest_size=16).hexdigest()
+        """A digest of all pictures, labels and places in the split in their order, and of the class names."""
+        labels, names = self.dataset.labels.astype("<i4").tobytes(), "\0".join(self.dataset.class_names)
+        parts = (self.digests.tobytes(), labels, self.place.tobytes(), os.fsencode(names))
+        return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
 
 
 def prepare(data: str | Path, model: Model, options: TrainSettings, reporter: Reporter) -> Prepared:

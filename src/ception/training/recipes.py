@@ -113,4 +113,5 @@ def chosen(settings: TrainSettings) -> Recipe:
         for name in ("epochs", "batch_size", "learning_rate", "patience")
         if getattr(settings, name) is not None
     }
-    return replace(RECIPES[settings.recipe], **changes)
+    recipe = replace(RECIPES[settings.recipe], **changes)
+    return recipe if settings.flip else replace(recipe, augmentation=replace(recipe.augmentation, flip=0.0))

@@ -40,7 +40,7 @@ def restore(path: Path, network: keras.Model) -> list[Row]:
         with np.load(path, allow_pickle=False) as arrays:
             stored = [arrays[f"{n:05d}"] for n in range(len(arrays.files) - 1)]
             rows: list[Row] = json.loads(arrays["rows"].tobytes())
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise RunError(f"{path} is broken ({error}): start the training anew") from None
     shapes = [tuple(variable.shape) for variable in variables]
     if [array.shape for array in stored] != shapes:
