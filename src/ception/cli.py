@@ -381,7 +381,8 @@ def _print_comparison(result: dict[str, Any]) -> None:
 
 
 def _print_where(folder: Path) -> None:
-    print(f"Everything is in {folder}: {', '.join(sorted(entry.name for entry in folder.iterdir()))}")
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    print(f"Everything is in {folder}: {', '.join(names)}")
 
 
 def _print_json(value: Any) -> None:
