@@ -152,6 +152,17 @@ class TestCommands:
         assert json.loads((run / "scores.json").read_text())["accuracy"] > 0.7
 
 
+def test_a_disk_that_fills_up_is_one_line(run_cli, folder, tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tensorboard.summary.Writer.add_scalar", full)
+    code, _, err = run_cli("train", folder, "--epochs", "1", "--image-size", "8", "--runs", tmp_path / "r")
+    assert code == 1
+    assert err.splitlines()[-1] == "ception: a file cannot be used: No space left on device"
+    assert not list(tmp_path.rglob("model.keras"))
+
+
 def test_ctrl_c_in_the_middle(tmp_path):
     write_pictures(tmp_path / "d", {"a": 60, "b": 60})
     command = [

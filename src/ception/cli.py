@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import cyclopts
 from cyclopts import Parameter
 
-from ception.errors import InputError, RunError
+from ception.errors import InputError, RunError, reason
 from ception.reporting import Reporter, Task
 from ception.settings import CompareSettings, EvaluateSettings, PredictSettings, TrainSettings
 
@@ -222,6 +222,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # wherever a disk is full or a folder goes away
+        _complain(f"{error.filename or 'a file'} cannot be used: {reason(error)}")
         return 1
 
 
