@@ -117,7 +117,7 @@ class TestWithinTheProcess:
     def test_a_changed_recipe_is_refused(self, folder, tmp_path, monkeypatch):
         run = self.interrupted(folder, tmp_path, monkeypatch)
         plan = json.loads((run / "checkpoints" / "plan.json").read_text())
-        plan["recipe"]["momentum"] = 0.5
+        plan["recipe"]["weight_decay"] = 0.5
         (run / "checkpoints" / "plan.json").write_text(json.dumps(plan))
         with pytest.raises(ception.InputError, match="recipe 'article' is not what it was"):
             ception.resume(run, reporter=Quiet())

@@ -23,7 +23,7 @@ from ception.reporting import Reporter
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, struct.error, NotImplementedError, RuntimeError)
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, struct.error, RuntimeError)
 
 
 @dataclass(frozen=True)
