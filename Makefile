@@ -54,6 +54,9 @@ $(VENV)-jax/installed-dev: pyproject.toml | $(VENV)-jax/bin/python
 $(VENV)-torch/installed-dev: pyproject.toml | $(VENV)-torch/bin/python
 	$(VENV)-torch/bin/python -m pip install --quiet '$(TORCH)'
 	$(VENV)-torch/bin/python -m pip install --quiet --editable '.[torch,test]'
+	@# timm to compare with; torchvision for its imports alone, so without the torch it would bring
+	$(VENV)-torch/bin/python -m pip install --quiet --no-deps timm torchvision
+	$(VENV)-torch/bin/python -m pip install --quiet huggingface_hub pyyaml safetensors
 	@touch $@
 
 $(VENV)/installed: pyproject.toml | $(VENV)/bin/python

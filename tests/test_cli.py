@@ -23,7 +23,7 @@ def one_line(text: str) -> bool:
 
 
 class TestHelp:
-    @pytest.mark.parametrize("command", ["train", "evaluate", "predict", "demo", "cache"])
+    @pytest.mark.parametrize("command", ["train", "evaluate", "predict", "demo", "cache", "models", "summary"])
     def test_every_command_has_help(self, run_cli, command):
         code, out, _ = run_cli(command, "--help")
         assert code == 0
@@ -33,7 +33,12 @@ class TestHelp:
         _, out, _ = run_cli("train", "--help")
         for name in TrainSettings.__dataclass_fields__:
             assert f"--{name.replace('_', '-')} " in out
-        for default in ("[default: separable_cnn]", "[default: article]", "(article: 10, best: 24)", "[default: 10.0]"):
+        for default in (
+            "[default: separable_cnn]",
+            "[default: article]",
+            "(article: 10, best: 24, xception: 100,",
+            "[default: 10.0]",
+        ):
             assert default in " ".join(out.replace("│", " ").split())
 
     def test_help_loads_no_heavy_library(self):

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from ception.errors import RunError as RunError
     from ception.evaluation import evaluate as evaluate
     from ception.evaluation.comparison import compare as compare
+    from ception.inspection import summary as summary
     from ception.models import MODELS as MODELS
     from ception.models import build as build
     from ception.models.endpoints import endpoints as endpoints
+    from ception.models.endpoints import features as features
+    from ception.models.endpoints import stages as stages
+    from ception.models.endpoints import truncate as truncate
     from ception.prediction import predict as predict
     from ception.training import Run as Run
     from ception.training import resume as resume
@@ -31,12 +35,16 @@ _PLACES = {
     "build": "models",
     "compare": "evaluation.comparison",
     "endpoints": "models.endpoints",
+    "features": "models.endpoints",
     "evaluate": "evaluation",
     "predict": "prediction",
     "resume": "training",
+    "stages": "models.endpoints",
+    "summary": "inspection",
     "train": "training",
+    "truncate": "models.endpoints",
 }
-_NEEDS_KERAS = {"Classifier", "MODELS", "build", "endpoints"}
+_NEEDS_KERAS = {"Classifier", "MODELS", "build", "endpoints", "features", "stages", "summary", "truncate"}
 
 __all__ = [*_PLACES, "__version__"]
 

@@ -100,7 +100,7 @@ class Classifier:
         """
         with tempfile.TemporaryDirectory() as folder, whole(Path(path)) as unfinished:
             plain = Path(folder) / "network.keras"
-            keras.Model(self.network.inputs, self.network.outputs, name=self.network.name).save(plain)
+            keras.Model(self.network.input, self.network.output, name=self.network.name).save(plain)
             with zipfile.ZipFile(plain) as source, zipfile.ZipFile(unfinished, "w") as target:
                 for item in source.infolist():
                     content = source.read(item)

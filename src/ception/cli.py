@@ -21,7 +21,7 @@ from cyclopts import Parameter
 
 from ception.errors import InputError, RunError, reason
 from ception.reporting import Reporter, Task
-from ception.settings import CompareSettings, EvaluateSettings, PredictSettings, TrainSettings
+from ception.settings import CompareSettings, EvaluateSettings, PredictSettings, SummarySettings, TrainSettings
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -176,6 +176,63 @@ def demo(*, settings: Annotated[TrainSettings, Flat] = TrainSettings(), quiet: Q
         f"ception predict {_quoted(model)} {_quoted(done.pictures)}\n      ception evaluate {_quoted(model)} {SAMPLE}",
         quiet,
     )
+    return 0
+
+
+@app.command
+def models(*, json: AsJson = False) -> int:
+    """List the networks with their parameters, multiply-accumulates, own size, published accuracy and source."""
+    from ception import MODELS
+
+    columns = (
+        "parameters",
+        "trainable",
+        "macs",
+        "image_size",
+        "channels",
+        "classes",
+        "accuracy",
+        "accuracy_on",
+        "source",
+    )
+    if json:
+        _print_json({name: {column: getattr(entry, column) for column in columns} for name, entry in MODELS.items()})
+        return 0
+    _print_models(MODELS)
+    _next("ception summary xception", silent=False)
+    return 0
+
+
+@app.command
+def summary(
+    model: Annotated[str, Parameter(help="Network, as ception models lists them, module of the walk from Inception to "
+                                    "Xception, or model file.")],
+    /, *, settings: Annotated[SummarySettings, Flat] = SummarySettings(), quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Show what each layer of a network costs, and what training it takes; draw it with --graph."""
+    from ception import backends
+    from ception.settings import checked
+
+    options = checked(settings)
+    backends.choose(options.backend)
+    from ception.inspection import network_of, summary
+    from ception.inspection.graph import draw
+
+    if options.expand and not options.graph:
+        raise InputError("--expand needs --graph FILE.svg or FILE.png")
+    network = network_of(model, image_size=options.size, precision=options.precision)
+    result = summary(network, batch_size=options.batch_size)
+    if options.graph:
+        draw(network, options.graph, expand=options.expand)
+    if json:
+        _print_json(result | ({"graph": str(options.graph)} if options.graph else {}))
+        return 0
+    if options.graph:
+        print(f"Drawn in {options.graph}")
+    else:
+        _print_summary(result)
+    again = f"ception summary {shlex.quote(model)} --graph {shlex.quote(network.name)}.svg"
+    _next(f"ception train DATA --model {network.name}" if options.graph else again, quiet)
     return 0
 
 
@@ -381,6 +438,51 @@ def _print_comparison(result: dict[str, Any]) -> None:
         recalls = [f"{recall:.3f}" for recall in of_class["recall"]]
         table.add_row(_printable(name), *recalls, f"{of_class['p_value']:.2g}", f"{of_class['support']:,}")
     Console(markup=False, emoji=False, highlight=False).print(table)
+
+
+def _print_models(entries: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", box=None, pad_edge=False, header_style="bold")
+    for column in ("parameters", "MACs", "size", "top-1"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, entry in entries.items():
+        size = " x ".join(map(str, (*entry.image_size, entry.channels)))
+        accuracy = "-" if entry.accuracy is None else f"{entry.accuracy:.1%}"
+        table.add_row(name, f"{entry.parameters:,}", f"{entry.macs:,}", size, accuracy)
+    Console(markup=False, emoji=False, highlight=False, soft_wrap=True).print(table)
+    print("\nFrom where, and what the accuracy was measured on:")
+    for name, entry in entries.items():
+        print(f"{name}: {entry.source}" + (f" ({entry.accuracy_on})" if entry.accuracy_on else ""))
+
+
+def _print_summary(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("layer", "kind", box=None, pad_edge=False, header_style="bold")
+    for column in ("output", "parameters", "MACs", "activation"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for layer in result["layers"]:
+        table.add_row(layer["name"], layer["kind"], " x ".join(map(str, layer["output_shape"])),
+                      f"{layer['parameters']:,}", f"{layer['macs']:,}", _size(layer["activation_bytes"]))  # fmt: skip
+    Console(markup=False, emoji=False, highlight=False, soft_wrap=True).print(table)
+    fixed, training = result["parameters"] - result["trainable"], result["training"]
+    print(f"\n{result['model']} at {' x '.join(map(str, result['input_shape']))}")
+    print(f"Parameters {result['parameters']:,}: {result['trainable']:,} trained, {fixed:,} statistics of batch norm")
+    print(f"Multiply-accumulates {result['macs']:,} a picture, {2 * result['macs'] / 1e9:,.2f} GFLOPs")
+    print(f"Activations {_size(result['activation_bytes'])} a picture")
+    print(f"Training with batches of {training['batch_size']} in {training['precision']}: "
+          f"about {_size(training['memory_bytes'])} of memory, the backend itself not counted")  # fmt: skip
+
+
+def _size(count: int) -> str:
+    """A number of bytes in units that suit it."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:,.1f} {unit}"
+    return f"{count} B"
 
 
 def _print_where(folder: Path) -> None:

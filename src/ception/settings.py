@@ -19,12 +19,19 @@ class TrainSettings:
 
     Attributes:
         model: Network to train.
-        recipe: Named set of training options, article or best; the options below change single ones of it.
-        epochs: Passes over the training pictures; the recipe's when not given (article: 10, best: 24).
-        batch_size: Pictures in one step; the recipe's when not given (article: 32, best: 64).
-        learning_rate: Step size of the optimiser; the recipe's when not given (article: 0.01, best: 0.003).
+        recipe: Named set of training options: article, best, or the published one for ImageNet of xception or
+            inception_v3; the options below change single ones of it.
+        epochs: Passes over the training pictures; the recipe's when not given (article: 10, best: 24, xception: 100,
+            inception_v3: 100).
+        batch_size: Pictures in one step; the recipe's when not given (article: 32, best: 64, xception: 32,
+            inception_v3: 32).
+        learning_rate: Step size of the optimiser; the recipe's when not given (article: 0.01, best: 0.003,
+            xception: 0.045, inception_v3: 0.045).
         patience: Epochs without a better validation loss before training stops; the recipe's when not given
-            (article: 5, best: 24).
+            (article: 5, best: 24, xception: 100, inception_v3: 100).
+        dropout: Share of hidden units that dropout hides in training; the network's own when not given.
+        auxiliary: Train the auxiliary head of inception_v3 too; the saved model is without it.
+        depth_multiplier: Factor of every number of filters: below 1 the network is thinner and faster.
         flip: Let the recipe mirror pictures left to right (best does); not where that changes the class, as of digits.
         image_size: Side of the square the network sees, in pixels; the network's own when not given.
         channels: 1 for grey, 3 for colour; when not given, 1 if the pictures are stored as grey, else 3.
@@ -43,6 +50,9 @@ class TrainSettings:
     batch_size: int | None = None
     learning_rate: float | None = None
     patience: int | None = None
+    dropout: float | None = None
+    auxiliary: bool = False
+    depth_multiplier: float = 1.0
     flip: bool = True
     image_size: int | None = None
     channels: Literal[1, 3] | None = None
@@ -123,10 +133,31 @@ class CompareSettings:
     cache_limit: float = 10.0
 
 
-Settings = TypeVar("Settings", TrainSettings, EvaluateSettings, PredictSettings, CompareSettings)
+@dataclass(frozen=True, kw_only=True)
+class SummarySettings:
+    """What to tell of a network.
+
+    Attributes:
+        size: Side of the square the network sees, in pixels; the network's own when not given.
+        batch_size: Pictures in a training step, for the estimate of its memory.
+        precision: Numbers that training computes with: float32, or mixed_bfloat16 with weights in float32.
+        graph: Draw the network into this file, .svg or .png.
+        expand: Draw the layers inside each block too.
+        backend: What computes; the first installed of tensorflow, jax, torch when not given.
+    """
+
+    size: int | None = None
+    batch_size: int = 32
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    graph: Path | None = None
+    expand: bool = False
+    backend: Backend | None = None
+
+
+Settings = TypeVar("Settings", TrainSettings, EvaluateSettings, PredictSettings, CompareSettings, SummarySettings)
 
 _LOWEST: dict[str, float] = {
-    "epochs": 1, "batch_size": 1, "patience": 1, "image_size": 1, "seed": 0, "cache_limit": 0, "top": 1,
+    "epochs": 1, "batch_size": 1, "patience": 1, "image_size": 1, "size": 1, "seed": 0, "cache_limit": 0, "top": 1,
 }  # fmt: skip
 
 
@@ -142,15 +173,19 @@ def checked(settings: Settings) -> Settings:
             raise InputError(f"--{name.replace('_', '-')} must be at least {lowest}, got {value}")
     for name in ("precision", "min_confidence"):
         share: Any = getattr(settings, name, None)
-        if share is not None and not 0 <= share <= 1:
+        if isinstance(share, int | float) and not 0 <= share <= 1:
             raise InputError(f"--{name.replace('_', '-')} must be from 0 to 1, got {share}")
     seed: Any = getattr(settings, "seed", None)
     if seed is not None and seed >= 2**32:
         raise InputError(f"--seed must be below {2**32}, got {seed}")
-    rate: Any = getattr(settings, "learning_rate", None)
-    if rate is not None and not 0 < rate < float("inf"):
-        raise InputError(f"--learning-rate must be above 0, got {rate}")
+    for name in ("learning_rate", "depth_multiplier"):
+        factor: Any = getattr(settings, name, None)
+        if factor is not None and not 0 < factor < float("inf"):
+            raise InputError(f"--{name.replace('_', '-')} must be above 0, got {factor}")
+    dropout: Any = getattr(settings, "dropout", None)
+    if dropout is not None and not 0 <= dropout < 1:
+        raise InputError(f"--dropout must be at least 0 and below 1, got {dropout}")
     paths: dict[str, Any] = {
-        name: Path(getattr(settings, name)) for name in ("runs", "output") if getattr(settings, name, None)
+        name: Path(getattr(settings, name)) for name in ("runs", "output", "graph") if getattr(settings, name, None)
     }
     return replace(settings, **paths)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import keras
 
 from ception.errors import InputError, nearest
-from ception.models.separable_cnn import SMALLEST, separable_cnn
+from ception.models import inception as inceptions
+from ception.models import separable_cnn as separable_cnns
+from ception.models import xception as xceptions
+from ception.models.endpoints import truncate
+from ception.models.inception import inception
+from ception.models.separable_cnn import separable_cnn
+from ception.models.xception import xception
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,35 +24,177 @@ class Model:
     """A network and what is published about it.
 
     Attributes:
-        builder: From an image tensor to logits.
+        builder: From a scaled image tensor, the spec, and options to logits.
+        spec: The network as a table.
         image_size: Its own (height, width) in pixels.
         channels: Its own number of input channels.
         smallest: Least height and width it works on, in pixels.
         classes: Its own number of classes.
-        parameters: Published number of weights with its own size, channels and classes.
+        parameters: Number of weights and batch-norm statistics with its own size, channels and classes.
+        trainable: Number of those that are trained.
+        macs: Multiply-accumulates of convolutions and dense layers for one picture, likewise.
         dropout: Its own dropout rate.
+        accuracy: Published top-1 accuracy; None where there is none.
+        accuracy_on: What it was measured on, and by whom.
         source: Where it is published.
+        aliases: Published name of an endpoint -> ours.
     """
 
-    builder: Callable[..., keras.KerasTensor]
-    image_size: tuple[int, int]
-    channels: int
+    builder: Callable[..., Any]
+    spec: Any
+    image_size: tuple[int, int] = (299, 299)
+    channels: int = 3
     smallest: int
-    classes: int
+    classes: int = 1000
     parameters: int
-    dropout: float
+    trainable: int
+    macs: int
+    dropout: float = 0.0
+    accuracy: float | None = None
+    accuracy_on: str = ""
     source: str
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def auxiliary(self) -> bool:
+        """Whether the network has an auxiliary head."""
+        return getattr(self.spec, "auxiliary_at", None) is not None
+
+
+_KERAS_HEAD = {"avg_pool": "pool", "predictions": "predictions"}
+_KERAS_XCEPTION = {"block1_conv2_act": "block1", "block14_sepconv2_act": "block14", **_KERAS_HEAD}
+_SLIM_HEAD = {
+    "PreLogits": "prelogits", "Logits": "logits", "AuxLogits": "auxiliary", "Predictions": "predictions",
+    "AvgPool_1a": "pool", "AvgPool_1a_8x8": "pool", "AvgPool_0a_7x7": "pool", "global_pool": "pool",
+}  # fmt: skip
+
+
+def _slim(spec: inceptions.Spec) -> dict[str, str]:
+    return {row.slim: row.name for row in spec.rows} | _SLIM_HEAD | _KERAS_HEAD
+
+
+def _deeplab(entry: int, middle: int) -> dict[str, str]:
+    """DeepLab's scopes and timm's modules."""
+    names = [f"entry_flow/block{number}" for number in range(1, entry + 1)]
+    names += [f"middle_flow/block1/unit_{number}" for number in range(1, middle + 1)]
+    names += ["exit_flow/block1", "exit_flow/block2"]
+    ours = [f"block{number}" for number in range(2, len(names) + 2)]
+    timm = {f"blocks.{number}": name for number, name in enumerate(ours)}
+    return dict(zip(names, ours, strict=True)) | timm | {"stem": "block1", "global_pool": "pool"}
 
 
 MODELS = {
+    "xception": Model(
+        builder=xception,
+        spec=xceptions.XCEPTION,
+        smallest=71,
+        parameters=22_910_480,
+        trainable=22_855_952,
+        macs=8_357_403_496,
+        dropout=0.5,
+        accuracy=0.790,
+        accuracy_on="ImageNet, the paper's table 1",
+        source="arXiv:1610.02357, figure 5; keras.applications.Xception",
+        aliases=_KERAS_XCEPTION,
+    ),
+    "xception_light_norm": Model(
+        builder=xception,
+        spec=xceptions.LIGHT_NORM,
+        smallest=71,
+        parameters=22_817_480,
+        trainable=22_805_848,
+        macs=8_424_672_656,
+        source="a tutorial's Xception in TensorFlow with few batch normalisations, its printed layer table",
+        aliases=_KERAS_HEAD,
+    ),
+    "xception_chained_shortcut": Model(
+        builder=xception,
+        spec=xceptions.CHAINED_SHORTCUT,
+        smallest=71,
+        parameters=22_910_480,
+        trainable=22_855_952,
+        macs=8_470_752_656,
+        source="a tutorial's Xception from scratch in TensorFlow, its shortcuts made of shortcuts",
+        aliases=_KERAS_HEAD,
+    ),
+    "xception_41": Model(
+        builder=xception,
+        spec=xceptions.XCEPTION_41,
+        smallest=71,
+        parameters=26_969_560 + 115_312,
+        trainable=26_969_560,
+        macs=9_204_134_312,
+        dropout=0.5,
+        accuracy=0.785,
+        accuracy_on="ImageNet, timm's xception41.tf_in1k",
+        source="arXiv:1802.02611, section 3.2; timm's xception41",
+        aliases=_deeplab(3, 8),
+    ),
+    "xception_65": Model(
+        builder=xception,
+        spec=xceptions.XCEPTION_65,
+        smallest=71,
+        parameters=39_916_312 + 185_200,
+        trainable=39_916_312,
+        macs=13_852_682_216,
+        dropout=0.5,
+        accuracy=0.7956,
+        accuracy_on="ImageNet, timm's xception65.tf_in1k",
+        source="arXiv:1802.02611, section 3.2; timm's xception65",
+        aliases=_deeplab(3, 16),
+    ),
+    "xception_71": Model(
+        builder=xception,
+        spec=xceptions.XCEPTION_71,
+        smallest=71,
+        parameters=42_338_736 + 198_976,
+        trainable=42_338_736,
+        macs=17_946_553_928,
+        dropout=0.5,
+        accuracy=0.799,
+        accuracy_on="ImageNet, timm's xception71.tf_in1k",
+        source="DeepLab's xception_71; timm's xception71",
+        aliases=_deeplab(5, 16),
+    ),
+    "inception_v1": Model(
+        builder=inception,
+        spec=inceptions.INCEPTION_V1,
+        image_size=(224, 224),
+        smallest=32,
+        parameters=6_632_184,
+        trainable=6_617_624,
+        macs=1_498_376_192,
+        dropout=0.2,
+        accuracy=0.698,
+        accuracy_on="ImageNet, TF-Slim's checkpoint",
+        source="arXiv:1409.4842 as TF-Slim's inception_v1.py has it",
+        aliases=_slim(inceptions.INCEPTION_V1),
+    ),
+    "inception_v3": Model(
+        builder=inception,
+        spec=inceptions.INCEPTION_V3,
+        smallest=75,
+        parameters=23_851_784,
+        trainable=23_817_352,
+        macs=5_713_216_096,
+        dropout=0.2,
+        accuracy=0.788,
+        accuracy_on="ImageNet, the paper's table 4, one crop",
+        source="arXiv:1512.00567; TF-Slim's inception_v3.py; keras.applications.InceptionV3",
+        aliases=_slim(inceptions.INCEPTION_V3),
+    ),
     "separable_cnn": Model(
         builder=separable_cnn,
+        spec=separable_cnns.SEPARABLE_CNN,
         image_size=(28, 28),
         channels=1,
-        smallest=SMALLEST,
+        smallest=8,
         classes=10,
         parameters=184_234,
-        dropout=0.0,
+        trainable=184_234,
+        macs=4_065_600,
+        accuracy=0.8441,
+        accuracy_on="Fashion-MNIST, the tutorial's run",
         source="Depthwise separable convolution networks: theory and practice (TF 2.0), a tutorial",
     ),
 }
@@ -66,10 +215,15 @@ def build(
     name: str,
     *,
     classes: int | None = None,
-    image_size: int | tuple[int, int] | None = None,
+    image_size: int | Sequence[int] | None = None,
     channels: int | None = None,
     dropout: float | None = None,
     scaling: Sequence[float] | None = None,
+    auxiliary: bool = False,
+    depth_multiplier: float = 1.0,
+    min_depth: int = 16,
+    every: Mapping[str, Any] | None = None,
+    final_endpoint: str | None = None,
     dtype: str = "float32",
     seed: int | None = None,
 ) -> keras.Model:
@@ -83,13 +237,19 @@ def build(
         dropout: Share of hidden units that dropout hides in training, 0 <= rate < 1; None means the network's own.
         scaling: (mean, deviation) of the pixels 0..255; the network computes with (pixel - mean) / deviation.
             None means (127.5, 127.5): -1..1.
+        auxiliary: Whether the auxiliary head is a second output; `inception_v3` has one.
+        depth_multiplier: Factor of every number of filters, above 0.
+        min_depth: Least number of filters that the factor leaves.
+        every: Columns of the network's table to change in every row, such as `{"shortcut": None}`, `{"inner": "elu"}`
+            or `{"segments": 4}` for an Xception: see `ception.models.xception.Row`.
+        final_endpoint: Endpoint, by any of its names, that the network ends at; None means the logits.
         dtype: Keras dtype policy, such as `float32` or `mixed_bfloat16`; scaling and logits are always float32.
         seed: Start of the initial weights and of dropout; None draws another one each time.
 
     Returns:
         A `keras.Model` from float32 pictures (batch, height, width, channels) with values 0..255 to float32
-        logits (batch, classes). A layer that ends a block has the block's name, such as `block1`; all other
-        names contain an underscore.
+        logits (batch, classes), with the auxiliary head to a list of both logits. A layer that ends a block has the
+        block's name, such as `block1`; all other names contain an underscore.
 
     Raises:
         InputError: an unknown name, or an option that the network cannot have.
@@ -98,23 +258,91 @@ def build(
     classes = model.classes if classes is None else classes
     channels = model.channels if channels is None else channels
     dropout = model.dropout if dropout is None else dropout
-    size = model.image_size if image_size is None else image_size
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = _height_and_width(model.image_size if image_size is None else image_size)
     mean, deviation = (127.5, 127.5) if scaling is None else scaling
-    if min(height, width) < model.smallest:
-        raise InputError(f"{name} needs at least {model.smallest} x {model.smallest} pixels, got {height} x {width}")
     if classes < 1 or channels < 1:
         raise InputError(f"{name} needs at least one class and one channel, got {classes} and {channels}")
     if not 0 <= dropout < 1:
         raise InputError(f"dropout must be at least 0 and below 1, got {dropout}")
     if not deviation > 0:
         raise InputError(f"the deviation of the scaling must be above 0, got {deviation}")
+    if not 0 < depth_multiplier < float("inf") or min_depth < 1:
+        raise InputError(f"depth_multiplier must be above 0 and min_depth at least 1, "
+                         f"got {depth_multiplier} and {min_depth}")  # fmt: skip
+    check(name, height=height, width=width, auxiliary=auxiliary)
+    spec = _changed(name, every) if every else model.spec
+    if depth_multiplier != 1:
+        spec = spec.scaled(depth_multiplier, min_depth)
+    options = {"classes": classes, "dropout": dropout, "dtype": dtype} | ({"auxiliary": True} if auxiliary else {})
     state = random.getstate()
     random.seed(seed)  # Keras seeds its initialisers and dropout layers from Python's generator
     try:
         image = keras.Input((height, width, channels), name="input_image", dtype="float32")
         x = keras.layers.Rescaling(1 / deviation, -mean / deviation, name="input_scaling", dtype="float32")(image)
-        logits = model.builder(x, classes=classes, dropout=dropout, dtype=dtype)
-        return keras.Model(image, logits, name=name)
+        network = keras.Model(image, model.builder(x, spec, **options), name=name)
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{name} cannot be built with {dict(every or {}) or options}: {error}") from None
     finally:
         random.setstate(state)
+    return truncate(network, final_endpoint) if final_endpoint else network
+
+
+def check(name: str, *, height: int, width: int, auxiliary: bool = False) -> None:
+    """Check that the network can take pictures of that size, and that it has an auxiliary head if one is asked for.
+
+    Raises:
+        InputError: it cannot, or has none.
+    """
+    model = find(name)
+    if auxiliary and not model.auxiliary:
+        having = ", ".join(other for other, entry in MODELS.items() if entry.auxiliary)
+        raise InputError(f"{name} has no auxiliary head (known: {having})")
+    if min(height, width) >= model.smallest:
+        return
+    smaller = [other for other, entry in MODELS.items() if entry.smallest <= min(height, width)]
+    instead = f", or take {' or '.join(smaller)}" if smaller else ""
+    raise InputError(
+        f"{name} needs at least {model.smallest} x {model.smallest} pixels, got {height} x {width}: "
+        f"{_last_map(model, height, width)}; enlarge the pictures (--image-size {model.smallest}){instead}"
+    )
+
+
+def _last_map(model: Model, height: int, width: int) -> str:
+    """What would be left of a picture at the end, in words."""
+    thin = model.spec.scaled(1e-9, 1)
+    for count in range(len(thin.rows), 0, -1):
+        image = keras.Input((height, width, 3))
+        try:
+            logits = model.builder(image, replace(thin, rows=thin.rows[:count]), classes=1, dropout=0.0, dtype=None)
+        except ValueError:  # this block or one before it has no room
+            continue
+        ends = [layer for layer in keras.Model(image, logits).layers if "_" not in layer.name]
+        last = [end for end in ends if len(end.output.shape) == 4 and end.name not in ("pool", "prelogits")][-1]
+        size = f"{last.output.shape[1]} x {last.output.shape[2]}"
+        if count == len(thin.rows):
+            return f"its last feature map would be {size}"
+        return f"the feature map would be {size} after {last.name}, and nothing after the block behind it"
+    return "nothing would be left after the first block"
+
+
+def _height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
+    try:
+        height, width = (size, size) if isinstance(size, int) else size
+        return int(height), int(width)
+    except (TypeError, ValueError):
+        raise InputError(f"image_size must be an int or (height, width), got {size!r}") from None
+
+
+def _changed(name: str, columns: Mapping[str, Any]) -> Any:
+    """The network's table with some columns changed in every row."""
+    spec = find(name).spec
+    if not isinstance(spec, xceptions.Spec):
+        having = ", ".join(other for other, entry in MODELS.items() if isinstance(entry.spec, xceptions.Spec))
+        raise InputError(f"{name} has no columns that `every` could change (known: those of {having})")
+    known = [column.name for column in fields(xceptions.Row)]
+    for column in columns:
+        if column not in known:
+            raise InputError(f"unknown column '{column}' of {name}: {nearest(column, known)}")
+    return spec.every(**columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -23,21 +23,42 @@ class Row:
     plain_first: bool = False
 
 
-ROWS = (Row(32, plain_first=True), Row(64), Row(128))
-SMALLEST = 2 ** len(ROWS)
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The network as a table.
+
+    Attributes:
+        rows: The blocks.
+        hidden: Units of the dense layer before the logits.
+    """
+
+    rows: tuple[Row, ...]
+    hidden: int
+
+    def scaled(self, multiplier: float, least: int) -> Spec:
+        """The spec with every number of filters and units multiplied, but none below `least`."""
+
+        def scale(count: int) -> int:
+            return max(int(count * multiplier), least)
+
+        rows = tuple(replace(row, filters=scale(row.filters)) for row in self.rows)
+        return Spec(rows=rows, hidden=scale(self.hidden))
+
+
+SEPARABLE_CNN = Spec(rows=(Row(32, plain_first=True), Row(64), Row(128)), hidden=128)
 
 
 def separable_cnn(
-    image: keras.KerasTensor, *, classes: int, dropout: float, dtype: Any, rows: tuple[Row, ...] = ROWS
+    image: keras.KerasTensor, spec: Spec, *, classes: int, dropout: float, dtype: Any
 ) -> keras.KerasTensor:
     """The network from a standardised image to logits.
 
     Args:
         image: (batch, height, width, channels), mean 0 and deviation 1 over the training data.
+        spec: The table.
         classes: Number of classes.
         dropout: Share of the hidden units that alpha dropout hides in training; the source has none.
         dtype: Keras dtype policy of all layers but the logits, which are float32.
-        rows: The blocks.
 
     Returns:
         Logits (batch, classes), float32.
@@ -47,7 +68,7 @@ def separable_cnn(
         weights are not Keras's, with which it hardly learns in its first epoch: see `lecun_normal`.
     """
     x = image  # 28 x 28 x 1
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(spec.rows, 1):
         first = conv_selu if row.plain_first else separable_conv_selu
         x = first(x, row.filters, name=f"block{number}_conv1", dtype=dtype)
         x = separable_conv_selu(x, row.filters, name=f"block{number}_conv2", dtype=dtype)
@@ -55,8 +76,8 @@ def separable_cnn(
         # 14 x 14 x 32, 7 x 7 x 64, 3 x 3 x 128
     x = keras.layers.Flatten(name="head_flatten", dtype=dtype)(x)
     x = keras.layers.Dense(
-        128, activation="selu", kernel_initializer=lecun_normal(x.shape[-1]), name="head_dense", dtype=dtype
+        spec.hidden, activation="selu", kernel_initializer=lecun_normal(x.shape[-1]), name="head_dense", dtype=dtype
     )(x)
     if dropout:
         x = keras.layers.AlphaDropout(dropout, name="head_dropout", dtype=dtype)(x)
-    return keras.layers.Dense(classes, kernel_initializer=lecun_normal(128), name="logits", dtype="float32")(x)
+    return keras.layers.Dense(classes, kernel_initializer=lecun_normal(spec.hidden), name="logits", dtype="float32")(x)

@@ -8,6 +8,7 @@ import platform
 import re
 import shlex
 import shutil
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ception.training.callbacks import Row
     from ception.training.preparation import Prepared
     from ception.training.recipes import Recipe
+    from ception.training.trainee import Trainee
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,14 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **settings: Any
         if options.runs.exists() and not options.runs.is_dir():
             raise InputError(f"{options.runs} is a file; name a folder with --runs")
         prepared, recipe = _prepared(data, options, reporter)
-        classifier = _fresh_classifier(prepared, options, recipe, str(data))
+        classifier, trainee = _fresh(prepared, options, recipe, str(data))
         folder = _new_folder(options.runs, f"{options.model}-{prepared.dataset.name}")
         place = Path(data).resolve() if Path(data).exists() else data
         plan = {"data": str(place), "said": str(data), "fingerprint": prepared.fingerprint(), "backend": backend,
                 "settings": _plain(options), "recipe": asdict(recipe)}  # fmt: skip
         write_json(folder / "checkpoints" / "plan.json", plan)
         reporter.note(f"Run folder: {folder}")
-        return _carried_out(folder, classifier, prepared, options, recipe, reporter)
+        return _carried_out(folder, classifier, trainee, prepared, options, recipe, reporter)
 
 
 def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
@@ -120,21 +122,21 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         if prepared.fingerprint() != fingerprint:
             raise InputError(f"pictures, labels or split of {data} have changed since {folder} began: train anew")
         reporter.note(f"Resuming {folder}")
-        classifier = _fresh_classifier(prepared, options, recipe, said)
-        return _carried_out(folder, classifier, prepared, options, recipe, reporter)
+        classifier, trainee = _fresh(prepared, options, recipe, said)
+        return _carried_out(folder, classifier, trainee, prepared, options, recipe, reporter)
 
 
 def _prepared(data: str | Path, options: TrainSettings, reporter: Reporter) -> tuple[Prepared, Recipe]:
-    from ception import models
     from ception.training import preparation, recipes
 
     recipe = recipes.chosen(options)
-    return preparation.prepare(data, models.find(options.model), options, reporter), recipe
+    return preparation.prepare(data, options, reporter), recipe
 
 
 def _carried_out(
     folder: Path,
     classifier: Classifier,
+    trainee: Trainee,
     prepared: Prepared,
     options: TrainSettings,
     recipe: Recipe,
@@ -150,7 +152,7 @@ def _carried_out(
     with locked(checkpoints / "lock", f"another process is training in {folder}: wait for it"):
         write_json(folder / "settings.json", classifier.record)
         try:
-            history = _fit(classifier, prepared, recipe, options.seed, folder, reporter)
+            history = _fit(classifier, trainee, prepared, recipe, options.seed, folder, reporter)
             classifier = _calibrated(Classifier.load(checkpoints / "best.keras"), prepared, recipe.batch_size)
             table = _tabulated(classifier, prepared, sources.TEST, recipe.batch_size)
         except KeyboardInterrupt:
@@ -204,11 +206,14 @@ def _finished(folder: Path) -> Run:
     return Run(Classifier.load(folder / "model.keras"), history, scores, folder)
 
 
-def _fresh_classifier(prepared: Prepared, options: TrainSettings, recipe: Recipe, data: str) -> Classifier:
+def _fresh(prepared: Prepared, options: TrainSettings, recipe: Recipe, data: str) -> tuple[Classifier, Trainee]:
+    """A classifier with a fresh network, and the same network as it is trained, maybe with its auxiliary head."""
     import keras
 
     from ception import models
     from ception.classifier import Classifier, shortened
+    from ception.models.endpoints import truncate
+    from ception.training.trainee import Trainee
 
     keras.utils.set_random_seed(options.seed)
     training = prepared.indices(sources.TRAIN)
@@ -222,7 +227,10 @@ def _fresh_classifier(prepared: Prepared, options: TrainSettings, recipe: Recipe
         "image_size": [contract.height, contract.width],
         "channels": contract.channels,
         "scaling": [mean, deviation],
+        "depth_multiplier": options.depth_multiplier,
     }
+    if options.dropout is not None:
+        arguments["dropout"] = options.dropout
     record = {
         "settings": _plain(options),
         "recipe": asdict(recipe),
@@ -236,8 +244,11 @@ def _fresh_classifier(prepared: Prepared, options: TrainSettings, recipe: Recipe
         | {"python": platform.python_version(), "backend": keras.backend.backend()},
         "weights_licence": None,
     }
-    return Classifier(
-        network=models.build(**arguments, seed=options.seed),
+    network = models.build(**arguments, auxiliary=options.auxiliary, seed=options.seed)
+    trainee = Trainee(network.input, network.output, name=network.name)
+    trainee.l2, trainee.auxiliary_weight = recipe.l2, recipe.auxiliary_weight
+    classifier = Classifier(
+        network=truncate(network, "logits") if options.auxiliary else network,
         arguments=arguments,
         class_names=prepared.dataset.class_names,
         unnamed=prepared.dataset.unnamed,
@@ -245,18 +256,26 @@ def _fresh_classifier(prepared: Prepared, options: TrainSettings, recipe: Recipe
         record=record,
         training_digests=np.sort(shortened(prepared.digests[training])),
     )
+    return classifier, trainee
 
 
 def _fit(
-    classifier: Classifier, prepared: Prepared, recipe: Recipe, seed: int, folder: Path, reporter: Reporter
+    classifier: Classifier,
+    network: Trainee,
+    prepared: Prepared,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    reporter: Reporter,
 ) -> list[Row]:
-    """Train the classifier's network in place, from the saved state if there is one.
+    """Train the classifier's network, as `network` has it, in place, from the saved state if there is one.
 
     The best epoch's classifier is in `checkpoints/best.keras`, the state after the last epoch in `last.npz`.
     """
     import keras
 
     from ception.training import callbacks, state
+    from ception.training.trainee import Averages
 
     labels, best, last = prepared.dataset.labels, folder / "checkpoints/best.keras", folder / "checkpoints/last.npz"
     training = loading.dataset_of_batches(
@@ -266,7 +285,6 @@ def _fit(
     validation = loading.dataset_of_batches(
         prepared.pixels, labels, prepared.indices(sources.VAL), recipe.batch_size, seed=None
     )
-    network = classifier.network
     network.compile(
         optimizer=recipe.optimizer(len(training)),
         loss=recipe.loss(),
@@ -286,6 +304,12 @@ def _fit(
             f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}  {row['seconds']:.1f} s"
         )
 
+    averages = Averages() if recipe.averaging else None
+
+    def save_best() -> None:
+        with averages.in_place() if averages else nullcontext():
+            classifier.save(best)
+
     if rows:
         reporter.note(f"{len(rows)} of {recipe.epochs} epochs are done")
         callbacks.write_log(folder / "log.csv", rows)
@@ -301,12 +325,13 @@ def _fit(
                 verbose=0,
                 callbacks=[
                     interruptible,
+                    *([averages] if averages else []),
                     callbacks.Order(training),
                     callbacks.Progress(task, recipe.epochs),
                     callbacks.Bookkeeping(
                         rows,
                         folder / "log.csv",
-                        save_best=lambda: classifier.save(best),
+                        save_best=save_best,
                         save_state=lambda rows: state.save(last, network, rows),
                         tell=tell,
                         stop=over,

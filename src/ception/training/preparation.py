@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ception import models
 from ception.data import loading, sources, splitting
 from ception.data.images import ImageContract
 from ception.errors import InputError
@@ -18,8 +19,6 @@ from ception.settings import TrainSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from ception.models import Model
 
 _IMBALANCE = 5  # largest class over smallest, from which on training warns
 
@@ -53,17 +52,16 @@ class Prepared:
         return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
 
 
-def prepare(data: str | Path, model: Model, options: TrainSettings, reporter: Reporter) -> Prepared:
+def prepare(data: str | Path, options: TrainSettings, reporter: Reporter) -> Prepared:
     """Read, check, split and decode a data set.
 
     Raises:
         InputError: the data set cannot be trained on.
         RunError: the cache cannot be written.
     """
-    size = options.image_size or model.image_size
+    size = options.image_size or models.find(options.model).image_size
     height, width = (size, size) if isinstance(size, int) else size
-    if min(height, width) < model.smallest:
-        raise InputError(f"--image-size must be at least {model.smallest} for {options.model}, got {size}")
+    models.check(options.model, height=height, width=width, auxiliary=options.auxiliary)
     dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
     names = dataset.class_names
     ignored = ", ".join(f"{count} {what}" for what, count in dataset.ignored.items())

@@ -1,0 +1,175 @@
+"""What a network costs, layer by layer: shapes, parameters, MACs, activations, the memory that training takes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import ml_dtypes  # noqa: F401  # teaches NumPy bfloat16
+import numpy as np
+
+from ception import models
+from ception.classifier import Classifier
+from ception.errors import InputError, nearest
+from ception.models import modules
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """A layer and what it costs, for one picture.
+
+    Attributes:
+        name: Its name.
+        kind: Its Keras class.
+        output_shape: (height, width, channels) or (features,).
+        parameters: Number of weights and statistics.
+        macs: Multiply-accumulates with the weights of convolutions and dense layers; 2 FLOPs each.
+        activation_bytes: Size of its output.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    macs: int
+    activation_bytes: int
+
+    @property
+    def block(self) -> str:
+        """The block it belongs to: its name up to the first underscore."""
+        return self.name.split("_")[0]
+
+
+def summary(
+    model: str | Path | keras.Model,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    batch_size: int = 32,
+    precision: str = "float32",
+) -> dict[str, Any]:
+    """What a network costs.
+
+    Args:
+        model: Name of a network or of a module of the walk from Inception to Xception, model file, or network.
+        image_size: Side of the square, or (height, width), in pixels; None means the network's own.
+        batch_size: Pictures in a training step, for the estimate of memory.
+        precision: Keras dtype policy of the training, such as `float32` or `mixed_bfloat16`; a network has its own.
+
+    Returns:
+        `model`, `input_shape`, `layers` (a list of dicts with the fields of `LayerCost`), `parameters`, `trainable`,
+        `macs`, `activation_bytes` (of one picture) and `training`: `batch_size`, `precision`, `memory_bytes`.
+
+    Raises:
+        InputError: there is no such network, or it cannot have that size.
+    """
+    network = network_of(model, image_size=image_size, precision=precision)
+    layers = costs(network)
+    return {
+        "model": network.name,
+        "input_shape": list(network.input.shape[1:]),
+        "layers": [vars(layer) | {"output_shape": list(layer.output_shape)} for layer in layers],
+        "parameters": sum(layer.parameters for layer in layers),
+        "trainable": sum(math.prod(weight.shape) for weight in network.trainable_weights),
+        "macs": sum(layer.macs for layer in layers),
+        "activation_bytes": sum(layer.activation_bytes for layer in layers),
+        "training": {
+            "batch_size": batch_size,
+            "precision": _policy(network),
+            "memory_bytes": training_memory(network, batch_size),
+        },
+    }
+
+
+def network_of(
+    model: str | Path | keras.Model, *, image_size: int | tuple[int, int] | None = None, precision: str = "float32"
+) -> keras.Model:
+    """The network that a name, a model file or a network means, with fresh weights unless it is a network.
+
+    Raises:
+        InputError: there is no such network, or it cannot have that size.
+    """
+    if isinstance(model, keras.Model):
+        return model
+    name = str(model)
+    if name in models.MODELS:
+        return models.build(name, image_size=image_size, dtype=precision)
+    if name in modules.MODULES:
+        return modules.build(name, image_size=image_size)
+    if not Path(name).exists():
+        known = nearest(name, [*models.MODELS, *modules.MODULES])
+        raise InputError(f"{name} is neither a model file nor a known network: {known}")
+    arguments = Classifier.load(name).arguments
+    return models.build(**arguments | ({} if image_size is None else {"image_size": image_size}) | {"dtype": precision})
+
+
+def costs(network: keras.Model) -> list[LayerCost]:
+    """Every layer with what it costs, in the network's order."""
+    return [
+        LayerCost(
+            name=layer.name,
+            kind=type(layer).__name__,
+            output_shape=tuple(layer.output.shape[1:]),
+            parameters=layer.count_params(),
+            macs=macs(layer),
+            activation_bytes=_bytes(layer.output),
+        )
+        for layer in network.layers
+    ]
+
+
+def macs(layer: keras.Layer) -> int:
+    """Multiply-accumulates of a layer's kernels for one picture; nothing else is counted."""
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        kernels = [layer.depthwise_kernel, layer.pointwise_kernel]
+    elif isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
+        kernels = [layer.kernel]
+    else:
+        return 0
+    places = math.prod(layer.output.shape[1:-1])
+    return int(places * sum(math.prod(kernel.shape) for kernel in kernels))
+
+
+def _bytes(tensor: keras.KerasTensor) -> int:
+    """Size of one picture's part of a tensor."""
+    return int(math.prod(tensor.shape[1:]) * np.dtype(tensor.dtype).itemsize)
+
+
+def _policy(network: keras.Model) -> str:
+    """The dtype policy of the network's layers with weights."""
+    return str(next(layer for layer in network.layers if layer.weights).dtype_policy.name)
+
+
+# What TensorFlow on a CPU holds beyond the tensors that have to be kept, fitted to benchmarks/results/memory.csv
+_SURPLUS = 1.2
+_BYTES_PER_LAYER = 1_000_000
+
+
+def training_memory(network: keras.Model, batch_size: int) -> int:
+    """Bytes that a training step with SGD and momentum takes at its peak, the backend itself not counted.
+
+    Weights, gradients and momentum once each, and for every picture the tensors that the gradients are computed from:
+    what enters convolutions, dense layers and (in float32, whatever the policy) batch normalisation, what leaves
+    activations, and both for max pools; with a fifth, and a megabyte per layer, for what TensorFlow holds beyond that.
+
+    Args:
+        network: The network, its layers with the dtype policy of the training.
+        batch_size: Pictures in a step.
+    """
+    kept: dict[Any, int] = {}
+    for layer in network.layers:
+        kind = type(layer).__name__
+        if kind == "BatchNormalization":
+            kept["float32", id(layer.input)] = 4 * math.prod(layer.input.shape[1:])
+        elif layer.weights or kind == "MaxPooling2D":
+            kept[layer.input.dtype, id(layer.input)] = _bytes(layer.input)
+        if kind in ("ReLU", "Activation", "MaxPooling2D"):
+            kept[layer.output.dtype, id(layer.output)] = _bytes(layer.output)
+        if kind == "SeparableConv2D":  # the depthwise convolution's output
+            kept[id(layer)] = _bytes(layer.output) * int(layer.input.shape[-1]) // int(layer.output.shape[-1])
+    weights = sum(math.prod(weight.shape) for weight in network.weights) * 4
+    trainable = sum(math.prod(weight.shape) for weight in network.trainable_weights) * 4
+    fixed = weights + 2 * trainable + _BYTES_PER_LAYER * len(network.layers)
+    return int(fixed + _SURPLUS * batch_size * sum(kept.values()))

@@ -1,0 +1,150 @@
+"""The walk from Inception to Xception, each step a module to build, draw and cost.
+
+Every module takes `channels` channels and gives `filters`, but the naive one, whose pool passes its input on. There is
+no bias and no batch normalisation, so that parameters are the weights of the convolutions alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+
+from ception.errors import InputError, nearest
+from ception.models.blocks import Step, activation, block, conv, parallel, separable_conv, step
+
+Branches = list[list[Step]]
+
+
+@dataclass(frozen=True)
+class Module:
+    """A step of the walk.
+
+    Attributes:
+        branches: From the number of filters and segments to branches in parallel; a single one is a series.
+        title: What it is.
+        source: Where it is published.
+    """
+
+    branches: Callable[[int, int], Branches]
+    title: str
+    source: str
+
+
+def _conv(number: int, filters: int, kernel_size: int, *, groups: int = 1) -> list[Step]:
+    return [*conv(f"conv{number}", filters, kernel_size, groups=groups), activation(f"conv{number}_act")]
+
+
+def _pool() -> Step:
+    return step("pool1", keras.layers.MaxPooling2D, 3, strides=1, padding="same")
+
+
+def _naive(filters: int, segments: int) -> Branches:
+    return [_conv(1, filters // 4, 1), _conv(1, filters // 2, 3), _conv(1, filters // 8, 5), [_pool()]]
+
+
+def _bottleneck(filters: int, segments: int) -> Branches:
+    return [
+        _conv(1, filters // 4, 1),
+        [*_conv(1, 3 * filters // 8, 1), *_conv(2, filters // 2, 3)],
+        [*_conv(1, filters // 16, 1), *_conv(2, filters // 8, 5)],
+        [_pool(), *_conv(2, filters // 8, 1)],
+    ]
+
+
+def _factorised(filters: int, segments: int) -> Branches:
+    one, three, _, pooled = _bottleneck(filters, segments)
+    twice_three = [*_conv(1, filters // 16, 1), *_conv(2, filters // 8, 3), *_conv(3, filters // 8, 3)]
+    return [one, three, twice_three, pooled]
+
+
+def _simplified(filters: int, segments: int) -> Branches:
+    width = filters // segments
+    return [[*_conv(1, width, 1), *_conv(2, width, 3)] for _ in range(segments)]
+
+
+def _segmented(filters: int, segments: int) -> Branches:
+    return [[*_conv(1, filters, 1), *_conv(2, filters, 3, groups=segments)]]
+
+
+def _extreme(filters: int, segments: int) -> Branches:
+    depthwise = step("conv2", keras.layers.DepthwiseConv2D, 3, padding="same", use_bias=False)
+    return [[*_conv(1, filters, 1), depthwise, activation("conv2_act")]]
+
+
+def _separable(filters: int, segments: int) -> Branches:
+    return [[*separable_conv("conv1", filters), activation("conv1_act")]]
+
+
+MODULES = {
+    "naive_inception": Module(
+        _naive, "Inception module, naive: 1x1, 3x3, 5x5 and a pool", "arXiv:1409.4842, figure 2a"
+    ),
+    "bottleneck_inception": Module(
+        _bottleneck, "with 1x1 bottlenecks before the large kernels", "arXiv:1409.4842, figure 2b"
+    ),
+    "factorised_inception": Module(_factorised, "5x5 as two 3x3", "arXiv:1512.00567, figure 5"),
+    "simplified_inception": Module(
+        _simplified, "simplified: one kernel size, no pool", "arXiv:1610.02357, figure 2"
+    ),
+    "segmented_inception": Module(
+        _segmented, "one shared 1x1, then 3x3 on each segment", "arXiv:1610.02357, figure 3"
+    ),
+    "extreme_inception": Module(
+        _extreme, "extreme: one segment per channel", "arXiv:1610.02357, figure 4"
+    ),
+    "separable_convolution": Module(
+        _separable, "depthwise separable: depthwise first", "arXiv:1610.02357, section 1.2"
+    ),
+    "plain_convolution": Module(
+        lambda filters, segments: [_conv(1, filters, 3)], "a plain 3x3 convolution, to compare with", "-"
+    ),
+}  # fmt: skip
+
+
+def build(
+    name: str,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int = 192,
+    filters: int = 256,
+    segments: int = 4,
+    seed: int | None = None,
+) -> keras.Model:
+    """A module as a network of its own, with the sizes of GoogLeNet's first module unless others are given.
+
+    Args:
+        name: A key of `MODULES`.
+        image_size: Side, or (height, width), of the feature maps; None means 28.
+        channels: Input channels.
+        filters: Output channels.
+        segments: Towers of `simplified_inception` and segments of `segmented_inception`; the two compute the same.
+        seed: Start of the initial weights; None draws another one each time.
+
+    Returns:
+        A `keras.Model` from (batch, height, width, channels) to the module's output; its last layer is `module`.
+
+    Raises:
+        InputError: an unknown name, or numbers of channels that the module cannot have.
+    """
+    if name not in MODULES:
+        raise InputError(f"unknown module '{name}': {nearest(name, MODULES)}")
+    if min(channels, segments) < 1 or filters < 1 or filters % segments:
+        raise InputError(f"segments must divide the filters, got {segments} and {filters}")
+    if name in ("naive_inception", "bottleneck_inception", "factorised_inception") and filters % 16:
+        raise InputError(f"{name} needs a multiple of 16 filters, got {filters}")
+    height, width = (image_size or 28,) * 2 if isinstance(image_size, int | None) else image_size
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        maps = keras.Input((height, width, channels), name="input_maps")
+        branches = MODULES[name].branches(filters, segments)
+        if len(branches) == 1:
+            end = block(maps, branches[0], name="module", dtype="float32")
+        else:
+            end = parallel(maps, branches, name="module", dtype="float32")
+        return keras.Model(maps, end, name=name)
+    finally:
+        random.setstate(state)

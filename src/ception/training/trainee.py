@@ -1,0 +1,68 @@
+"""A network as it is trained: what its loss consists of beside the cross-entropy, and the average of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+
+class Trainee(keras.Model):
+    """A network whose first output is what is wanted; a second one, the auxiliary head's, is trained beside it.
+
+    Validation and metrics see the first output alone.
+
+    Attributes:
+        auxiliary_weight: Factor of the auxiliary head's loss.
+        l2: Factor of the sum of the squared kernels.
+    """
+
+    auxiliary_weight: float = 0.0
+    l2: float = 0.0
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The loss of the first output; in training with that of the auxiliary head and the penalty on the kernels."""
+        first, *rest = y_pred if isinstance(y_pred, list) else [y_pred]
+        loss = super().compute_loss(x, y, first, sample_weight, training)
+        if training:
+            for auxiliary in rest:
+                loss += self.auxiliary_weight * keras.ops.mean(self.loss(y, auxiliary))
+            if self.l2:
+                kernels = [weight for weight in self.trainable_weights if weight.name.endswith("kernel")]
+                loss += self.l2 * sum(keras.ops.sum(keras.ops.square(kernel)) for kernel in kernels)
+        return loss
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """The metrics of the first output."""
+        first = y_pred[0] if isinstance(y_pred, list) else y_pred
+        metrics: dict[str, Any] = super().compute_metrics(x, y, first, sample_weight)
+        return metrics
+
+
+class Averages(keras.callbacks.Callback):
+    """Validates with the average of the weights that the optimiser keeps."""
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._swap()
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self._swap()
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """A context in which the network has the averages for weights."""
+        self._swap()
+        yield
+        self._swap()
+
+    def _swap(self) -> None:
+        optimizer = self.model.optimizer
+        pairs = zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True)
+        for variable, average in pairs:
+            current = keras.ops.convert_to_numpy(variable).copy()
+            variable.assign(average)
+            average.assign(current)

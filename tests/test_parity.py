@@ -1,0 +1,220 @@
+"""Every network against what it claims to be: published code, published tables, and itself on every backend."""
+
+from __future__ import annotations
+
+import json
+import types
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import articles
+from ception.models import MODELS, build
+from ception.models.endpoints import endpoints, features
+from parity import copy_weights, difference, fill, logits, pixels
+
+BACKEND = keras.backend.backend()
+GOLDENS = Path(__file__).parent / "goldens.json"
+full_size = pytest.mark.skipif(BACKEND == "jax", reason="XLA takes minutes to compile networks of this size")
+ROUNDING = 1e-5  # of the largest logit: float32 sums of thousands of products in another order
+
+
+def standardised(batch: np.ndarray) -> np.ndarray:
+    """What the networks scale pixels to by themselves."""
+    return batch / 127.5 - 1
+
+
+@full_size
+@pytest.mark.parametrize("size", [299, 200])
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [("xception", keras.applications.Xception), ("inception_v3", keras.applications.InceptionV3)],
+)
+def test_parity_with_keras_applications(name, published, size):
+    ours = build(name, image_size=size)
+    fill(ours, seed=1)
+    theirs = published(weights=None, input_shape=(size, size, 3), classifier_activation=None)
+    copy_weights(ours, theirs, turn_sums=True)
+    batch = pixels(2, (size, size, 3))
+    found, expected = logits(ours, batch), logits(theirs, standardised(batch))
+    assert difference(found, expected) < ROUNDING
+
+
+@full_size
+@pytest.mark.parametrize("size", [299, 200])
+class TestParityWithArticles:
+    def test_light_norm(self, size):
+        code = articles.functions("000", "def conv_block", "if __name__")
+        self.compare("xception_light_norm", code["xception"]([size, size, 3], 1000), size)
+
+    def test_chained_shortcut(self, size):
+        code = articles.functions("004", "def conv_bn", "# model code")
+        image = keras.Input((size, size, 3))
+        theirs = keras.Model(image, code["exit_flow"](code["middle_flow"](code["entry_flow"](image))))
+        trainable = sum(int(np.prod(weight.shape)) for weight in theirs.trainable_weights)
+        assert trainable == MODELS["xception_chained_shortcut"].trainable
+        theirs.layers[-1].activation = keras.activations.linear
+        self.compare("xception_chained_shortcut", theirs, size)
+
+    def compare(self, name, theirs, size):
+        ours = build(name, image_size=size)
+        fill(ours, seed=2)
+        copy_weights(ours, theirs)
+        batch = pixels(2, (size, size, 3))
+        found, expected = logits(ours, batch), logits(theirs, standardised(batch))
+        assert difference(found, expected) < ROUNDING
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="compares with PyTorch")
+@pytest.mark.parametrize("size", [299, 200])
+@pytest.mark.parametrize("name", ["xception_41", "xception_65", "xception_71"])
+def test_parity_with_timm(name, size):
+    import torch
+
+    ours = build(name, image_size=size)
+    fill(ours, seed=3)
+    theirs = _timm().create_model(name.replace("_", ""), pretrained=False).eval()
+    theirs.load_state_dict({key: torch.from_numpy(value) for key, value in _in_timm(ours, theirs).items()})
+    batch = pixels(2, (size, size, 3))
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(standardised(batch).transpose(0, 3, 1, 2).copy())).numpy()
+    found = logits(ours, batch)
+    assert difference(found, expected) < ROUNDING
+
+
+def _timm() -> types.ModuleType:
+    """The timm package, for whose import torchvision's operators need only be declared."""
+    import torch
+
+    for operator in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, operator):
+            torch.library.define(f"torchvision::{operator}", "(Tensor dets, Tensor scores, float threshold) -> Tensor")
+    return pytest.importorskip("timm", reason="timm is not installed")
+
+
+def _in_timm(ours: keras.Model, theirs) -> dict[str, np.ndarray]:
+    """Our weights under timm's names, in PyTorch's order of axes."""
+    places = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+    found = {"head.fc.weight": ours.get_layer("logits").get_weights()[0].T,
+             "head.fc.bias": ours.get_layer("logits").get_weights()[1]}  # fmt: skip
+    for key, value in theirs.state_dict().items():
+        if key in found:
+            continue
+        if key.endswith("num_batches_tracked"):
+            found[key] = value.numpy()
+            continue
+        path = key.split(".")
+        kind = path[-2]
+        if path[0] == "stem":
+            layer = f"block1_conv{int(path[1]) + 1}"
+        elif path[2] == "shortcut":
+            layer = f"block{int(path[1]) + 2}_shortcut"
+        else:
+            layer = f"block{int(path[1]) + 2}_sepconv{path[3][-1]}"
+            layer += {"conv_dw": "_dw", "bn_dw": "_dw", "conv_pw": "_pw", "bn_pw": ""}[kind]
+        if not kind.startswith("bn"):
+            kernel = ours.get_layer(layer).get_weights()[0]
+            found[key] = kernel.transpose((2, 3, 0, 1) if kind == "conv_dw" else (3, 2, 0, 1)).copy()
+            continue
+        weights = {weight.name: weight for weight in ours.get_layer(f"{layer}_bn").weights}
+        names = {there: keras.ops.convert_to_numpy(weights[here]) for here, there in places.items()}
+        found[key] = names[path[-1]]
+    return found
+
+
+@pytest.mark.parametrize(("name", "article"), [("xception_light_norm", "000"), ("separable_cnn", "002")])
+def test_layers_are_those_of_the_published_table(name, article):
+    published = articles.table(article)
+    layers = build(name).layers
+    ours = [
+        (type(layer).__name__, tuple(layer.output.shape[1:]), layer.count_params())
+        for layer in layers
+        if layer.name != "input_scaling" and (layer.name != "input_image" or published[0][0] == "InputLayer")
+    ]
+    assert len(ours) == len(published) > 10
+    for found, expected in zip(ours, published, strict=True):
+        assert found[1:] == expected[1:]
+        assert found[0].startswith(expected[0])
+
+
+V3 = {  # TF-Slim's table at 299, its names
+    "Conv2d_1a_3x3": (149, 149, 32), "Conv2d_2a_3x3": (147, 147, 32), "Conv2d_2b_3x3": (147, 147, 64),
+    "MaxPool_3a_3x3": (73, 73, 64), "Conv2d_3b_1x1": (73, 73, 80), "Conv2d_4a_3x3": (71, 71, 192),
+    "MaxPool_5a_3x3": (35, 35, 192), "Mixed_5b": (35, 35, 256), "Mixed_5c": (35, 35, 288),
+    "Mixed_5d": (35, 35, 288), "Mixed_6a": (17, 17, 768), "Mixed_6b": (17, 17, 768), "Mixed_6c": (17, 17, 768),
+    "Mixed_6d": (17, 17, 768), "Mixed_6e": (17, 17, 768), "Mixed_7a": (8, 8, 1280), "Mixed_7b": (8, 8, 2048),
+    "Mixed_7c": (8, 8, 2048), "AuxLogits": (1000,), "AvgPool_1a": (1, 1, 2048), "PreLogits": (1, 1, 2048),
+    "Logits": (1000,), "Predictions": (1000,),
+}  # fmt: skip
+V1 = {  # TF-Slim's table at 224
+    "Conv2d_1a_7x7": (112, 112, 64), "MaxPool_2a_3x3": (56, 56, 64), "Conv2d_2b_1x1": (56, 56, 64),
+    "Conv2d_2c_3x3": (56, 56, 192), "MaxPool_3a_3x3": (28, 28, 192), "Mixed_3b": (28, 28, 256),
+    "Mixed_3c": (28, 28, 480), "MaxPool_4a_3x3": (14, 14, 480), "Mixed_4b": (14, 14, 512), "Mixed_4c": (14, 14, 512),
+    "Mixed_4d": (14, 14, 512), "Mixed_4e": (14, 14, 528), "Mixed_4f": (14, 14, 832), "MaxPool_5a_2x2": (7, 7, 832),
+    "Mixed_5b": (7, 7, 832), "Mixed_5c": (7, 7, 1024), "AvgPool_0a_7x7": (1, 1, 1024), "Logits": (1000,),
+    "Predictions": (1000,),
+}  # fmt: skip
+SIDES = {  # by hand: (n - 3) // 2 + 1 where Slim pads nothing, n / 2 rounded up where it does
+    ("inception_v3", 150): {"Conv2d_1a_3x3": 74, "Conv2d_2a_3x3": 72, "MaxPool_3a_3x3": 35, "Conv2d_4a_3x3": 33,
+                            "MaxPool_5a_3x3": 16, "Mixed_5d": 16, "Mixed_6a": 7, "Mixed_6e": 7, "Mixed_7a": 3,
+                            "Mixed_7c": 3},
+    ("inception_v1", 150): {"Conv2d_1a_7x7": 75, "MaxPool_2a_3x3": 38, "MaxPool_3a_3x3": 19, "MaxPool_4a_3x3": 10,
+                            "MaxPool_5a_2x2": 5, "Mixed_5c": 5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "published"), [("inception_v3", V3), ("inception_v1", V1)])
+def test_endpoints_are_those_of_the_published_table(name, published):
+    found = features(build(name, auxiliary=name == "inception_v3"), published).output
+    assert {endpoint: tuple(tensor.shape[1:]) for endpoint, tensor in found.items()} == published
+
+
+@pytest.mark.parametrize(("name", "size"), SIDES)
+def test_endpoints_at_an_even_size_are_as_published(name, size):
+    published = SIDES[name, size]
+    found = features(build(name, image_size=size), published).output
+    assert {endpoint: tensor.shape[1:3] for endpoint, tensor in found.items()} == {
+        endpoint: (side, side) for endpoint, side in published.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "sides"),
+    [
+        ("xception", 299, [147, 74, 37, 19, 10]),
+        ("xception", 300, [147, 74, 37, 19, 10]),
+        ("xception", 304, [149, 75, 38, 19, 10]),
+        ("xception_light_norm", 299, [150, 75, 38, 19, 10]),
+        ("xception_chained_shortcut", 300, [150, 75, 38, 19, 10]),
+        ("xception_65", 299, [150, 75, 38, 19, 10]),
+    ],
+)
+def test_sizes_of_xception_are_as_published(name, size, sides):
+    found = [tensor.shape[1] for tensor in endpoints(build(name, image_size=size)).values() if len(tensor.shape) == 4]
+    assert sorted(set(found), reverse=True) == sides
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parity_among_backends(name):
+    """The logits of a thin network, weights by a formula, equal those stored, whatever the backend: 1e-4."""
+    found = thin_logits(name)
+    stored = np.array(json.loads(GOLDENS.read_text())[name])
+    assert difference(found, stored) < 1e-4
+
+
+def thin_logits(name: str) -> np.ndarray:
+    """Logits of a thin network for two pictures, all made by formulas."""
+    size = MODELS[name].smallest
+    network = build(name, image_size=(size + 1, size), classes=5, depth_multiplier=0.1, min_depth=8, dropout=0.0)
+    fill(network)
+    shape = network.input.shape[1:]
+    steps = np.arange(np.prod(shape)).reshape(shape)
+    waves = [127.5 + 100 * np.sin(steps * 0.37) + 27 * np.sin(steps * 0.002), 90 + 90 * np.sin(steps * 0.0411)]
+    return logits(network, np.stack(waves).astype("float32"))
+
+
+if __name__ == "__main__":  # writes the stored logits anew
+    rounded = {name: [[float(f"{x:.7g}") for x in row] for row in thin_logits(name).tolist()] for name in MODELS}
+    GOLDENS.write_text(json.dumps(rounded, indent=1) + "\n")
