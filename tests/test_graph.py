@@ -12,7 +12,8 @@ from PIL import Image
 from ception.classifier import Classifier
 from ception.data.images import ImageContract
 from ception.errors import InputError, RunError
-from ception.inspection.graph import Block, Cell, Fork, Series, blocks, cells, draw
+from ception.inspection.drawing import draw
+from ception.inspection.graph import Block, Cell, Fork, Series, blocks, cells
 from ception.models import MODELS, build, modules
 from ception.models.endpoints import features, truncate
 

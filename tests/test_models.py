@@ -294,7 +294,7 @@ class TestEndpoints:
     ("name", "size", "says"),
     [
         ("inception_v3", 64, "at least 75 x 75 pixels, got 64 x 64: the feature map would be 2 x 2 after mixed7"),
-        ("xception", 32, r"last feature map would be 1 x 1; enlarge the pictures \(--image-size 71\), or take incept"),
+        ("xception", 32, r"last feature map would be 1 x 1; enlarge them to 71 x 71, or take incept"),
     ],
 )
 def test_too_small_pictures_are_told_what_to_do(name, size, says):

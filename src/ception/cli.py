@@ -216,7 +216,7 @@ def summary(
     options = checked(settings)
     backends.choose(options.backend)
     from ception.inspection import network_of, summary
-    from ception.inspection.graph import draw
+    from ception.inspection.drawing import draw
 
     if options.expand and not options.graph:
         raise InputError("--expand needs --graph FILE.svg or FILE.png")
@@ -231,8 +231,12 @@ def summary(
         print(f"Drawn in {options.graph}")
     else:
         _print_summary(result)
-    again = f"ception summary {shlex.quote(model)} --graph {shlex.quote(network.name)}.svg"
-    _next(f"ception train DATA --model {network.name}" if options.graph else again, quiet)
+    if not options.graph:
+        _next(f"ception summary {shlex.quote(model)} --graph {network.name}.svg", quiet)
+    elif not options.expand:
+        _next(f"ception summary {shlex.quote(model)} --graph {shlex.quote(str(options.graph))} --expand", quiet)
+    else:
+        _next("ception models", quiet)
     return 0
 
 
@@ -441,7 +445,6 @@ def _print_comparison(result: dict[str, Any]) -> None:
 
 
 def _print_models(entries: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("model", box=None, pad_edge=False, header_style="bold")
@@ -451,14 +454,13 @@ def _print_models(entries: dict[str, Any]) -> None:
         size = " x ".join(map(str, (*entry.image_size, entry.channels)))
         accuracy = "-" if entry.accuracy is None else f"{entry.accuracy:.1%}"
         table.add_row(name, f"{entry.parameters:,}", f"{entry.macs:,}", size, accuracy)
-    Console(markup=False, emoji=False, highlight=False, soft_wrap=True).print(table)
+    _print_table(table)
     print("\nFrom where, and what the accuracy was measured on:")
     for name, entry in entries.items():
         print(f"{name}: {entry.source}" + (f" ({entry.accuracy_on})" if entry.accuracy_on else ""))
 
 
 def _print_summary(result: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("layer", "kind", box=None, pad_edge=False, header_style="bold")
@@ -467,14 +469,25 @@ def _print_summary(result: dict[str, Any]) -> None:
     for layer in result["layers"]:
         table.add_row(layer["name"], layer["kind"], " x ".join(map(str, layer["output_shape"])),
                       f"{layer['parameters']:,}", f"{layer['macs']:,}", _size(layer["activation_bytes"]))  # fmt: skip
-    Console(markup=False, emoji=False, highlight=False, soft_wrap=True).print(table)
+    _print_table(table)
     fixed, training = result["parameters"] - result["trainable"], result["training"]
     print(f"\n{result['model']} at {' x '.join(map(str, result['input_shape']))}")
     print(f"Parameters {result['parameters']:,}: {result['trainable']:,} trained, {fixed:,} statistics of batch norm")
     print(f"Multiply-accumulates {result['macs']:,} a picture, {2 * result['macs'] / 1e9:,.2f} GFLOPs")
     print(f"Activations {_size(result['activation_bytes'])} a picture")
     print(f"Training with batches of {training['batch_size']} in {training['precision']}: "
-          f"about {_size(training['memory_bytes'])} of memory, the backend itself not counted")  # fmt: skip
+          f"about {_size(training['memory_bytes'])} of memory with TensorFlow, the library itself not counted")  # fmt: skip
+
+
+def _print_table(table: Any) -> None:
+    """Print a table in its full width: a narrow terminal wraps its lines, and nothing is cut off."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console(markup=False, emoji=False, highlight=False)
+    needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
 
 
 def _size(count: int) -> str:

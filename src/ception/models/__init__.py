@@ -305,7 +305,7 @@ def check(name: str, *, height: int, width: int, auxiliary: bool = False) -> Non
     instead = f", or take {' or '.join(smaller)}" if smaller else ""
     raise InputError(
         f"{name} needs at least {model.smallest} x {model.smallest} pixels, got {height} x {width}: "
-        f"{_last_map(model, height, width)}; enlarge the pictures (--image-size {model.smallest}){instead}"
+        f"{_last_map(model, height, width)}; enlarge them to {model.smallest} x {model.smallest}{instead}"
     )
 
 
