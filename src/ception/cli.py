@@ -475,8 +475,9 @@ def _print_summary(result: dict[str, Any]) -> None:
     print(f"Parameters {result['parameters']:,}: {result['trainable']:,} trained, {fixed:,} statistics of batch norm")
     print(f"Multiply-accumulates {result['macs']:,} a picture, {2 * result['macs'] / 1e9:,.2f} GFLOPs")
     print(f"Activations {_size(result['activation_bytes'])} a picture")
+    memory = _size(training["memory_bytes"])
     print(f"Training with batches of {training['batch_size']} in {training['precision']}: "
-          f"about {_size(training['memory_bytes'])} of memory with TensorFlow, the library itself not counted")  # fmt: skip
+          f"about {memory} of memory with TensorFlow, the library itself not counted")  # fmt: skip
 
 
 def _print_table(table: Any) -> None:

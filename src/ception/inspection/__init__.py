@@ -153,7 +153,7 @@ def training_memory(network: keras.Model, batch_size: int) -> int:
     Weights, gradients and momentum once each, and for every picture the tensors that the gradients are computed from:
     what enters convolutions, dense layers and (in float32, whatever the policy) batch normalisation, what leaves
     activations, and both for max pools; with a fifth, and a megabyte per layer, for what TensorFlow holds beyond that.
-    PyTorch takes about twice as much and JAX up to 2.5 times: Keras computes batch normalisation there in single steps.
+    PyTorch takes about twice as much, JAX up to 2.5 times.
 
     Args:
         network: The network, its layers with the dtype policy of the training.

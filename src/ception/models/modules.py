@@ -56,7 +56,7 @@ def _bottleneck(filters: int, segments: int) -> Branches:
 
 def _factorised(filters: int, segments: int) -> Branches:
     one, three, _, pooled = _bottleneck(filters, segments)
-    twice_three = [*_conv(1, filters // 16, 1), *_conv(2, filters // 8, 3), *_conv(3, filters // 8, 3)]
+    twice_three = [*_conv(1, filters // 16, 1), *_conv(2, filters // 16, 3), *_conv(3, filters // 8, 3)]
     return [one, three, twice_three, pooled]
 
 
