@@ -15,9 +15,12 @@ def pixels(count: int, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 
 def logits(network: keras.Model, batch: np.ndarray) -> np.ndarray:
+    """The network's output, the first of several."""
     if keras.backend.backend() == "jax":
-        return np.asarray(network.predict_on_batch(batch))
-    return keras.ops.convert_to_numpy(network(batch, training=False))  # nothing to trace or compile first
+        found = network.predict_on_batch(batch)
+        return np.asarray(found[0] if isinstance(found, list) else found)
+    found = network(batch, training=False)  # nothing to trace or compile first
+    return keras.ops.convert_to_numpy(found[0] if isinstance(found, list) else found)
 
 
 def difference(found: np.ndarray, expected: np.ndarray) -> float:

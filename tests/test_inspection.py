@@ -172,4 +172,4 @@ class TestCommands:
     def test_too_small_a_size(self, run_cli):
         code, _, err = run_cli("summary", "xception", "--size", "40")
         assert code == 2
-        assert "its last feature map would be 2 x 2; enlarge them to 71 x 71" in err
+        assert "its last feature map would be 2 x 2; enlarge them to at least 71 x 71" in err

@@ -63,6 +63,13 @@ class TestEveryModel:
             np.testing.assert_array_equal(one, two)
         assert not np.array_equal(first.get_weights()[0], other.get_weights()[0])
 
+    def test_takes_a_step_in_half_precision(self, name):
+        model = thin(name, dtype="mixed_bfloat16", seed=1)
+        assert {model.get_layer(layer).compute_dtype for layer in ("input_scaling", "logits")} == {"float32"}
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("sgd", loss, jit_compile=False, run_eagerly=EAGERLY)
+        assert np.isfinite(model.train_on_batch(pixels(2, model.input.shape[1:]), np.arange(2)))
+
     def test_works_at_odd_even_and_unequal_sizes(self, name):
         smallest = MODELS[name].smallest
         for size in (smallest, smallest + 1, (smallest + 5, smallest + 2)):
@@ -206,11 +213,21 @@ class TestXception:
         ]
         assert found == [9 * 728 * 728, 9 * 728 * 728 // 2, 9 * 728 * 728 // 8]
 
+    def test_the_spectrum_runs_from_a_plain_convolution_to_xception(self):
+        """More segments never have more weights, and one for each channel is Xception."""
+        counts = [thin("xception", every={"segments": n}).count_params() for n in (1, 2, 3, 8, 30, 72, 2048)]
+        assert counts == sorted(counts, reverse=True)
+        assert len(set(counts)) > 4
+        assert counts[-1] == thin("xception").count_params()
+
     @pytest.mark.parametrize(
         ("columns", "says"),
         [
             ({"sgments": 2}, "did you mean 'segments'"),
-            ({"segments": 91}, "segments must divide the 64 channels of block2_sepconv1_dw, got 91; allowed: 1, 2, 4"),
+            ({"segments": 0}, "segments of xception cannot be 0"),
+            ({"segments": True}, "segments of xception cannot be True"),
+            ({"shortcut": False}, "shortcut of xception cannot be False"),
+            ({"norm": [True, False]}, "norm of xception cannot be"),
             ({"inner": "rely"}, "rely"),
         ],
     )
@@ -245,6 +262,7 @@ class TestInception:
         filters = {name: tensor.shape[-1] for name, tensor in endpoints(model).items()}
         assert (filters["conv1a"], filters["conv3b"], filters["mixed0"], filters["mixed10"]) == (16, 40, 128, 1024)
         assert model.get_layer("auxiliary_conv1").filters == 64
+        assert endpoints(build("inception_v3", image_size=75, min_depth=64))["conv1a"].shape[-1] == 64
         least = build("inception_v3", depth_multiplier=0.1, min_depth=24)
         assert min(layer.filters for layer in least.layers if isinstance(layer, keras.layers.Conv2D)) == 24
 
@@ -285,6 +303,14 @@ class TestEndpoints:
         ends = [truncate(model, name) for name in ("block21", "exit_flow/block1", "blocks.19")]
         assert {end.layers[-1].name for end in ends} == {"block21"}
 
+    def test_places_that_this_network_was_built_without(self):
+        with pytest.raises(InputError, match="build it with auxiliary=True"):
+            features(thin("inception_v3"), "AuxLogits")
+        plain = thin("xception", dropout=0.0)
+        assert truncate(plain, "prelogits").output.shape == truncate(plain, "pool").output.shape
+        both = features(thin("inception_v3"), ["Predictions", "predictions"])
+        assert set(both.output) == {"Predictions", "predictions"}
+
     def test_unknown_places_name_the_nearest(self):
         with pytest.raises(InputError, match="did you mean 'Mixed_6e'"):
             features(thin("inception_v3"), ["Mixed_6ee"])
@@ -294,7 +320,7 @@ class TestEndpoints:
     ("name", "size", "says"),
     [
         ("inception_v3", 64, "at least 75 x 75 pixels, got 64 x 64: the feature map would be 2 x 2 after mixed7"),
-        ("xception", 32, r"last feature map would be 1 x 1; enlarge them to 71 x 71, or take incept"),
+        ("xception", 32, r"last feature map would be 1 x 1; enlarge them to at least 71 x 71, or take incept"),
     ],
 )
 def test_too_small_pictures_are_told_what_to_do(name, size, says):

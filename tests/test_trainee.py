@@ -125,6 +125,14 @@ class TestTraining:
         assert len(keras.models.load_model(run.folder / "model.keras").outputs) == 1
         assert loaded.arguments["depth_multiplier"] == 0.1
 
+    def test_ablations_are_trained_and_come_back(self, few, tmp_path):
+        run = ception.train(few, runs=tmp_path, every=("shortcut=none", "segments=2"), **SMALL | {"model": "xception"})
+        loaded = ception.Classifier.load(run.folder / "model.keras")
+        assert loaded.arguments["every"] == {"shortcut": None, "segments": 2}
+        assert not [layer.name for layer in loaded.network.layers if "shortcut" in layer.name]
+        with pytest.raises(InputError, match="must be COLUMN=VALUE"):
+            ception.train(few, runs=tmp_path, every=("shortcut",), **SMALL | {"model": "xception"})
+
     def test_networks_without_auxiliary_head_say_so_before_reading_pictures(self, tmp_path):
         with pytest.raises(InputError, match=r"xception has no auxiliary head \(known: inception_v3\)"):
             ception.train(tmp_path / "nothing", model="xception", auxiliary=True)

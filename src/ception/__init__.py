@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ception.classifier import Classifier as Classifier
+    from ception.conversion import convert as convert
     from ception.errors import InputError as InputError
     from ception.errors import RunError as RunError
     from ception.evaluation import evaluate as evaluate
@@ -34,6 +35,7 @@ _PLACES = {
     "RunError": "errors",
     "build": "models",
     "compare": "evaluation.comparison",
+    "convert": "conversion",
     "endpoints": "models.endpoints",
     "features": "models.endpoints",
     "evaluate": "evaluation",
@@ -44,7 +46,7 @@ _PLACES = {
     "train": "training",
     "truncate": "models.endpoints",
 }
-_NEEDS_KERAS = {"Classifier", "MODELS", "build", "endpoints", "features", "stages", "summary", "truncate"}
+_NEEDS_KERAS = {"Classifier", "MODELS", "build", "convert", "endpoints", "features", "stages", "summary", "truncate"}
 
 __all__ = [*_PLACES, "__version__"]
 

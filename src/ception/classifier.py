@@ -22,10 +22,14 @@ from ception import models
 from ception.data.images import ImageContract
 from ception.errors import InputError, reason
 from ception.files import whole
+from ception.models.checkpoints import Checkpoint
+from ception.models.weights import Report, classes_in, imagenet_classes, load, open_weights, port_of
 from ception.settings import Resize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ception.reporting import Reporter
 
 FORMAT = 1
 _MEMBER, _WEIGHTS = "model.json", "model.weights.h5"
@@ -85,6 +89,13 @@ class Classifier:
             float32 of shape (batch, classes).
         """
         return softmax(self.logits(images) / np.float32(self.temperature if calibrated else 1.0))
+
+    def require_weights(self) -> None:
+        """Raise an InputError if parts of the network have no weights but their initial ones."""
+        if missing := self.record.get("missing"):
+            raise InputError(
+                f"{len(missing)} tensors of {self.network.name} have no weights, such as {missing[0]}: train it first"
+            )
 
     def seen_in_training(self, digests: NDArray[np.void]) -> NDArray[np.bool_]:
         """Whether each picture, by its digest of type `V16`, was a training picture."""
@@ -157,6 +168,53 @@ class Classifier:
             )
         except (KeyError, TypeError, ValueError, OSError, RuntimeError, AttributeError) as error:
             raise InputError(f"{path} is a broken model file: {' '.join(str(error).split())}") from None
+
+    @classmethod
+    def pretrained(
+        cls, name: str, weights: str | Path, *, partial: bool = False, reporter: Reporter | None = None
+    ) -> tuple[Classifier, Report, Checkpoint]:
+        """A classifier from published weights or a weight file, without any training.
+
+        The head is the file's; ImageNet's names go with 1,000 classes, others are numbers. Pictures are cropped and
+        scaled as the record of the weights says; without one, -1..1 and a central crop of 0.875.
+
+        Args:
+            name: Network, a key of `MODELS`.
+            weights: As for `ception.build`.
+            partial: Whether the weights may lack tensors of the network.
+            reporter: Receives the progress of a download.
+
+        Returns:
+            The classifier, what became of the tensors, and the checkpoint.
+
+        Raises:
+            InputError: there are no such weights, or they do not fit.
+            RunError: they cannot be downloaded.
+        """
+        entry = models.find(name)
+        checkpoint, record = open_weights(name, weights, reporter=reporter)
+        if checkpoint.layout == "ception":
+            raise InputError(f"{checkpoint.path} is a model file already: name it instead of the network")
+        count = classes_in(name, checkpoint)
+        scaling = [record.mean, record.deviation] if record else [127.5, 127.5]
+        arguments: dict[str, Any] = {
+            "name": name, "classes": count or entry.classes, "image_size": list(entry.image_size),
+            "channels": entry.channels, "port": record.port if record else port_of(name, checkpoint),
+            "scaling": [list(value) if isinstance(value, tuple) else value for value in scaling],
+        }  # fmt: skip
+        network = models.build(**arguments)
+        report = load(network, checkpoint, partial=partial)
+        height, width = entry.image_size
+        crop = record.crop if record else 0.875
+        named = imagenet_classes() if count == len(imagenet_classes()) else None
+        classifier = cls(
+            network=network, arguments=arguments, unnamed=named is None,
+            class_names=named or tuple(map(str, range(arguments["classes"]))),
+            image=ImageContract(height=height, width=width, channels=entry.channels, resize="crop", crop=crop),
+            record={"weights": str(weights), "weights_licence": record.licence if record else None,
+                    "tensors": str(report), "missing": report.missing},
+        )  # fmt: skip
+        return classifier, report, checkpoint
 
 
 def _members(path: Path) -> tuple[dict[str, Any], bytes]:

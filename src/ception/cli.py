@@ -21,7 +21,14 @@ from cyclopts import Parameter
 
 from ception.errors import InputError, RunError, reason
 from ception.reporting import Reporter, Task
-from ception.settings import CompareSettings, EvaluateSettings, PredictSettings, SummarySettings, TrainSettings
+from ception.settings import (
+    CompareSettings,
+    ConvertSettings,
+    EvaluateSettings,
+    PredictSettings,
+    SummarySettings,
+    TrainSettings,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -180,10 +187,22 @@ def demo(*, settings: Annotated[TrainSettings, Flat] = TrainSettings(), quiet: Q
 
 
 @app.command
-def models(*, json: AsJson = False) -> int:
+def models(
+    *, weights: Annotated[bool, Parameter(negative="", help="List the published weights instead.")] = False,
+    json: AsJson = False,
+) -> int:  # fmt: skip
     """List the networks with their parameters, multiply-accumulates, own size, published accuracy and source."""
     from ception import MODELS
 
+    if weights:
+        from ception.models.weights import WEIGHTS
+
+        if json:
+            _print_json({name: vars(record) for name, record in WEIGHTS.items()})
+            return 0
+        _print_weights(WEIGHTS)
+        _next("ception predict xception --weights imagenet PICTURES", silent=False)
+        return 0
     columns = (
         "parameters",
         "trainable",
@@ -214,13 +233,14 @@ def summary(
     from ception.settings import checked
 
     options = checked(settings)
+    if options.expand and not options.graph:
+        raise InputError("--expand needs --graph FILE.svg or FILE.png")
     backends.choose(options.backend)
     from ception.inspection import network_of, summary
     from ception.inspection.drawing import draw
+    from ception.models import columns
 
-    if options.expand and not options.graph:
-        raise InputError("--expand needs --graph FILE.svg or FILE.png")
-    network = network_of(model, image_size=options.size, precision=options.precision)
+    network = network_of(model, image_size=options.size, every=columns(options.every), precision=options.precision)
     result = summary(network, batch_size=options.batch_size)
     if options.graph:
         draw(network, options.graph, expand=options.expand)
@@ -241,17 +261,49 @@ def summary(
 
 
 @app.command
+def convert(
+    source: Annotated[str, Parameter(help="Weight file of Keras, PyTorch, timm, torchvision or TF-Slim, name of "
+                                     "published weights, or with --to a model file.")],
+    /, *, settings: Annotated[ConvertSettings, Flat] = ConvertSettings(), quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Turn weights of any origin into a model file, with a certificate of what it computes; or the other way."""
+    from ception import backends
+    from ception.settings import checked
+
+    options = checked(settings)
+    if (options.model is None) == (options.to is None):
+        raise InputError("convert needs either --model NAME or --to keras-applications|timm")
+    backends.choose(options.backend)
+    from ception.conversion import convert, export_weights
+
+    if options.to:
+        result = export_weights(source, options.to, out=options.out)
+        _print_json(result) if json else print(f"{result['tensors']} tensors for {options.to} in {result['out']}")
+        return 0
+    with terminal(quiet) as reporter:
+        result = convert(source, str(options.model), out=options.out, partial=options.partial, reporter=reporter)
+    if json:
+        _print_json(result)
+        return 0
+    _print_certificate(result)
+    use = "summary" if result["missing"] else "predict"
+    _next(f"ception {use} {shlex.quote(result['out'])}" + ("" if result["missing"] else " PICTURES"), quiet)
+    return 0
+
+
+@app.command
 def cache(*, clear: Annotated[bool, Parameter(negative="", help="Delete every cached file.")] = False) -> int:
     """Show what the cache folder holds: decoded pictures and unpacked arrays, which can be made again."""
     from ception.data import cache
+    from ception.files import cache_folder
 
     entries = cache.entries()
     total = sum(size for _, size, _ in entries)
     if clear:
         cache.clear()
-        print(f"Deleted {len(entries)} files, {total / 1e6:,.1f} MB, from {cache.folder()}")
+        print(f"Deleted {len(entries)} files, {total / 1e6:,.1f} MB, from {cache_folder()}")
     else:
-        print(f"{cache.folder()} holds {len(entries)} files, {total / 1e6:,.1f} MB")
+        print(f"{cache_folder()} holds {len(entries)} files, {total / 1e6:,.1f} MB")
         _next("ception cache --clear", not entries)
     return 0
 
@@ -458,6 +510,41 @@ def _print_models(entries: dict[str, Any]) -> None:
     print("\nFrom where, and what the accuracy was measured on:")
     for name, entry in entries.items():
         print(f"{name}: {entry.source}" + (f" ({entry.accuracy_on})" if entry.accuracy_on else ""))
+
+
+def _print_weights(records: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("weights", "network", box=None, pad_edge=False, header_style="bold")
+    for column in ("top-1", "MB", "crop"):
+        table.add_column(column, justify="right")
+    for column in ("licence", "paper", "where"):
+        table.add_column(column)
+    for name, record in records.items():
+        accuracy = "-" if record.accuracy is None else f"{record.accuracy:.1%}"
+        table.add_row(name, record.network, accuracy, str(record.megabytes), f"{record.crop:g}", record.licence,
+                      record.paper, record.url)  # fmt: skip
+    _print_table(table)
+
+
+def _print_certificate(result: dict[str, Any]) -> None:
+    print(f"{result['matched']} tensors of {result['source']} loaded into {result['model']} "
+          f"(names of {result['scheme']})")  # fmt: skip
+    for what in ("missing", "unused"):
+        if names := result[what]:
+            shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+            print(f"{len(names)} {what}: {shown}")
+    for how in dict.fromkeys(result["adapted"].values()):
+        print(f"Adapted: {how}")
+    if result["original"]:
+        print(f"Compared with {result['original']}, filled by {result['filled_by']}, on two photographs: "
+              "largest difference relative to the largest value")  # fmt: skip
+        rows = result["endpoints"] | ({} if result["logits"] is None else {"logits": result["logits"]})
+        for name, relative in rows.items():
+            print(f"  {name:10} {relative:.1e}")
+    else:
+        print(f"Note: {result['note']}")
+    print(f"Model in {result['out']}, certificate in {Path(result['out']).with_suffix('.certificate.json')}")
 
 
 def _print_summary(result: dict[str, Any]) -> None:

@@ -12,6 +12,11 @@ from typing import Any
 from ception.errors import InputError, RunError, reason
 
 
+def cache_folder() -> Path:
+    """Where files lie that can be had again: `CEPTION_CACHE`, or ~/.cache/ception."""
+    return Path(os.environ.get("CEPTION_CACHE") or Path.home() / ".cache" / "ception")
+
+
 @contextmanager
 def whole(path: Path, hint: str = "") -> Iterator[Path]:
     """A path to write to; when the context ends well, the file has its name at once and whole, else nothing is left.

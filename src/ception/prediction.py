@@ -59,9 +59,7 @@ def predictions(
     files = sources.Files(found([pictures] if isinstance(pictures, str | Path) else pictures))
     backends.choose(options.backend)
     with backends.on(options.device):
-        from ception.classifier import Classifier
-
-        classifier = model if isinstance(model, Classifier) else Classifier.load(model)
+        classifier = _classifier(model, options, reporter)
         for indices, pixels, reasons in loading.stream(
             files,
             np.arange(len(files)),
@@ -86,6 +84,20 @@ def predictions(
                     if row[best[0]] < options.min_confidence:
                         results[int(index)]["unknown"] = True
             yield from (results[index] for index in sorted(results))
+
+
+def _classifier(model: str | Path | Classifier, options: PredictSettings, reporter: Reporter | None) -> Classifier:
+    """The classifier that a file, or a network's name with weights, means."""
+    from ception.classifier import Classifier
+
+    if isinstance(model, Classifier):
+        return model
+    if options.weights is None:
+        classifier = Classifier.load(model)
+    else:
+        classifier, _, _ = Classifier.pretrained(str(model), options.weights, reporter=reporter)
+    classifier.require_weights()
+    return classifier
 
 
 def found(pictures: Iterable[str | Path]) -> list[str]:

@@ -18,7 +18,7 @@ class TrainSettings:
     """How to train a network.
 
     Attributes:
-        model: Network to train.
+        model: Network to train, as ception models lists them.
         recipe: Named set of training options: article, best, or the published one for ImageNet of xception or
             inception_v3; the options below change single ones of it.
         epochs: Passes over the training pictures; the recipe's when not given (article: 10, best: 24, xception: 100,
@@ -32,7 +32,10 @@ class TrainSettings:
         dropout: Share of hidden units that dropout hides in training; the network's own when not given.
         auxiliary: Train the auxiliary head of inception_v3 too; the saved model is without it.
         depth_multiplier: Factor of every number of filters: below 1 the network is thinner and faster.
-        flip: Let the recipe mirror pictures left to right (best does); not where that changes the class, as of digits.
+        every: Column of an Xception's table to change in every row, as COLUMN=VALUE: shortcut=none, inner=elu or
+            segments=4 are the paper's experiments.
+        flip: Let the recipe mirror pictures left to right (all but article do); not where that changes the class,
+            as of digits.
         image_size: Side of the square the network sees, in pixels; the network's own when not given.
         channels: 1 for grey, 3 for colour; when not given, 1 if the pictures are stored as grey, else 3.
         resize: How a picture becomes a square: squashed, its centre cropped, or padded with black.
@@ -53,6 +56,7 @@ class TrainSettings:
     dropout: float | None = None
     auxiliary: bool = False
     depth_multiplier: float = 1.0
+    every: tuple[str, ...] = ()
     flip: bool = True
     image_size: int | None = None
     channels: Literal[1, 3] | None = None
@@ -101,6 +105,8 @@ class PredictSettings:
         top: Number of classes to name for each picture.
         min_confidence: Probability, 0..1, below which the answer is `unknown`; the best guess is told all the same.
         calibration: Divide the logits by the model's temperature, so that probabilities mean what they say.
+        weights: Take a network's name for MODEL, with these weights: imagenet, a name that ception models --weights
+            lists, or a weight file.
         batch_size: Pictures in one step.
         backend: What computes; the first installed of tensorflow, jax, torch when not given.
         device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
@@ -109,6 +115,7 @@ class PredictSettings:
     top: int = 5
     min_confidence: float = 0.0
     calibration: bool = True
+    weights: str | None = None
     batch_size: int = 32
     backend: Backend | None = None
     device: str | None = None
@@ -139,6 +146,7 @@ class SummarySettings:
 
     Attributes:
         size: Side of the square the network sees, in pixels; the network's own when not given.
+        every: Column of an Xception's table to change in every row, as for train.
         batch_size: Pictures in a training step, for the estimate of its memory.
         precision: Numbers that training computes with: float32, or mixed_bfloat16 with weights in float32.
         graph: Draw the network into this file, .svg or .png.
@@ -147,6 +155,7 @@ class SummarySettings:
     """
 
     size: int | None = None
+    every: tuple[str, ...] = ()
     batch_size: int = 32
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     graph: Path | None = None
@@ -154,7 +163,28 @@ class SummarySettings:
     backend: Backend | None = None
 
 
-Settings = TypeVar("Settings", TrainSettings, EvaluateSettings, PredictSettings, CompareSettings, SummarySettings)
+@dataclass(frozen=True, kw_only=True)
+class ConvertSettings:
+    """How to convert weights.
+
+    Attributes:
+        model: Network that the weights are for.
+        out: File to write; named after the network, or after the model file, when not given.
+        partial: Accept a file that lacks some of the network's tensors.
+        to: Write the weights of a model file as keras-applications or timm loads them.
+        backend: What computes; the first installed of tensorflow, jax, torch when not given.
+    """
+
+    model: str | None = None
+    out: Path | None = None
+    partial: bool = False
+    to: Literal["keras-applications", "timm"] | None = None
+    backend: Backend | None = None
+
+
+Settings = TypeVar(
+    "Settings", TrainSettings, EvaluateSettings, PredictSettings, CompareSettings, SummarySettings, ConvertSettings
+)
 
 _LOWEST: dict[str, float] = {
     "epochs": 1, "batch_size": 1, "patience": 1, "image_size": 1, "size": 1, "seed": 0, "cache_limit": 0, "top": 1,
@@ -186,6 +216,8 @@ def checked(settings: Settings) -> Settings:
     if dropout is not None and not 0 <= dropout < 1:
         raise InputError(f"--dropout must be at least 0 and below 1, got {dropout}")
     paths: dict[str, Any] = {
-        name: Path(getattr(settings, name)) for name in ("runs", "output", "graph") if getattr(settings, name, None)
+        name: Path(getattr(settings, name))
+        for name in ("runs", "output", "graph", "out")
+        if getattr(settings, name, None)
     }
     return replace(settings, **paths)

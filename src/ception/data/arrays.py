@@ -18,6 +18,7 @@ import numpy as np
 
 from ception.data import cache
 from ception.errors import InputError, reason
+from ception.files import cache_folder
 from ception.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _unpacked(path: Path, member: str, stream: Any, size: int, unpacking: Unpack
         limit = unpacking.cache_limit
         raise InputError(f"{path} takes {size / 1e9:.1f} GB unpacked, above --cache-limit {limit:g} GB: raise it")
     if size > 1e6:
-        unpacking.reporter.note(f"Unpacking {path.name} once into {cache.folder()} ({size / 1e6:,.0f} MB)")
+        unpacking.reporter.note(f"Unpacking {path.name} once into {cache_folder()} ({size / 1e6:,.0f} MB)")
     with cache.writing(name, size, unpacking.cache_limit) as target, target.open("wb") as file:
         shutil.copyfileobj(stream, file, 1 << 20)
-    return cache.folder() / name
+    return cache_folder() / name

@@ -11,15 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ception.files import whole
+from ception.files import cache_folder, whole
 
 _STALE_S = 24 * 3600  # an unfinished file this old belongs to a process that died
-_OURS = re.compile(r"(pixels|array)-[0-9a-f]{24}\.npy|\.(pixels|array)-[0-9a-f]{24}\.npy\.\d+\.tmp")
-
-
-def folder() -> Path:
-    """Where cached files lie: `CEPTION_CACHE`, or ~/.cache/ception."""
-    return Path(os.environ.get("CEPTION_CACHE") or Path.home() / ".cache" / "ception")
+_OURS = re.compile(r"(pixels|array)-[0-9a-f]{24}\.npy|weights-[\w.-]+|\.(pixels|array)-[0-9a-f]{24}\.npy\.\d+\.tmp")
 
 
 def entries() -> list[tuple[Path, int, float]]:
@@ -28,7 +23,7 @@ def entries() -> list[tuple[Path, int, float]]:
     Whatever else lies in the folder is none of ours.
     """
     found = []
-    for path in folder().glob("*"):
+    for path in cache_folder().glob("*"):
         if not _OURS.fullmatch(path.name):
             continue
         try:
@@ -72,7 +67,7 @@ def find(name: str, size: int) -> Path | None:
 
     One that has not `size` bytes, but for a header, is broken: it is passed over, and will be made again.
     """
-    path = folder() / name
+    path = cache_folder() / name
     try:
         if not size <= path.stat().st_size < size + 4096:
             return None
@@ -92,7 +87,7 @@ def writing(name: str, size: int, limit_gb: float) -> Iterator[Path]:
         RunError: the folder cannot be written, or its disk is full.
     """
     _make_room(size, limit_gb)
-    with whole(folder() / name, "; set CEPTION_CACHE to a folder with room") as unfinished:
+    with whole(cache_folder() / name, "; set CEPTION_CACHE to a folder with room") as unfinished:
         yield unfinished
 
 

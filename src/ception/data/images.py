@@ -41,12 +41,14 @@ class ImageContract:
         channels: 1 for grey (ITU-R 601-2 luma), 3 for RGB.
         resize: `squash` to the size whatever the shape, centre `crop` after scaling to cover it,
             or `pad` with black after scaling to fit in it.
+        crop: Share of the shorter side, above 0 to 1, that a centre crop keeps.
     """
 
     height: int
     width: int
     channels: int
     resize: Resize = "squash"
+    crop: float = 1.0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -167,9 +169,9 @@ def fit(image: Image.Image, contract: ImageContract) -> NDArray[np.uint8]:
     """
     image = flatten(image, contract.channels)
     size = (contract.width, contract.height)
-    if image.size != size:
+    if image.size != size or (contract.resize == "crop" and contract.crop < 1):
         if contract.resize == "crop":
-            image = ImageOps.fit(image, size, Image.Resampling.BILINEAR)
+            image = ImageOps.fit(image, size, Image.Resampling.BILINEAR, bleed=(1 - contract.crop) / 2)
         elif contract.resize == "pad":
             image = ImageOps.pad(image, size, Image.Resampling.BILINEAR)
         else:

@@ -20,6 +20,7 @@ from ception.data.augmentation import Augmentation, augment
 from ception.data.images import ImageContract, PictureError, fit
 from ception.data.sources import Arrays, Dataset, Files, Pictures, parallel
 from ception.errors import RunError
+from ception.files import cache_folder
 from ception.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def prepare(
         for _, _, reasons in stream(pictures, everything, contract, _STEP, reporter=reporter, label="Checking"):
             failed |= reasons
         return _Decoding(pictures, contract), failed
-    reporter.note(f"Decoding {len(pictures):,} pictures once into {cache.folder()} ({size / 1e6:,.0f} MB)")
+    reporter.note(f"Decoding {len(pictures):,} pictures once into {cache_folder()} ({size / 1e6:,.0f} MB)")
     try:
         with cache.writing(name, size, cache_limit) as target:
             pixels = np.lib.format.open_memmap(target, "w+", np.uint8, shape)
@@ -132,7 +133,7 @@ def prepare(
                 raise _UnreadableError
     except _UnreadableError:
         return _Decoding(pictures, contract), failed
-    return np.load(cache.folder() / name, mmap_mode="r"), {}
+    return np.load(cache_folder() / name, mmap_mode="r"), {}
 
 
 class _UnreadableError(Exception):

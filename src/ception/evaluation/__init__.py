@@ -59,6 +59,7 @@ def evaluate(
         from ception.classifier import Classifier
 
         classifier = model if isinstance(model, Classifier) else Classifier.load(model)
+        classifier.require_weights()
         threshold = _promised(classifier, options.precision) if options.precision is not None else None
         table, indices, dataset = tabulate_data(classifier, data, options, reporter)
         groups = _groups(dataset, options.by) if options.by else None

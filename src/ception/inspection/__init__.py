@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def summary(
     model: str | Path | keras.Model,
     *,
     image_size: int | tuple[int, int] | None = None,
+    every: Mapping[str, Any] | None = None,
     batch_size: int = 32,
     precision: str = "float32",
 ) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def summary(
     Args:
         model: Name of a network or of a module of the walk from Inception to Xception, model file, or network.
         image_size: Side of the square, or (height, width), in pixels; None means the network's own.
+        every: As for `ception.build`.
         batch_size: Pictures in a training step, for the estimate of memory.
         precision: Keras dtype policy of the training, such as `float32` or `mixed_bfloat16`; a network has its own.
 
@@ -65,7 +68,7 @@ def summary(
     Raises:
         InputError: there is no such network, or it cannot have that size.
     """
-    network = network_of(model, image_size=image_size, precision=precision)
+    network = network_of(model, image_size=image_size, every=every, precision=precision)
     layers = costs(network)
     return {
         "model": network.name,
@@ -84,7 +87,11 @@ def summary(
 
 
 def network_of(
-    model: str | Path | keras.Model, *, image_size: int | tuple[int, int] | None = None, precision: str = "float32"
+    model: str | Path | keras.Model,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    every: Mapping[str, Any] | None = None,
+    precision: str = "float32",
 ) -> keras.Model:
     """The network that a name, a model file or a network means, with fresh weights unless it is a network.
 
@@ -95,7 +102,7 @@ def network_of(
         return model
     name = str(model)
     if name in models.MODELS:
-        return models.build(name, image_size=image_size, dtype=precision)
+        return models.build(name, image_size=image_size, every=every, dtype=precision)
     if name in modules.MODULES:
         return modules.build(name, image_size=image_size)
     if not Path(name).exists():
@@ -139,7 +146,7 @@ def _bytes(tensor: keras.KerasTensor) -> int:
 
 def _policy(network: keras.Model) -> str:
     """The dtype policy of the network's layers with weights."""
-    return str(next(layer for layer in network.layers if layer.weights).dtype_policy.name)
+    return next((str(layer.dtype_policy.name) for layer in network.layers if layer.weights), "float32")
 
 
 # What TensorFlow on a CPU holds beyond the tensors that have to be kept, fitted to benchmarks/results/memory.csv

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from ception.errors import InputError, nearest
 from ception.models import inception as inceptions
@@ -16,6 +18,7 @@ from ception.models import xception as xceptions
 from ception.models.endpoints import truncate
 from ception.models.inception import inception
 from ception.models.separable_cnn import separable_cnn
+from ception.models.weights import Weights, load, open_weights, port_of
 from ception.models.xception import xception
 
 
@@ -179,7 +182,7 @@ MODELS = {
         macs=5_713_216_096,
         dropout=0.2,
         accuracy=0.788,
-        accuracy_on="ImageNet, the paper's table 4, one crop",
+        accuracy_on="ImageNet, the paper's table 3, one crop",
         source="arXiv:1512.00567; TF-Slim's inception_v3.py; keras.applications.InceptionV3",
         aliases=_slim(inceptions.INCEPTION_V3),
     ),
@@ -197,6 +200,13 @@ MODELS = {
         accuracy_on="Fashion-MNIST, the tutorial's run",
         source="Depthwise separable convolution networks: theory and practice (TF 2.0), a tutorial",
     ),
+}
+
+
+# Published ports of a network that compute something else, and what differs there
+PORTS: dict[str, dict[str, dict[str, Any]]] = {
+    "xception": {"timm_legacy": {"pool_padding": "symmetric", "epsilon": 1e-5}},  # its xception.py
+    "inception_v3": {"torchvision": {"gamma": True, "count_padding": True}},  # and timm
 }
 
 
@@ -218,16 +228,19 @@ def build(
     image_size: int | Sequence[int] | None = None,
     channels: int | None = None,
     dropout: float | None = None,
-    scaling: Sequence[float] | None = None,
+    weights: str | Path | None = None,
+    scaling: Sequence[Any] | None = None,
     auxiliary: bool = False,
     depth_multiplier: float = 1.0,
-    min_depth: int = 16,
+    min_depth: int | None = None,
     every: Mapping[str, Any] | None = None,
     final_endpoint: str | None = None,
+    port: str | None = None,
+    partial: bool = False,
     dtype: str = "float32",
     seed: int | None = None,
 ) -> keras.Model:
-    """A network with fresh weights.
+    """A network with fresh or published weights.
 
     Args:
         name: A key of `MODELS`.
@@ -235,14 +248,19 @@ def build(
         image_size: Side of the square, or (height, width), in pixels; None means the network's own.
         channels: Input channels; None means the network's own.
         dropout: Share of hidden units that dropout hides in training, 0 <= rate < 1; None means the network's own.
-        scaling: (mean, deviation) of the pixels 0..255; the network computes with (pixel - mean) / deviation.
-            None means (127.5, 127.5): -1..1.
+        weights: "imagenet", a key of `ception.models.weights.WEIGHTS`, or a path: Keras `.h5`, `.weights.h5` or
+            `.keras`, safetensors, a PyTorch state dict, a TF-Slim checkpoint, our own file. None means fresh ones.
+        scaling: (mean, deviation) of the pixels 0..255; the network computes with (pixel - mean) / deviation. Each is
+            a number or one for each channel. None means the weights' own, else (127.5, 127.5): -1..1.
         auxiliary: Whether the auxiliary head is a second output; `inception_v3` has one.
         depth_multiplier: Factor of every number of filters, above 0.
-        min_depth: Least number of filters that the factor leaves.
+        min_depth: Least number of filters, whatever the factor; None means 16, Slim's, where there is a factor.
         every: Columns of the network's table to change in every row, such as `{"shortcut": None}`, `{"inner": "elu"}`
             or `{"segments": 4}` for an Xception: see `ception.models.xception.Row`.
         final_endpoint: Endpoint, by any of its names, that the network ends at; None means the logits.
+        port: Whose rules the network follows where ports of it differ: a key of `PORTS[name]`. None means the
+            weights' own, else the publication's.
+        partial: Whether the weights may lack tensors of the network.
         dtype: Keras dtype policy, such as `float32` or `mixed_bfloat16`; scaling and logits are always float32.
         seed: Start of the initial weights and of dropout; None draws another one each time.
 
@@ -259,26 +277,30 @@ def build(
     channels = model.channels if channels is None else channels
     dropout = model.dropout if dropout is None else dropout
     height, width = _height_and_width(model.image_size if image_size is None else image_size)
-    mean, deviation = (127.5, 127.5) if scaling is None else scaling
+    checkpoint, record = open_weights(name, weights) if weights is not None else (None, None)
+    if checkpoint and port is None:
+        port = record.port if record else port_of(name, checkpoint)
+    mean, deviation = _scaling(scaling, record, channels)
     if classes < 1 or channels < 1:
         raise InputError(f"{name} needs at least one class and one channel, got {classes} and {channels}")
     if not 0 <= dropout < 1:
         raise InputError(f"dropout must be at least 0 and below 1, got {dropout}")
-    if not deviation > 0:
-        raise InputError(f"the deviation of the scaling must be above 0, got {deviation}")
-    if not 0 < depth_multiplier < float("inf") or min_depth < 1:
-        raise InputError(f"depth_multiplier must be above 0 and min_depth at least 1, "
-                         f"got {depth_multiplier} and {min_depth}")  # fmt: skip
+    if not 0 < depth_multiplier < float("inf") or (min_depth is not None and min_depth < 1):
+        got = f"got {depth_multiplier} and {min_depth}"
+        raise InputError(f"depth_multiplier must be above 0 and min_depth at least 1, {got}")
     check(name, height=height, width=width, auxiliary=auxiliary)
     spec = _changed(name, every) if every else model.spec
-    if depth_multiplier != 1:
-        spec = spec.scaled(depth_multiplier, min_depth)
+    if port is not None:
+        spec = replace(spec, **_port(name, port))
+    if depth_multiplier != 1 or min_depth is not None:
+        spec = spec.scaled(depth_multiplier, 16 if min_depth is None else min_depth)
     options = {"classes": classes, "dropout": dropout, "dtype": dtype} | ({"auxiliary": True} if auxiliary else {})
     state = random.getstate()
     random.seed(seed)  # Keras seeds its initialisers and dropout layers from Python's generator
     try:
         image = keras.Input((height, width, channels), name="input_image", dtype="float32")
-        x = keras.layers.Rescaling(1 / deviation, -mean / deviation, name="input_scaling", dtype="float32")(image)
+        scale, offset = 1 / deviation, -mean / deviation
+        x = keras.layers.Rescaling(scale.tolist(), offset.tolist(), name="input_scaling", dtype="float32")(image)
         network = keras.Model(image, model.builder(x, spec, **options), name=name)
     except ValueError as error:
         if isinstance(error, InputError):
@@ -286,7 +308,35 @@ def build(
         raise InputError(f"{name} cannot be built with {dict(every or {}) or options}: {error}") from None
     finally:
         random.setstate(state)
+    if checkpoint:
+        load(network, checkpoint, partial=partial)
     return truncate(network, final_endpoint) if final_endpoint else network
+
+
+def _scaling(given: Sequence[Any] | None, record: Weights | None, channels: int) -> tuple[Any, Any]:
+    """Mean and deviation of the pixels, as arrays without axes or with one of the channels."""
+    if given is None:
+        given = (record.mean, record.deviation) if record else (127.5, 127.5)
+    try:
+        mean, deviation = (np.asarray(value, np.float64) for value in given)
+    except (TypeError, ValueError):
+        raise InputError(f"scaling must be (mean, deviation), got {given!r}") from None
+    if channels == 1 and mean.ndim:  # a grey picture is the mean of its colours
+        mean, deviation = mean.mean(), deviation.mean()
+    if not {mean.shape, deviation.shape} <= {(), (channels,)}:
+        raise InputError(f"scaling must be numbers, or one for each of {channels} channels; got {given!r}")
+    if not (deviation > 0).all():
+        raise InputError(f"the deviation of the scaling must be above 0, got {deviation.tolist()}")
+    mean, deviation = np.broadcast_arrays(mean, deviation)
+    return mean, deviation
+
+
+def _port(name: str, port: str) -> dict[str, Any]:
+    """What a port changes in the network's table."""
+    known = PORTS.get(name, {})
+    if port not in known:
+        raise InputError(f"unknown port '{port}' of {name}: {nearest(port, known)}")
+    return known[port]
 
 
 def check(name: str, *, height: int, width: int, auxiliary: bool = False) -> None:
@@ -302,10 +352,10 @@ def check(name: str, *, height: int, width: int, auxiliary: bool = False) -> Non
     if min(height, width) >= model.smallest:
         return
     smaller = [other for other, entry in MODELS.items() if entry.smallest <= min(height, width)]
-    instead = f", or take {' or '.join(smaller)}" if smaller else ""
+    instead = f", or take {' or '.join(smaller[:3])}" if smaller else ""
     raise InputError(
         f"{name} needs at least {model.smallest} x {model.smallest} pixels, got {height} x {width}: "
-        f"{_last_map(model, height, width)}; enlarge them to {model.smallest} x {model.smallest}{instead}"
+        f"{_last_map(model, height, width)}; enlarge them to at least {model.smallest} x {model.smallest}{instead}"
     )
 
 
@@ -345,4 +395,40 @@ def _changed(name: str, columns: Mapping[str, Any]) -> Any:
     for column in columns:
         if column not in known:
             raise InputError(f"unknown column '{column}' of {name}: {nearest(column, known)}")
+        if not _ALLOWED[column](columns[column]):
+            raise InputError(f"{column} of {name} cannot be {columns[column]!r}: see ception.models.xception.Row")
     return spec.every(**columns)
+
+
+def columns(given: Sequence[str]) -> dict[str, Any]:
+    """Columns to change, from texts such as `inner=elu`, `shortcut=none` or `segments=4`.
+
+    Raises:
+        InputError: a text has no equals sign.
+    """
+    words = {"none": None, "true": True, "false": False}
+    found = {}
+    for text in given:
+        column, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"'{text}' must be COLUMN=VALUE, such as inner=elu, shortcut=none or segments=4")
+        found[column.replace("-", "_")] = int(value) if value.isdigit() else words.get(value.lower(), value)
+    return found
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_switch(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+_ALLOWED: dict[str, Callable[[Any], bool]] = {
+    "filters": lambda value: isinstance(value, tuple) and len(value) > 0 and all(map(_is_count, value)),
+    "shortcut": lambda value: value in ("identity", "projection", "chained", None),
+    "reduce": lambda value: value in ("pool", "stride", None),
+    "inner": lambda value: value is None or isinstance(value, str),
+    "segments": lambda value: value is None or _is_count(value),
+    **dict.fromkeys(("shortcut_bias", "first_activation", "last_activation", "norm", "inner_norm"), _is_switch),
+}

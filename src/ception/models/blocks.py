@@ -13,8 +13,6 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from ception.errors import InputError
-
 Padding = Literal["valid", "same", "symmetric"]
 Step = tuple[str, Callable[[keras.KerasTensor, str, Any], keras.KerasTensor]]
 
@@ -86,6 +84,11 @@ def parallel(x: keras.KerasTensor, branches: Sequence[Sequence[Step]], *, name: 
     return keras.layers.Concatenate(name=name, dtype=dtype)(ends)
 
 
+def scaled(filters: int, multiplier: float, least: int) -> int:
+    """A number of filters multiplied, but not below `least`: Slim's `depth_multiplier` and `min_depth`."""
+    return max(int(filters * multiplier), least)
+
+
 def step(name: str, layer: Callable[..., keras.Layer], *arguments: Any, **options: Any) -> Step:
     """A step of one Keras layer."""
     return name, lambda x, full_name, dtype: layer(*arguments, name=full_name, dtype=dtype, **options)(x)
@@ -98,12 +101,12 @@ def activation(name: str, function: str = "relu") -> Step:
     return step(name, keras.layers.Activation, function)
 
 
-def norm(name: str, *, scale: bool = True) -> Step:
-    """Batch normalisation over the channels with epsilon 0.001, without gamma where `scale` is False."""
+def norm(name: str, *, scale: bool = True, epsilon: float = 1e-3) -> Step:
+    """Batch normalisation over the channels, without gamma where `scale` is False."""
     zeros, ones = Constant(0.0), Constant(1.0)
     return step(
-        name, keras.layers.BatchNormalization, scale=scale, beta_initializer=zeros, gamma_initializer=ones,
-        moving_mean_initializer=zeros, moving_variance_initializer=ones,
+        name, keras.layers.BatchNormalization, scale=scale, epsilon=epsilon, beta_initializer=zeros,
+        gamma_initializer=ones, moving_mean_initializer=zeros, moving_variance_initializer=ones,
     )  # fmt: skip
 
 
@@ -137,12 +140,12 @@ def conv_bn(
     kernel_size: int | tuple[int, int],
     *,
     scale: bool = True,
-    initializer: keras.initializers.Initializer | None = None,
+    epsilon: float = 1e-3,
     **options: Any,
 ) -> list[Step]:
     """A convolution without bias, batch normalisation and ReLU; `options` are those of `conv`."""
-    convolution = conv(name, filters, kernel_size, initializer=initializer, **options)
-    return [*convolution, norm(f"{name}_bn", scale=scale), activation(f"{name}_act")]
+    convolution = conv(name, filters, kernel_size, **options)
+    return [*convolution, norm(f"{name}_bn", scale=scale, epsilon=epsilon), activation(f"{name}_act")]
 
 
 def separable_conv(
@@ -155,14 +158,15 @@ def separable_conv(
     inner_norm: bool = False,
     inner: str | None = None,
 ) -> list[Step]:
-    """A 3x3 convolution of each channel alone, then a 1x1 convolution across them, both without bias.
+    """A 3x3 convolution of each channel or segment alone, then a 1x1 convolution across all, both without bias.
 
     Args:
         name: Name of the layer, or what the names of its layers begin with where it takes several.
         filters: Output channels.
         strides: Of the 3x3 convolution.
         padding: Of the 3x3 convolution.
-        segments: Number of segments of channels that the 3x3 convolution treats apart; None means one per channel.
+        segments: Number of equal segments of channels that the 3x3 convolution treats apart, the largest number up to
+            this that divides the channels; None means one per channel.
         inner_norm: Whether batch normalisation stands between the two.
         inner: Activation between the two.
     """
@@ -184,20 +188,41 @@ def separable_conv(
             )
         else:
             channels = x.shape[-1]
-            if channels % segments:
-                allowed = ", ".join(str(count) for count in range(1, channels + 1) if channels % count == 0)
-                raise InputError(
-                    f"segments must divide the {channels} channels of {full_name}, got {segments}; allowed: {allowed}"
-                )
+            groups = next(count for count in range(min(segments, channels), 0, -1) if channels % count == 0)
             layer = keras.layers.Conv2D(
-                channels, 3, groups=segments, name=full_name, dtype=dtype, **options,
-                kernel_initializer=lecun_normal(9 * channels // segments),
+                channels, 3, groups=groups, name=full_name, dtype=dtype, **options,
+                kernel_initializer=lecun_normal(9 * channels // groups),
             )  # fmt: skip
         return layer(x)
 
     between = [norm(f"{name}_dw_bn")] if inner_norm else []
     between += [activation(f"{name}_dw_act", inner)] if inner else []
     return [*_pad(f"{name}_dw", 1, padding), (f"{name}_dw", spatial), *between, *conv(f"{name}_pw", filters, 1)]
+
+
+def max_pool(name: str, padding: Padding) -> list[Step]:
+    """A 3x3 max pool that halves the size; "symmetric" repeats the edges, as PyTorch's padding with -inf does."""
+    if padding != "symmetric":
+        return [step(name, keras.layers.MaxPooling2D, 3, strides=2, padding=padding)]
+    valid = step(name, keras.layers.MaxPooling2D, 3, strides=2, padding="valid")
+    return [
+        (f"{name}_rows", lambda x, *rest: _edges(x, 1, *rest)),
+        (f"{name}_columns", lambda x, *rest: _edges(x, 2, *rest)),
+        valid,
+    ]
+
+
+def _edges(x: keras.KerasTensor, axis: int, name: str, dtype: Any) -> keras.KerasTensor:
+    """The maps with their first row or column twice, the last too where their number is odd: what a maximum ignores."""
+    size = x.shape[axis]
+
+    def only(kept: int, end: str) -> keras.KerasTensor:
+        margins = [(0, 0), (0, 0)]
+        margins[axis - 1] = (kept, size - 1 - kept)
+        return keras.layers.Cropping2D(tuple(margins), name=f"{name}_{end}", dtype=dtype)(x)
+
+    parts = [only(0, "first"), x, *([only(size - 1, "last")] if size % 2 else [])]
+    return keras.layers.Concatenate(axis=axis, name=name, dtype=dtype)(parts)
 
 
 def _pad(name: str, margin: int, padding: Padding) -> list[Step]:

@@ -30,7 +30,7 @@ def stages(model: keras.Model) -> dict[str, keras.KerasTensor]:
     return {name: found[name] for name in last.values()}
 
 
-def features(model: keras.Model, names: Iterable[str]) -> keras.Model:
+def features(model: keras.Model, names: str | Iterable[str]) -> keras.Model:
     """A network from pictures to a dict of the tensors at the named places; it shares its weights with `model`.
 
     Args:
@@ -41,7 +41,11 @@ def features(model: keras.Model, names: Iterable[str]) -> keras.Model:
     Raises:
         InputError: there is no such place.
     """
-    return keras.Model(model.input, {name: _tensor(model, name) for name in names}, name=model.name)
+    names = [names] if isinstance(names, str) else list(names)
+    if not names:
+        raise InputError("features needs at least one name")
+    softmax = keras.layers.Softmax(name="predictions", dtype="float32")
+    return keras.Model(model.input, {name: _tensor(model, name, softmax) for name in names}, name=model.name)
 
 
 def truncate(model: keras.Model, at: str) -> keras.Model:
@@ -54,10 +58,11 @@ def truncate(model: keras.Model, at: str) -> keras.Model:
     Raises:
         InputError: there is no such place.
     """
-    return keras.Model(model.input, _tensor(model, at), name=model.name)
+    softmax = keras.layers.Softmax(name="predictions", dtype="float32")
+    return keras.Model(model.input, _tensor(model, at, softmax), name=model.name)
 
 
-def _tensor(model: keras.Model, name: str) -> keras.KerasTensor:
+def _tensor(model: keras.Model, name: str, softmax: keras.layers.Softmax) -> keras.KerasTensor:
     from ception.models import MODELS
 
     aliases = MODELS[model.name].aliases if model.name in MODELS else {}
@@ -66,7 +71,11 @@ def _tensor(model: keras.Model, name: str) -> keras.KerasTensor:
         return layers[name].output
     ours = aliases.get(name, name)
     if ours == "predictions" and "logits" in layers:
-        return keras.layers.Softmax(name="predictions", dtype="float32")(layers["logits"].output)
+        return softmax(layers["logits"].output)
+    if ours == "prelogits" and ours not in layers and "pool" in layers:  # a network without dropout
+        return layers["pool"].output
+    if ours == "auxiliary" and ours not in layers:
+        raise InputError(f"this {model.name} was built without its auxiliary head: build it with auxiliary=True")
     if ours not in layers:
         known = [*endpoints(model), *(alias for alias, end in aliases.items() if end in layers)]
         raise InputError(f"{model.name} has no endpoint '{name}': {nearest(name, known)}")

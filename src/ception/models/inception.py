@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import keras
 
-from ception.models.blocks import Padding, Step, TruncatedNormal, block, conv_bn, head, parallel, series, step
+from ception.models.blocks import Padding, Step, TruncatedNormal, block, conv_bn, head, parallel, scaled, series, step
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,16 @@ class Spec:
         rows: The blocks.
         auxiliary_at: Block that the auxiliary head stands on; None for a network without one.
         auxiliary_filters: Output channels of the auxiliary head's two convolutions.
+        gamma: Whether batch normalisation has a gamma: not in TF-Slim and Keras, but in torchvision and timm.
+        count_padding: Whether average pools count the zeros around the maps: not in TensorFlow, but in torchvision's
+            and timm's networks, whatever the weights were trained with.
     """
 
     rows: tuple[Row, ...]
     auxiliary_at: str | None = None
     auxiliary_filters: tuple[int, int] = (128, 768)
+    gamma: bool = False
+    count_padding: bool = False
 
     def scaled(self, multiplier: float, least: int) -> Spec:
         """The spec with every number of filters multiplied, but none below `least`: Slim's `depth_multiplier`."""
@@ -94,7 +99,7 @@ class Spec:
             return replace(content, filters=filters(content.filters)) if isinstance(content, Conv) else content
 
         def filters(count: int) -> int:
-            return max(int(count * multiplier), least)
+            return scaled(count, multiplier, least)
 
         rows = tuple(replace(row, content=scale(row.content)) for row in self.rows)
         one, two = self.auxiliary_filters
@@ -226,9 +231,9 @@ def inception(
     x, maps = image, {}
     for row in spec.rows:
         if isinstance(row.content, tuple):
-            x = parallel(x, [_branch(branch) for branch in row.content], name=row.name, dtype=dtype)
+            x = parallel(x, [_branch(branch, spec) for branch in row.content], name=row.name, dtype=dtype)
         else:
-            x = block(x, _steps(row.content, "conv" if isinstance(row.content, Conv) else "pool"),
+            x = block(x, _steps(row.content, "conv" if isinstance(row.content, Conv) else "pool", spec),
                       name=row.name, dtype=dtype)  # fmt: skip
         maps[row.name] = x
     logits = head(x, classes=classes, dropout=dropout, dtype=dtype, spatial=True)
@@ -237,26 +242,32 @@ def inception(
     return [logits, _auxiliary(maps[str(spec.auxiliary_at)], spec, classes=classes, dtype=dtype)]
 
 
-def _branch(parts: Branch) -> list[Step]:
+def _branch(parts: Branch, spec: Spec) -> list[Step]:
     steps: list[Step] = []
     for number, part in enumerate(parts, 1):
         if isinstance(part, Split):
-            steps.append(_split(f"split{number}", part))
+            steps.append(_split(f"split{number}", part, spec))
         else:
-            steps += _steps(part, f"{'conv' if isinstance(part, Conv) else 'pool'}{number}")
+            steps += _steps(part, f"{'conv' if isinstance(part, Conv) else 'pool'}{number}", spec)
     return steps
 
 
-def _split(name: str, split: Split) -> Step:
-    branches = [_branch(parts) for parts in split.branches]
+def _split(name: str, split: Split, spec: Spec) -> Step:
+    branches = [_branch(parts, spec) for parts in split.branches]
     return name, lambda x, full_name, dtype: parallel(x, branches, name=full_name, dtype=dtype)
 
 
-def _steps(part: Conv | Pool, name: str) -> list[Step]:
+def _steps(part: Conv | Pool, name: str, spec: Spec) -> list[Step]:
     if isinstance(part, Conv):
-        return conv_bn(name, part.filters, part.kernel, strides=part.strides, padding=part.padding, scale=False)
-    pool = keras.layers.MaxPooling2D if part.kind == "max" else keras.layers.AveragePooling2D
-    return [step(name, pool, part.size, strides=part.strides, padding=part.padding)]
+        return conv_bn(name, part.filters, part.kernel, strides=part.strides, padding=part.padding, scale=spec.gamma)
+    if part.kind == "max":
+        return [step(name, keras.layers.MaxPooling2D, part.size, strides=part.strides, padding=part.padding)]
+    if not spec.count_padding:
+        return [step(name, keras.layers.AveragePooling2D, part.size, strides=part.strides, padding=part.padding)]
+    return [
+        step(f"{name}_pad", keras.layers.ZeroPadding2D, part.size // 2),
+        step(name, keras.layers.AveragePooling2D, part.size, strides=part.strides, padding="valid"),
+    ]
 
 
 def _auxiliary(x: keras.KerasTensor, spec: Spec, *, classes: int, dtype: Any) -> keras.KerasTensor:
@@ -268,10 +279,10 @@ def _auxiliary(x: keras.KerasTensor, spec: Spec, *, classes: int, dtype: Any) ->
     """
     window = (min(5, x.shape[1]), min(5, x.shape[2]))
     pooled = step("pool", keras.layers.AveragePooling2D, window, strides=3, padding="valid")  # 5 x 5 x 768
-    x = series(x, [pooled, *conv_bn("conv1", spec.auxiliary_filters[0], 1, scale=False)],
+    x = series(x, [pooled, *conv_bn("conv1", spec.auxiliary_filters[0], 1, scale=spec.gamma)],
                name="auxiliary", dtype=dtype)  # 5 x 5 x 128  # fmt: skip
     kernel = (min(5, x.shape[1]), min(5, x.shape[2]))
-    last = conv_bn("conv2", spec.auxiliary_filters[1], kernel, padding="valid", scale=False,
+    last = conv_bn("conv2", spec.auxiliary_filters[1], kernel, padding="valid", scale=spec.gamma,
                    initializer=TruncatedNormal(stddev=0.01))  # fmt: skip
     x = series(x, last, name="auxiliary", dtype=dtype)  # 1 x 1 x 768
     x = keras.layers.GlobalAveragePooling2D(name="auxiliary_mean", dtype=dtype)(x)

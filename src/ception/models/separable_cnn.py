@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from ception.models.blocks import conv_selu, lecun_normal, separable_conv_selu
+from ception.models.blocks import conv_selu, lecun_normal, scaled, separable_conv_selu
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Spec:
         """The spec with every number of filters and units multiplied, but none below `least`."""
 
         def scale(count: int) -> int:
-            return max(int(count * multiplier), least)
+            return scaled(count, multiplier, least)
 
         rows = tuple(replace(row, filters=scale(row.filters)) for row in self.rows)
         return Spec(rows=rows, hidden=scale(self.hidden))

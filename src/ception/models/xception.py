@@ -15,10 +15,11 @@ from ception.models.blocks import (
     conv,
     conv_bn,
     head,
+    max_pool,
     norm,
+    scaled,
     separable_conv,
     series,
-    step,
 )  # fmt: skip
 
 
@@ -40,8 +41,9 @@ class Row:
         inner_norm: Whether batch normalisation stands between depthwise and pointwise (DeepLab's networks).
         inner: Activation between depthwise and pointwise, such as `relu` or `elu`: the paper's section 4.7; the
             last block of DeepLab's networks has it.
-        segments: Number of segments of channels in the 3x3 convolutions, the paper's section 1.4: 1 is a plain
-            convolution, None is one segment per channel, Xception. It must divide the channels.
+        segments: Number of segments of channels in the 3x3 convolutions, the paper's section 1.2: 1 is a plain
+            convolution, None is one segment per channel, Xception. Where it does not divide the channels of a
+            convolution, that one has the largest smaller number that does.
     """
 
     filters: tuple[int, ...] = (728, 728, 728)
@@ -65,11 +67,15 @@ class Spec:
         stem: Output channels of the two plain convolutions of `block1`.
         padding: Of the stem and of strided convolutions: "valid" is the paper's code, "same" pads more below and right
             where the size is even, "symmetric" (DeepLab) both sides alike.
+        pool_padding: Of the max pools: "same" is the paper's code, "symmetric" timm's `legacy_xception`.
+        epsilon: Of batch normalisation: 0.001 is the paper's code, 0.00001 timm's `legacy_xception`.
     """
 
     rows: tuple[Row, ...]
     stem: tuple[int, int] = (32, 64)
     padding: Padding = "valid"
+    pool_padding: Padding = "same"
+    epsilon: float = 1e-3
 
     def every(self, **columns: Any) -> Spec:
         """The spec with columns of every row changed, such as `shortcut=None`, `inner="elu"` or `segments=4`."""
@@ -79,7 +85,7 @@ class Spec:
         """The spec with every number of filters multiplied, but none below `least`."""
 
         def scale(filters: tuple[int, ...]) -> tuple[int, ...]:
-            return tuple(max(int(count * multiplier), least) for count in filters)
+            return tuple(scaled(count, multiplier, least) for count in filters)
 
         rows = tuple(replace(row, filters=scale(row.filters)) for row in self.rows)
         return replace(self, stem=(scale(self.stem)[0], scale(self.stem)[1]), rows=rows)
@@ -95,8 +101,8 @@ def _last(*filters: int, **columns: Any) -> Row:
 
 def _aligned(*entry: Row, middle: int) -> Spec:
     """DeepLab's networks: three convolutions everywhere, strides instead of pools, more batch normalisation."""
-    exit = (_down(728, 1024, 1024, reduce="stride"), _last(1536, 1536, 2048, inner="relu"))
-    spec = Spec(rows=(*entry, *[Row()] * middle, *exit), padding="symmetric")
+    last = (_down(728, 1024, 1024, reduce="stride"), _last(1536, 1536, 2048, inner="relu"))
+    spec = Spec(rows=(*entry, *[Row()] * middle, *last), padding="symmetric")
     return spec.every(inner_norm=True)
 
 
@@ -162,13 +168,13 @@ def xception(image: keras.KerasTensor, spec: Spec, *, classes: int, dropout: flo
         arXiv:1802.02611, section 3.2, and timm's `xception_aligned.py`. The tests compare the logits of each.
     """
     stem = [
-        *conv_bn("conv1", spec.stem[0], 3, strides=2, padding=spec.padding),
-        *conv_bn("conv2", spec.stem[1], 3, padding=spec.padding),
+        *conv_bn("conv1", spec.stem[0], 3, strides=2, padding=spec.padding, epsilon=spec.epsilon),
+        *conv_bn("conv2", spec.stem[1], 3, padding=spec.padding, epsilon=spec.epsilon),
     ]
     x = shortcut = block(image, stem, name="block1", dtype=dtype)  # 147 x 147 x 64
     for number, row in enumerate(spec.rows, 2):
         name = f"block{number}"
-        steps = _steps(row, spec.padding)
+        steps = _steps(row, spec)
         if row.shortcut is None:
             x = block(x, steps, name=name, dtype=dtype)
             continue
@@ -177,14 +183,14 @@ def xception(image: keras.KerasTensor, spec: Spec, *, classes: int, dropout: flo
         if row.shortcut != "identity":
             projection = [
                 *conv("shortcut", row.filters[-1], 1, strides=2 if row.reduce else 1, bias=row.shortcut_bias),
-                norm("shortcut_bn"),
+                norm("shortcut_bn", epsilon=spec.epsilon),
             ]
             shortcut = series(shortcut, projection, name=name, dtype=dtype)
         x = keras.layers.Add(name=name, dtype=dtype)([shortcut, series(x, steps, name=name, dtype=dtype)])
     return head(x, classes=classes, dropout=dropout, dtype=dtype)
 
 
-def _steps(row: Row, padding: Padding) -> list[Step]:
+def _steps(row: Row, spec: Spec) -> list[Step]:
     steps: list[Step] = []
     norms = row.norm if isinstance(row.norm, tuple) else (row.norm,) * len(row.filters)
     for number, (filters, normed) in enumerate(zip(row.filters, norms, strict=True), 1):
@@ -193,13 +199,13 @@ def _steps(row: Row, padding: Padding) -> list[Step]:
         if number > 1 or row.first_activation:
             steps.append(activation(f"{name}_act"))
         steps += separable_conv(
-            name, filters, strides=2 if strided else 1, padding=padding if strided else "same",
+            name, filters, strides=2 if strided else 1, padding=spec.padding if strided else "same",
             segments=row.segments, inner_norm=row.inner_norm, inner=row.inner,
         )  # fmt: skip
         if normed:
-            steps.append(norm(f"{name}_bn"))
+            steps.append(norm(f"{name}_bn", epsilon=spec.epsilon))
     if row.last_activation:
         steps.append(activation("act"))
     if row.reduce == "pool":
-        steps.append(step("pool", keras.layers.MaxPooling2D, 3, strides=2, padding="same"))
+        steps += max_pool("pool", spec.pool_padding)
     return steps

@@ -231,6 +231,8 @@ def _fresh(prepared: Prepared, options: TrainSettings, recipe: Recipe, data: str
     }
     if options.dropout is not None:
         arguments["dropout"] = options.dropout
+    if options.every:
+        arguments["every"] = models.columns(options.every)
     record = {
         "settings": _plain(options),
         "recipe": asdict(recipe),

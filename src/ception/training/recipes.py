@@ -31,7 +31,8 @@ class Recipe:
         l2: Factor of the sum of the squared kernels, which is added to the loss.
         clip_norm: Largest norm that all gradients together may have; None leaves them as they are.
         averaging: Decay of the running average of the weights that is validated and kept, after n steps at most
-            (1 + n) / (10 + n) as in TF-Slim's training; 0 keeps the weights themselves.
+            (1 + n) / (10 + n); 0 keeps the weights themselves. Batch-norm statistics, averages already, stay as they
+            are (TF-Slim averages them once more).
         label_smoothing: Share, 0..1, of each label that is spread over all classes.
         auxiliary_weight: Factor of the auxiliary head's loss, where it is trained.
         augmentation: How training pictures are changed.
@@ -113,7 +114,7 @@ class Recipe:
 def averaged(kind: Any) -> Any:
     """The optimiser class whose running average of the weights is not held back by the first ones.
 
-    Source: `tf.train.ExponentialMovingAverage` with `num_updates`, with which TF-Slim trains.
+    Source: the rule of `tf.train.ExponentialMovingAverage` with `num_updates`.
     """
 
     class Averaged(kind):
@@ -160,8 +161,8 @@ RECIPES = {
         batch_size=32,
         epochs=100,
         patience=100,
-        source="arXiv:1610.02357, section 4.3 and 4.4 (on ImageNet); batch size, epochs and the average's decay, which "
-        "it does not give, are those of Inception V3",
+        source="arXiv:1610.02357, sections 4.2 and 4.3 (on ImageNet); batch size, epochs and the average's "
+        "decay, which it does not give, are those of Inception V3",
     ),
     "inception_v3": Recipe(
         algorithm="rmsprop",

@@ -56,8 +56,10 @@ class Averages(keras.callbacks.Callback):
     def in_place(self) -> Iterator[None]:
         """A context in which the network has the averages for weights."""
         self._swap()
-        yield
-        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
 
     def _swap(self) -> None:
         optimizer = self.model.optimizer

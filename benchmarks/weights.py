@@ -1,0 +1,106 @@
+"""Conversion of weights: certificates for every original, and what loading takes.
+
+    python benchmarks/weights.py keras
+    KERAS_BACKEND=torch python benchmarks/weights.py timm
+    python benchmarks/weights.py loading
+
+Originals get random weights and batch-norm statistics and are saved in their own format. `keras` and `timm` append a
+row per original to results/certificates.csv: the largest difference of the logits and of any endpoint, relative to
+the largest value there, on two photographs. `loading` appends seconds and memory to results/loading.csv; the memory
+needs Linux's /proc.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import results
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # for originals with random weights
+
+
+def write_keras(name: str, folder: Path) -> Path:
+    """A network of keras.applications in the layout of the published files."""
+    import keras
+
+    from parity import fill
+    from test_weights import write_legacy
+
+    network = getattr(keras.applications, {"xception": "Xception", "inception_v3": "InceptionV3"}[name])(weights=None)
+    fill(network, seed=4)
+    return write_legacy(network, folder / f"{name}.h5")
+
+
+def write_timm(name: str, folder: Path) -> Path:
+    """A network of timm as safetensors."""
+    from safetensors.torch import save_file
+
+    from test_weights import TestTorch
+
+    save_file(TestTorch.original(name).state_dict(), folder / f"{name}.safetensors")
+    return folder / f"{name}.safetensors"
+
+
+def certify(kind: str, folder: Path) -> None:
+    """A certificate for every original of a kind."""
+    import keras
+
+    import ception
+
+    theirs = {"keras": ["xception", "inception_v3"],
+              "timm": ["legacy_xception", "xception41", "xception65", "xception71", "inception_v3"]}[kind]  # fmt: skip
+    for name in theirs:
+        ours = {"legacy_xception": "xception"}.get(name, name.replace("xception4", "xception_4"))
+        ours = ours.replace("xception6", "xception_6").replace("xception7", "xception_7")
+        path = write_keras(name, folder) if kind == "keras" else write_timm(name, folder)
+        found = ception.convert(path, ours, out=folder / "ours.keras")
+        row = {"original": found["original"], "filled_by": found["filled_by"], "network": ours,
+               "tensors": found["matched"], "endpoints": len(found["endpoints"]),
+               "worst_endpoint": f"{max(found['endpoints'].values()):.1e}", "logits": f"{found['logits']:.1e}",
+               "backend": keras.backend.backend()}  # fmt: skip
+        print(row, flush=True)
+        results.append("certificates", row)
+
+
+def measure_loading(folder: Path) -> None:
+    """Seconds and memory beyond a built network."""
+    import ception
+    from ception import backends
+
+    backends.choose()
+    import keras
+
+    from ception.models import weights
+    from ception.models.checkpoints import read
+    from memory import memory
+
+    path = write_keras("xception", folder)
+    network = ception.build("xception")
+    read(write_keras("inception_v3", folder))  # what is imported and compiled once
+    before = memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    start = time.perf_counter()
+    weights.load(network, read(path))
+    seconds = time.perf_counter() - start
+    size = path.stat().st_size
+    row = {"file": "xception, Keras .h5", "file_mb": round(size / 1e6, 1), "seconds": round(seconds, 2),
+           "peak_over_file": round((memory("VmHWM") - before) / size, 2), "backend": keras.backend.backend()}  # fmt: skip
+    print(row)
+    results.append("loading", row)
+
+
+def main() -> None:
+    """Run one of the three."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("keras", "timm", "loading"))
+    what = parser.parse_args().what
+    with tempfile.TemporaryDirectory() as folder:
+        measure_loading(Path(folder)) if what == "loading" else certify(what, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

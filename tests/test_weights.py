@@ -1,0 +1,381 @@
+"""Weights of every origin, saved by the original in its own format: loaded, the logits are the original's."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import threading
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import ception
+from ception import downloads
+from ception.errors import InputError, RunError
+from ception.models import MODELS, PORTS, build, weights
+from ception.models.checkpoints import read
+from ception.models.names import pairs
+from parity import difference, fill, logits, pixels
+from test_parity import _timm
+
+BACKEND = keras.backend.backend()
+ROUNDING = 1e-5
+SIZE = 76  # even: where the ports differ in their padding
+
+
+def write_legacy(network: keras.Model, path: Path) -> Path:
+    """The network's weights in the layout of Keras's published files."""
+    layers = [layer for layer in network.layers if layer.weights]
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in network.layers]
+        for layer in network.layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, weight in zip(names, layer.weights, strict=True):
+                group[name] = keras.ops.convert_to_numpy(weight)
+    assert layers
+    return path
+
+
+@pytest.fixture(scope="module", params=["xception", "inception_v3"])
+def original(request):
+    """A network of keras.applications with weights of its own, and its logits for two pictures."""
+    published = {"xception": keras.applications.Xception, "inception_v3": keras.applications.InceptionV3}[request.param]
+    keras.backend.clear_session()
+    published(weights=None, input_shape=(SIZE, SIZE, 3), classes=2)  # so that the numbers of layers do not begin at 0
+    network = published(weights=None, input_shape=(SIZE, SIZE, 3), classifier_activation=None)
+    fill(network, seed=4)
+    batch = pixels(2, (SIZE, SIZE, 3))
+    return request.param, network, batch, logits(network, batch / 127.5 - 1)
+
+
+class TestKeras:
+    @pytest.mark.parametrize("form", [".h5", ".weights.h5", ".keras"])
+    def test_every_format_gives_the_originals_logits(self, original, form, tmp_path):
+        name, network, batch, expected = original
+        path = tmp_path / f"some{form}"
+        if form == ".h5":
+            write_legacy(network, path)
+        elif form == ".keras":
+            network.save(path)
+        else:
+            network.save_weights(path)
+        ours = build(name, weights=path, image_size=SIZE)
+        assert difference(logits(ours, batch), expected) < ROUNDING
+
+    def test_file_without_head_keeps_the_body(self, original, tmp_path):
+        name, network, batch, _ = original
+        body = keras.Model(network.inputs, network.layers[-2].output)
+        path = write_legacy(body, tmp_path / "notop.h5")
+        ours = build(name, weights=path, image_size=SIZE, classes=7)
+        found = logits(ception.truncate(ours, "avg_pool"), batch).reshape(2, -1)
+        assert difference(found, logits(body, batch / 127.5 - 1)) < ROUNDING
+        assert ours.output.shape == (None, 7)
+
+    def test_other_classes_make_a_fresh_head_and_other_channels_adapt_the_first_kernel(self, original, tmp_path):
+        name, network, _, _ = original
+        path = write_legacy(network, tmp_path / "full.h5")
+        checkpoint = read(path)
+        grey = build(name, image_size=SIZE, classes=5, channels=1)
+        report = weights.load(grey, checkpoint)
+        assert sorted(report.fresh) == ["logits/bias", "logits/kernel"]
+        assert list(report.adapted.values()) == ["first kernel adapted to 1 channel"]
+        first = next(layer for layer in grey.layers if layer.weights)
+        stored = next(layer for layer in network.layers if layer.weights)
+        np.testing.assert_allclose(first.get_weights()[0], stored.get_weights()[0].sum(2, keepdims=True), rtol=1e-6)
+        five = build(name, image_size=SIZE, weights=path, channels=5)
+        kernel = next(layer for layer in five.layers if layer.weights).get_weights()[0]
+        np.testing.assert_allclose(kernel[:, :, 3], stored.get_weights()[0][:, :, 0] * 3 / 5, rtol=1e-6)
+
+    def test_our_weights_in_the_originals_names_are_the_original(self, original):
+        name, network, batch, expected = original
+        ours = build(name, image_size=SIZE)
+        fill(ours, seed=9)
+        theirs = {f"{layer.name}/{weight.name}": weight for layer in network.layers for weight in layer.weights}
+        values = {f"{layer.name}/{weight.name}": keras.ops.convert_to_numpy(weight)
+                  for layer in ours.layers for weight in layer.weights}  # fmt: skip
+        before = {key: keras.ops.convert_to_numpy(weight).copy() for key, weight in theirs.items()}
+        for pair in pairs(ours, "keras", list(theirs)):
+            theirs[pair.theirs].assign(pair.to_theirs(values[pair.ours]))
+        assert difference(logits(network, batch / 127.5 - 1), logits(ours, batch)) < ROUNDING
+        for key, weight in theirs.items():
+            weight.assign(before[key])
+        assert difference(logits(network, batch / 127.5 - 1), expected) < ROUNDING
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="compares with PyTorch")
+class TestTorch:
+    CASES = (("xception", "legacy_xception"), ("xception_41", "xception41"), ("inception_v3", "inception_v3"),
+             ("inception_v3", "torchvision"))  # fmt: skip
+
+    @pytest.mark.parametrize("form", [".pth", ".safetensors"])
+    @pytest.mark.parametrize(("name", "theirs"), CASES)
+    def test_every_port_gives_the_originals_logits(self, name, theirs, form, tmp_path):
+        import torch
+        from safetensors.torch import save_file
+
+        network = self.original(theirs)
+        path = tmp_path / f"some{form}"
+        state = network.state_dict()
+        torch.save(state, path) if form == ".pth" else save_file(state, path)
+        batch = pixels(2, (100, 100, 3))
+        ours = build(name, weights=path, image_size=100)
+        assert difference(logits(ours, batch), self.logits(network, batch)) < ROUNDING
+
+    @pytest.mark.parametrize(("name", "theirs"), CASES)
+    def test_the_original_takes_our_weights(self, name, theirs):
+        import torch
+
+        network = self.original(theirs)
+        port = {"legacy_xception": "timm_legacy", "xception41": None}.get(theirs, "torchvision")
+        auxiliary = theirs == "torchvision"
+        size = 299 if auxiliary else 100  # the auxiliary head's kernel shrinks with the picture
+        ours = build(name, image_size=size, port=port, auxiliary=auxiliary)
+        fill(ours, seed=8)
+        values = {f"{layer.name}/{weight.name}": keras.ops.convert_to_numpy(weight)
+                  for layer in ours.layers for weight in layer.weights}  # fmt: skip
+        scheme = {"legacy_xception": "timm_legacy", "xception41": "timm"}.get(theirs, "torchvision")
+        state = {
+            pair.theirs: torch.from_numpy(pair.to_theirs(values[pair.ours]).copy()) for pair in pairs(ours, scheme)
+        }
+        missing, unexpected = network.load_state_dict(state, strict=False)
+        assert not unexpected
+        assert not [key for key in missing if not key.endswith("num_batches_tracked")]
+        batch = pixels(2, (size, size, 3))
+        found = logits(ours, batch)
+        assert difference(self.logits(network, batch), found) < ROUNDING
+
+    @staticmethod
+    def original(name: str):
+        """The original with random weights and statistics."""
+        import torch
+
+        timm = _timm()
+        if name == "torchvision":
+            import torchvision
+
+            network = torchvision.models.inception_v3(weights=None, init_weights=False)
+        else:
+            network = timm.create_model(name, pretrained=False)
+        random = torch.Generator().manual_seed(0)
+        for key, value in network.state_dict().items():
+            if value.dtype != torch.float32:
+                continue
+            drawn = torch.rand(value.shape, generator=random) * 2 - 1
+            if key.endswith("running_var"):
+                value.copy_(1 + 0.5 * drawn)
+            elif value.ndim == 1:
+                value.copy_((1 if key.endswith("weight") else 0) + 0.3 * drawn)
+            else:
+                value.copy_(drawn * (6 / value[0].numel()) ** 0.5)
+        return network.eval()
+
+    @staticmethod
+    def logits(network, batch) -> np.ndarray:
+        import torch
+
+        with torch.no_grad():
+            found = network(torch.from_numpy((batch / 127.5 - 1).transpose(0, 3, 1, 2).copy()))
+        return found.numpy()
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow writes and reads these files")
+@pytest.mark.parametrize("name", ["inception_v1", "inception_v3"])
+def test_slim_checkpoint_loads_without_its_background_class(name, tmp_path):
+    import tensorflow as tf
+
+    auxiliary = name == "inception_v3"
+    ours = build(name, image_size=SIZE, auxiliary=auxiliary)
+    fill(ours, seed=6)
+    values = {f"{layer.name}/{weight.name}": keras.ops.convert_to_numpy(weight)
+              for layer in ours.layers for weight in layer.weights}  # fmt: skip
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        variables = []
+        for pair in pairs(ours, "slim"):
+            tensor = pair.to_theirs(values[pair.ours])
+            if pair.ours.split("/")[0] in ("logits", "auxiliary"):  # the background comes first
+                tensor = np.concatenate([np.full((*tensor.shape[:-1], 1), 99, "float32"), tensor], -1)
+            variables.append(tf.compat.v1.get_variable(pair.theirs, initializer=tensor))
+        session.run(tf.compat.v1.global_variables_initializer())
+        tf.compat.v1.train.Saver(variables).save(session, str(tmp_path / "slim.ckpt"))
+    loaded = build(name, image_size=SIZE, auxiliary=auxiliary, weights=tmp_path / "slim.ckpt")
+    for one, other in zip(ours.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    body = build(name, image_size=SIZE, weights=tmp_path / "slim.ckpt", classes=6)
+    assert body.output.shape == (None, 6)
+
+
+class TestPorts:
+    def test_every_rule_changes_the_logits_at_an_even_size(self):
+        """What a port does otherwise is no ornament: with the same weights, each rule alone changes what comes out."""
+        for name, known in PORTS.items():
+            for port in known:
+                own, other = build(name, image_size=SIZE), build(name, image_size=SIZE, port=port)
+                fill(own, seed=3)
+                for layer in own.layers:
+                    if layer.weights:
+                        there = other.get_layer(layer.name)
+                        values = layer.get_weights()
+                        extra = len(there.weights) - len(values)  # a gamma
+                        there.set_weights([*[np.ones_like(values[0])] * extra, *values])
+                batch = pixels(2, (SIZE, SIZE, 3))
+                assert difference(logits(other, batch), logits(own, batch)) > 1e-4
+
+    def test_symmetric_pool_is_that_of_infinite_padding(self):
+        from ception.models.blocks import max_pool, series
+
+        for height, width in ((6, 6), (7, 7), (6, 7)):
+            image = keras.Input((height, width, 2))
+            pooled = keras.Model(image, series(image, max_pool("pool", "symmetric"), name="x", dtype="float32"))
+            x = -np.abs(np.random.default_rng(0).normal(size=(1, height, width, 2))).astype("float32")
+            padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=-np.inf)
+            expected = np.array([[[padded[0, i : i + 3, j : j + 3, c].max() for c in range(2)]
+                                  for j in range(0, width, 2)] for i in range(0, height, 2)])  # fmt: skip
+            np.testing.assert_array_equal(logits(pooled, x)[0], expected)
+
+    def test_unknown_port(self):
+        with pytest.raises(InputError, match="unknown port 'timm' of xception: did you mean 'timm_legacy'"):
+            build("xception", port="timm")
+
+
+class TestRefusals:
+    def test_weights_of_another_network_say_what_they_look_like(self, tmp_path):
+        other = build("xception_41", image_size=71, classes=3)
+        path = write_legacy(other, tmp_path / "other.h5")
+        with pytest.raises(InputError, match="does not fit xception: it looks like weights of xception_41"):
+            build("xception", weights=path, image_size=71)
+
+    def test_a_partial_file_needs_leave_and_loads_nothing_without_it(self, tmp_path):
+        whole = build("xception", image_size=71, classes=3)
+        part = ception.truncate(whole, "block3")
+        path = write_legacy(part, tmp_path / "part.h5")
+        network = build("xception", image_size=71, seed=1)
+        before = network.get_weights()
+        with pytest.raises(InputError, match=r"missing; the first: .* accept that with --partial"):
+            weights.load(network, read(path))
+        for one, other in zip(before, network.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+        report = weights.load(network, read(path), partial=True)
+        assert len(report.matched) == sum(len(layer.weights) for layer in part.layers)
+
+    @pytest.mark.parametrize(
+        ("given", "says"),
+        [
+            ("nowhere.h5", "neither a file nor published weights"),
+            ("xception65.ra3_in1k", "are weights of xception_65, not of xception"),
+        ],
+    )
+    def test_unknown_weights(self, given, says):
+        with pytest.raises(InputError, match=says):
+            build("xception", weights=given)
+
+    def test_networks_without_published_weights(self):
+        with pytest.raises(InputError, match="no weights of separable_cnn for ImageNet are published"):
+            build("separable_cnn", weights="imagenet")
+
+
+def test_records_are_complete():
+    names = weights.imagenet_classes()
+    assert len(set(names)) == 1000
+    assert (names[0], names[281], names[999]) == ("tench", "tabby", "toilet tissue")
+    for name, record in weights.WEIGHTS.items():
+        assert record.network in MODELS, name
+        assert record.url.startswith("hf:") or record.digest.split(":")[0] in ("md5", "sha256")
+        assert record.port is None or record.port in PORTS[record.network]
+        assert 80 <= record.megabytes <= 180
+    first = {weights.record_of(record.network, "imagenet") for record in weights.WEIGHTS.values()}
+    assert all(record.head for record in first)
+
+
+def test_per_channel_scaling_is_inside_the_network():
+    record = weights.WEIGHTS["inception_v3.gluon_in1k"]
+    network = build("inception_v3", image_size=75, scaling=(record.mean, record.deviation))
+    scaled = ception.truncate(network, "input_scaling")
+    found = logits(scaled, np.full((1, 75, 75, 3), 255.0, "float32"))[0, 0, 0]
+    expected = (1 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_real_weights_load_as_a_partial_file(shared):
+    path = shared / "weights" / "inception_v3_to_mixed8.h5"
+    network = build("inception_v3", image_size=150)
+    report = weights.load(network, read(path), partial=True)
+    assert report.unused == []
+    assert not report.misshaped
+    missing = {name.split("_")[0].split("/")[0] for name in report.missing}
+    assert missing == {"mixed9", "mixed10", "logits"}
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A small web server: its address, the file it serves, the requests it got, and how much of it it sends at once."""
+    content = bytes(range(256)) * 20_000
+    state = {"requests": [], "most": None, "status": None}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked = self.headers.get("Range")
+            state["requests"].append(asked)
+            if state["status"]:
+                self.send_error(state["status"])
+                return
+            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+            if start >= len(content):
+                self.send_error(416)
+                return
+            self.send_response(206 if asked else 200)
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            self.wfile.write(content[start:][: state["most"]])
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/w.h5", content, state
+    server.shutdown()
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+class TestDownload:
+    def digest(self, content):
+        return "md5:" + hashlib.md5(content).hexdigest()
+
+    def test_is_fetched_once_and_checked(self, served, own_cache):
+        url, content, state = served
+        paths = [downloads.fetch(url, self.digest(content)) for _ in range(2)]
+        assert paths[0].read_bytes() == content
+        assert state["requests"] == [None]
+
+    def test_goes_on_where_it_broke_off(self, served, own_cache):
+        url, content, state = served
+        state["most"] = 1_000_000
+        with pytest.raises(RunError, match="what has come is kept"):
+            downloads.fetch(url, self.digest(content))
+        state["most"] = None
+        assert downloads.fetch(url, self.digest(content)).read_bytes() == content
+        assert state["requests"] == [None, "bytes=1000000-"]
+
+    def test_a_wrong_hash_is_refused_and_leaves_nothing(self, served, own_cache):
+        url, _, _ = served
+        with pytest.raises(RunError, match=r"is not the file it should be \(sha256:.* instead of sha256:00"):
+            downloads.fetch(url, "sha256:00")
+        assert list(own_cache.iterdir()) == []
+
+    def test_a_failure_names_address_hash_and_place(self, served, own_cache):
+        url, content, state = served
+        state["status"] = 503
+        with pytest.raises(RunError) as caught:
+            downloads.fetch(url, self.digest(content))
+        for part in (url, "HTTP 503", self.digest(content), str(own_cache / "weights-w.h5"), "proxy"):
+            assert part in str(caught.value)
