@@ -86,9 +86,9 @@ def measure_loading(folder: Path) -> None:
     start = time.perf_counter()
     weights.load(network, read(path))
     seconds = time.perf_counter() - start
-    size = path.stat().st_size
+    size, peak = path.stat().st_size, memory("VmHWM") - before
     row = {"file": "xception, Keras .h5", "file_mb": round(size / 1e6, 1), "seconds": round(seconds, 2),
-           "peak_over_file": round((memory("VmHWM") - before) / size, 2), "backend": keras.backend.backend()}  # fmt: skip
+           "peak_over_file": round(peak / size, 2), "backend": keras.backend.backend()}  # fmt: skip
     print(row)
     results.append("loading", row)
 
