@@ -119,6 +119,7 @@ class TestWrongFiles:
             ({"format": 99}, "format 99"),
             ({"network": {"name": "no_such_net"}}, "no_such_net"),
             ({"network": {"name": "separable_cnn", "evil": 1}}, "evil"),
+            ({"network": {"name": "xception", "weights": "imagenet"}}, "its network has the options .'weights'"),
             ({"image": {"height": 3}}, "broken model file"),
             ({"class_names": None}, "broken model file"),
             (
@@ -157,7 +158,7 @@ class TestWrongFiles:
             file["layers/dense/vars/0"] = h5py.ExternalLink(str(tmp_path / "outside.h5"), "secret")
             assert shape[1] == 128
         path = rewritten(saved, tmp_path / "m.keras", "model.weights.h5", stream.getvalue())
-        with pytest.raises(InputError, match="outside the file"):
+        with pytest.raises(InputError, match="links its members, perhaps to other files"):
             Classifier.load(path)
 
     @settings(max_examples=40)

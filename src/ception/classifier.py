@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import base64
 import importlib
-import io
 import json
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import h5py
 import keras
 import numpy as np
 
@@ -22,7 +19,7 @@ from ception import models
 from ception.data.images import ImageContract
 from ception.errors import InputError, reason
 from ception.files import whole
-from ception.models.checkpoints import Checkpoint
+from ception.models.checkpoints import Checkpoint, read
 from ception.models.weights import Report, classes_in, imagenet_classes, load, open_weights, port_of
 from ception.settings import Resize
 
@@ -32,9 +29,12 @@ if TYPE_CHECKING:
     from ception.reporting import Reporter
 
 FORMAT = 1
-_MEMBER, _WEIGHTS = "model.json", "model.weights.h5"
-_MOST_WEIGHTS = 4 << 30  # bytes; the family's largest network has 170 MB
+_MEMBER = "model.json"
 _MOST_JSON = 256 << 20  # bytes; ImageNet's training digests take 10 MB
+_ARGUMENTS = {
+    "name", "classes", "image_size", "channels", "dropout", "scaling", "depth_multiplier", "min_depth", "every", "port",
+    "final_endpoint",
+}  # fmt: skip
 _DIGEST_BYTES = 6  # of each training picture's 16: chance matches are rarer than one in 2**48 pairs
 
 
@@ -143,10 +143,12 @@ class Classifier:
             InputError: there is no such file, it is broken, or it is no classifier of this package.
         """
         path = Path(path)
-        described, weights = _members(path)
+        described, tensors = _description(path), read(path).tensors
         try:
             image = ImageContract(**described["image"])
             class_names = tuple(described["class_names"])
+            if foreign := set(described["network"]) - _ARGUMENTS:  # such as `weights`, which opens other files
+                raise ValueError(f"its network has the options {sorted(foreign)}")
             network = models.build(**described["network"])
             expected = (*image.shape, len(class_names))
             if (*network.input.shape[1:], network.output.shape[-1]) != expected or image.resize not in get_args(Resize):
@@ -154,7 +156,7 @@ class Classifier:
             if not all(isinstance(name, str) for name in class_names):
                 raise ValueError("its class names are no strings")
             short = np.frombuffer(base64.b64decode(described["training_digests"]), f"V{_DIGEST_BYTES}")
-            _read_weights(network, weights)
+            _fill(network, tensors)
             return cls(
                 network=network,
                 arguments=described["network"],
@@ -217,8 +219,8 @@ class Classifier:
         return classifier, report, checkpoint
 
 
-def _members(path: Path) -> tuple[dict[str, Any], bytes]:
-    """The description and the weights in a model file.
+def _description(path: Path) -> dict[str, Any]:
+    """What a model file says of itself.
 
     Raises:
         InputError: there is no such file, it is broken, or it is no classifier of this package.
@@ -227,12 +229,9 @@ def _members(path: Path) -> tuple[dict[str, Any], bytes]:
         with zipfile.ZipFile(path) as archive:
             if _MEMBER not in archive.namelist():
                 raise InputError(f"{path} is a Keras file without {_MEMBER}: only models saved by ception load here")
-            largest = {_MEMBER: _MOST_JSON, _WEIGHTS: _MOST_WEIGHTS}
-            for name, size in largest.items():
-                if archive.getinfo(name).file_size > size:
-                    raise InputError(f"{path} is broken: its {name} is larger than {size / 1e9:.1f} GB")
+            if archive.getinfo(_MEMBER).file_size > _MOST_JSON:
+                raise InputError(f"{path} is broken: its {_MEMBER} is larger than {_MOST_JSON / 1e9:.1f} GB")
             described = json.loads(archive.read(_MEMBER))
-            weights = archive.read(_WEIGHTS)
     except IsADirectoryError:
         raise InputError(f"{path} is a folder; the model file in it is called model.keras") from None
     except OSError as error:
@@ -244,7 +243,7 @@ def _members(path: Path) -> tuple[dict[str, Any], bytes]:
     if not isinstance(described, dict) or described.get("format") != FORMAT:
         found = described.get("format") if isinstance(described, dict) else None
         raise InputError(f"{path} has format {found}, not {FORMAT}: update ception")
-    return described, weights
+    return described
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -285,41 +284,26 @@ def _stock(config: Any) -> Any:
     return config
 
 
-def _read_weights(network: keras.Model, content: bytes) -> None:
-    """Read the tensors of a `model.weights.h5` by layer name.
+def _fill(network: keras.Model, tensors: dict[str, NDArray[np.float32]]) -> None:
+    """Fill the network with tensors by `<layer>/<variable>`.
 
     Raises:
         ValueError: a layer or tensor is missing, or has another shape.
     """
-    with h5py.File(io.BytesIO(content)) as file:
-        layers = _within(file, "layers")
-        every = [_within(_within(layers, key), "vars") for key in layers]
-        groups = {str(variables.attrs["name"]): variables for variables in every}
-        for layer in network.layers:
-            variables: Sequence[Any] = layer.weights
-            if not variables:
-                continue
-            if layer.name not in groups:
-                raise ValueError(f"it holds no layer {layer.name}")
-            stored = groups[layer.name]
-            if len(stored) != len(variables):
-                raise ValueError(f"layer {layer.name} has {len(stored)} tensors instead of {len(variables)}")
-            for number, variable in enumerate(variables):
-                tensor = _within(stored, str(number))
-                if tensor.shape != tuple(variable.shape):
-                    raise ValueError(f"{layer.name} is {tensor.shape} instead of {tuple(variable.shape)}")
-                variable.assign(tensor[()])
-
-
-def _within(group: h5py.Group, key: str) -> Any:
-    """A member of an HDF5 group that lies in the file itself.
-
-    Raises:
-        ValueError: it lies in another file, to which a link or an external storage leads, or nowhere.
-    """
-    if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-        raise ValueError(f"{key} is missing in it, or lies outside the file")
-    member = group[key]
-    if isinstance(member, h5py.Dataset) and (member.external or member.is_virtual):
-        raise ValueError(f"{key} lies outside the file")
-    return member
+    stored: dict[str, dict[str, NDArray[np.float32]]] = {}
+    for name, tensor in tensors.items():
+        layer_name, _, variable_name = name.rpartition("/")
+        stored.setdefault(layer_name, {})[variable_name] = tensor
+    for layer in network.layers:
+        if not layer.weights:
+            continue
+        if layer.name not in stored:
+            raise ValueError(f"it holds no layer {layer.name}")
+        found = stored[layer.name]
+        if len(found) != len(layer.weights):
+            raise ValueError(f"layer {layer.name} has {len(found)} tensors instead of {len(layer.weights)}")
+        for variable in layer.weights:
+            shape = found[variable.name].shape
+            if shape != tuple(variable.shape):
+                raise ValueError(f"{layer.name} is {shape} instead of {tuple(variable.shape)}")
+            variable.assign(found[variable.name])
