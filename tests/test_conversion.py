@@ -19,6 +19,10 @@ from test_weights import TestTorch, write_legacy
 BACKEND = keras.backend.backend()
 
 
+pytestmark = pytest.mark.skipif(BACKEND == "jax", reason="TensorFlow and PyTorch check conversion")
+on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="Keras's own files are checked on TensorFlow")
+
+
 @pytest.fixture(scope="module")
 def original():
     """Keras's Inception V3 for four classes, with weights of its own."""
@@ -40,6 +44,7 @@ def converted(legacy, tmp_path_factory):
     return out, convert(legacy, "inception_v3", out=out)
 
 
+@on_tensorflow
 class TestKeras:
     def test_certificate_compares_every_endpoint_on_photographs(self, converted):
         out, certificate = converted
@@ -106,6 +111,7 @@ def test_timm_and_back(name, theirs, tmp_path):
     assert all(torch.equal(back[key], sent[key]) for key in back)
 
 
+@on_tensorflow
 class TestCommands:
     def test_convert(self, run_cli, legacy, tmp_path):
         out = tmp_path / "ours.keras"

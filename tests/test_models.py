@@ -11,7 +11,10 @@ from ception.models import MODELS, build
 from ception.models.endpoints import endpoints, features, stages, truncate
 from parity import difference, fill, logits, pixels
 
-EAGERLY = keras.backend.backend() != "jax"  # nothing to trace or compile first
+BACKEND = keras.backend.backend()
+EAGERLY = BACKEND != "jax"  # nothing to trace or compile first
+# JAX compiles every step of every network; what is one network's alone is seen on TensorFlow
+SOME = list(MODELS) if BACKEND == "tensorflow" else ["separable_cnn", "xception", "inception_v3"]
 
 
 def thin(name: str, **options) -> keras.Model:
@@ -20,7 +23,7 @@ def thin(name: str, **options) -> keras.Model:
     return build(name, **defaults | options)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SOME)
 class TestEveryModel:
     def test_has_the_published_number_of_parameters(self, name):
         model = build(name)
@@ -187,7 +190,7 @@ class TestXception:
         assert gone is None or not [layer for layer in names if gone in layer]
         blocks = sum(name.startswith("block") and "_" not in name for name in names) - 1
         assert come is None or len({layer.split("_")[0] for layer in names if layer.endswith(come)}) == blocks
-        assert model.predict_on_batch(pixels(1, model.input.shape[1:])).shape == (1, 5)
+        assert EAGERLY is False or logits(model, pixels(1, model.input.shape[1:])).shape == (1, 5)
 
     def test_one_segment_per_channel_is_xception(self):
         """Grouped convolutions of one channel each compute what depthwise convolutions do."""

@@ -108,6 +108,7 @@ def few(tmp_path):
     return write_pictures(tmp_path / "colours", {"blue": 20, "red": 20})
 
 
+@pytest.mark.skipif(not EAGERLY, reason="JAX compiles for minutes; its trainings are those of the other tests")
 class TestTraining:
     def test_auxiliary_head_is_trained_and_left_out(self, few, tmp_path, monkeypatch):
         seen = []

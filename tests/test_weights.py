@@ -23,6 +23,7 @@ from test_parity import _timm
 
 BACKEND = keras.backend.backend()
 ROUNDING = 1e-5
+pytestmark = pytest.mark.skipif(BACKEND == "jax", reason="TensorFlow and PyTorch check weights, which are no backend's")
 SIZE = 76  # even: where the ports differ in their padding
 
 
@@ -53,6 +54,7 @@ def original(request):
     return request.param, network, batch, logits(network, batch / 127.5 - 1)
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="Keras's own files are checked on TensorFlow")
 class TestKeras:
     @pytest.mark.parametrize("form", [".h5", ".weights.h5", ".keras"])
     def test_every_format_gives_the_originals_logits(self, original, form, tmp_path):
@@ -209,6 +211,7 @@ def test_slim_checkpoint_loads_without_its_background_class(name, tmp_path):
     assert body.output.shape == (None, 6)
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="the rules are checked on TensorFlow, the ports on PyTorch")
 class TestPorts:
     def test_every_rule_changes_the_logits_at_an_even_size(self):
         """What a port does otherwise is no ornament: with the same weights, each rule alone changes what comes out."""
