@@ -3,8 +3,8 @@
     python benchmarks/overfit.py path/to/trashnet
     python benchmarks/overfit.py path/to/trashnet --networks xception inception_v3 inception_v3+auxiliary
 
-Takes the first 200 photos of a folder per class in turn, validates on the next 60, and trains until every training
-picture of an epoch is named right. Each network appends a row to results/overfit.csv.
+Takes the first 200 photos of a folder per class in turn, validates on the next 30, and writes down after how many
+epochs every training picture of an epoch was named right. Each network appends a row to results/overfit.csv.
 """
 
 from __future__ import annotations

@@ -184,7 +184,11 @@ def test_ctrl_c_in_the_middle(tmp_path):
         "8",
     ]
     with (tmp_path / "err").open("w") as err:
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=err, text=True)
+        process = subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=err, text=True,
+            # a shell starts what runs in its background with Ctrl-C ignored, and these tests may run there
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )  # fmt: skip
         deadline = time.monotonic() + 120
         while "epoch 2/" not in (tmp_path / "err").read_text():
             assert process.poll() is None

@@ -14,7 +14,9 @@ from parity import difference, fill, logits, pixels
 BACKEND = keras.backend.backend()
 EAGERLY = BACKEND != "jax"  # nothing to trace or compile first
 # JAX compiles every step of every network; what is one network's alone is seen on TensorFlow
-SOME = list(MODELS) if BACKEND == "tensorflow" else ["separable_cnn", "xception", "inception_v3"]
+DEEPER = ("xception_65", "xception_71")  # xception_41 with more rows
+SOME = [name for name in MODELS if name not in DEEPER]
+SOME = SOME if BACKEND == "tensorflow" else ["separable_cnn", "xception", "inception_v3"]
 
 
 def thin(name: str, **options) -> keras.Model:
@@ -23,13 +25,15 @@ def thin(name: str, **options) -> keras.Model:
     return build(name, **defaults | options)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_published_number_of_parameters(name):
+    model = build(name)
+    assert model.count_params() == MODELS[name].parameters
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == MODELS[name].trainable
+
+
 @pytest.mark.parametrize("name", SOME)
 class TestEveryModel:
-    def test_has_the_published_number_of_parameters(self, name):
-        model = build(name)
-        assert model.count_params() == MODELS[name].parameters
-        assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == MODELS[name].trainable
-
     def test_takes_pixels_and_gives_float32_logits(self, name):
         model = thin(name, classes=7)
         assert model.output.dtype == "float32"

@@ -126,6 +126,7 @@ class TestTraining:
         assert len(keras.models.load_model(run.folder / "model.keras").outputs) == 1
         assert loaded.arguments["depth_multiplier"] == 0.1
 
+    @pytest.mark.slow
     def test_ablations_are_trained_and_come_back(self, few, tmp_path):
         run = ception.train(few, runs=tmp_path, every=("shortcut=none", "segments=2"), **SMALL | {"model": "xception"})
         loaded = ception.Classifier.load(run.folder / "model.keras")

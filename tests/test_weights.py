@@ -56,7 +56,7 @@ def original(request):
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="Keras's own files are checked on TensorFlow")
 class TestKeras:
-    @pytest.mark.parametrize("form", [".h5", ".weights.h5", ".keras"])
+    @pytest.mark.parametrize("form", [".h5", pytest.param(".weights.h5", marks=pytest.mark.slow), ".keras"])
     def test_every_format_gives_the_originals_logits(self, original, form, tmp_path):
         name, network, batch, expected = original
         path = tmp_path / f"some{form}"
@@ -186,7 +186,7 @@ class TestTorch:
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow writes and reads these files")
-@pytest.mark.parametrize("name", ["inception_v1", "inception_v3"])
+@pytest.mark.parametrize("name", ["inception_v1", pytest.param("inception_v3", marks=pytest.mark.slow)])
 def test_slim_checkpoint_loads_without_its_background_class(name, tmp_path):
     import tensorflow as tf
 

@@ -278,7 +278,11 @@ def convert(
 
     if options.to:
         result = export_weights(source, options.to, out=options.out)
-        _print_json(result) if json else print(f"{result['tensors']} tensors for {options.to} in {result['out']}")
+        if json:
+            _print_json(result)
+        else:
+            print(f"{result['tensors']} tensors for {options.to} in {result['out']}")
+            _next(result["use"], quiet)
         return 0
     with terminal(quiet) as reporter:
         result = convert(source, str(options.model), out=options.out, partial=options.partial, reporter=reporter)

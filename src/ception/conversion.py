@@ -118,13 +118,14 @@ def export_weights(model: str | Path, to: str, *, out: str | Path | None = None)
         out: The file; None names it after the model file.
 
     Returns:
-        `out`, `to`, and `tensors`, their number.
+        `out`, `to`, `tensors`, their number, and `use`, the line of Python that loads them there.
 
     Raises:
-        InputError: the network does not exist there, or computes something else.
+        InputError: the network does not exist there, computes something else, or has parts without weights.
         RunError: the file cannot be written.
     """
     classifier = Classifier.load(model)
+    classifier.require_weights()
     network, name, port = classifier.network, classifier.network.name, classifier.arguments.get("port")
     if classifier.arguments.get("depth_multiplier", 1) != 1 or classifier.arguments.get("every"):
         raise InputError(f"{model} is not the published {name}, so no other library has it")
@@ -156,7 +157,12 @@ def export_weights(model: str | Path, to: str, *, out: str | Path | None = None)
         }
         with whole(target) as unfinished:
             save_file(state, unfinished)
-    return {"out": str(target), "to": to, "tensors": len(values)}
+    classes = len(classifier.class_names)
+    if to == "keras-applications":
+        use = f"keras.applications.{_IN_KERAS[name]}(weights={str(target)!r}, classes={classes})"
+    else:
+        use = f"timm.create_model({_TIMM[name]!r}, num_classes={classes}, checkpoint_path={str(target)!r})"
+    return {"out": str(target), "to": to, "tensors": len(values), "use": use}
 
 
 def _compared(classifier: Classifier, original: _Original, report: Report) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -199,6 +200,7 @@ def _from_hub(repository: str) -> Path:
     """
     from huggingface_hub import hf_hub_download
 
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # our message says what its retries say
     try:
         return Path(hf_hub_download(repository, "model.safetensors"))
     except Exception as error:  # the library lets through whatever its transport raises
