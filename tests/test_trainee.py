@@ -73,7 +73,7 @@ class TestAverages:
         averages.set_model(network)
         raw = network.layers[-1].get_weights()[0]
         with averages.in_place():
-            np.testing.assert_allclose(network.layers[-1].get_weights()[0], expected, rtol=1e-5)
+            np.testing.assert_allclose(network.layers[-1].get_weights()[0], expected, atol=1e-5)
         np.testing.assert_array_equal(network.layers[-1].get_weights()[0], raw)
 
     def test_validation_sees_the_averages(self, batch):
