@@ -28,6 +28,15 @@ class Normal(keras.initializers.RandomNormal):
         return keras.ops.convert_to_tensor(drawn.astype("float32"), dtype)
 
 
+class SingleNormal(keras.initializers.RandomNormal):
+    """As `Normal`, but drawn in single precision, in half the time: for networks of many million weights."""
+
+    def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> Any:
+        drawn = np.random.default_rng(self.seed).standard_normal(shape, dtype=np.float32)
+        drawn *= np.float32(self.stddev)
+        return keras.ops.convert_to_tensor(drawn + np.float32(self.mean), dtype)
+
+
 class TruncatedNormal(keras.initializers.TruncatedNormal):
     """`keras.initializers.TruncatedNormal`, nothing beyond two deviations, drawn with NumPy as `Normal` is."""
 
@@ -57,12 +66,12 @@ def lecun_normal(fan_in: int) -> Normal:
     return Normal(stddev=fan_in**-0.5)
 
 
-def he_normal(fan_in: int) -> Normal:
+def he_normal(fan_in: int) -> SingleNormal:
     """Initial weights of deviation sqrt(2 / fan_in), which keep the variance through a ReLU.
 
     Source: He et al., arXiv:1502.01852, section 2.2; what TF-Slim's Inception starts with.
     """
-    return Normal(stddev=(2 / fan_in) ** 0.5)
+    return SingleNormal(stddev=(2 / fan_in) ** 0.5)
 
 
 def series(x: keras.KerasTensor, steps: Iterable[Step], *, name: str, dtype: Any) -> keras.KerasTensor:
