@@ -245,6 +245,20 @@ class TestPorts:
             build("xception", port="timm")
 
 
+def test_our_own_file_brings_its_scaling(trained):
+    classifier = ception.Classifier.load(trained / "model.keras")
+    size = classifier.image.height
+    network = build("separable_cnn", weights=trained / "model.keras", image_size=size, channels=3, classes=3)
+    batch = pixels(2, (size, size, 3))
+    np.testing.assert_allclose(logits(network, batch), classifier.logits(batch), rtol=1e-5, atol=1e-5)
+
+
+def test_wrong_options_are_told_before_weights_are_fetched(monkeypatch):
+    monkeypatch.setattr(downloads, "fetch", lambda *_, **__: pytest.fail("nothing may be fetched"))
+    with pytest.raises(InputError, match="dropout"):
+        build("xception", weights="imagenet", dropout=2.0)
+
+
 class TestRefusals:
     def test_weights_of_another_network_say_what_they_look_like(self, tmp_path):
         other = build("xception_41", image_size=71, classes=3)

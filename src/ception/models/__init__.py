@@ -18,7 +18,7 @@ from ception.models import xception as xceptions
 from ception.models.endpoints import truncate
 from ception.models.inception import inception
 from ception.models.separable_cnn import separable_cnn
-from ception.models.weights import Weights, load, open_weights, port_of
+from ception.models.weights import load, open_weights, own_scaling, port_of
 from ception.models.xception import xception
 
 
@@ -277,10 +277,6 @@ def build(
     channels = model.channels if channels is None else channels
     dropout = model.dropout if dropout is None else dropout
     height, width = _height_and_width(model.image_size if image_size is None else image_size)
-    checkpoint, record = open_weights(name, weights) if weights is not None else (None, None)
-    if checkpoint and port is None:
-        port = record.port if record else port_of(name, checkpoint)
-    mean, deviation = _scaling(scaling, record, channels)
     if classes < 1 or channels < 1:
         raise InputError(f"{name} needs at least one class and one channel, got {classes} and {channels}")
     if not 0 <= dropout < 1:
@@ -290,6 +286,12 @@ def build(
         raise InputError(f"depth_multiplier must be above 0 and min_depth at least 1, {got}")
     check(name, height=height, width=width, auxiliary=auxiliary)
     spec = _changed(name, every) if every else model.spec
+    checkpoint, record = open_weights(name, weights) if weights is not None else (None, None)
+    if checkpoint and port is None:
+        port = record.port if record else port_of(name, checkpoint)
+    if checkpoint and scaling is None:
+        scaling = (record.mean, record.deviation) if record else own_scaling(checkpoint)
+    mean, deviation = _scaling(scaling, channels)
     if port is not None:
         spec = replace(spec, **_port(name, port))
     if depth_multiplier != 1 or min_depth is not None:
@@ -313,10 +315,9 @@ def build(
     return truncate(network, final_endpoint) if final_endpoint else network
 
 
-def _scaling(given: Sequence[Any] | None, record: Weights | None, channels: int) -> tuple[Any, Any]:
+def _scaling(given: Sequence[Any] | None, channels: int) -> tuple[Any, Any]:
     """Mean and deviation of the pixels, as arrays without axes or with one of the channels."""
-    if given is None:
-        given = (record.mean, record.deviation) if record else (127.5, 127.5)
+    given = (127.5, 127.5) if given is None else given
     try:
         mean, deviation = (np.asarray(value, np.float64) for value in given)
     except (TypeError, ValueError):

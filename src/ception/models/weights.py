@@ -216,13 +216,25 @@ def port_of(network: str, checkpoint: Checkpoint) -> str | None:
     """Whose rules a network has to follow to compute what the checkpoint's original computes."""
     scheme = scheme_of(checkpoint.layout, checkpoint.tensors)
     if scheme == "ception":
-        port = checkpoint.described.get("network", {}).get("port")
+        port = _own_arguments(checkpoint).get("port")
         return port if isinstance(port, str) else None
     ports: dict[tuple[str, Scheme], str] = {
         ("xception", "timm_legacy"): "timm_legacy",
         ("inception_v3", "torchvision"): "torchvision",
     }
     return ports.get((network, scheme))
+
+
+def own_scaling(checkpoint: Checkpoint) -> Sequence[Any] | None:
+    """What a model file of this package says its network's pixels are scaled by; None for any other file."""
+    scaling = _own_arguments(checkpoint).get("scaling")
+    return scaling if isinstance(scaling, list) else None
+
+
+def _own_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a model file of this package says its network was built with; nothing for any other file."""
+    arguments = checkpoint.described.get("network")
+    return arguments if isinstance(arguments, dict) else {}
 
 
 def classes_in(network: str, checkpoint: Checkpoint) -> int | None:
