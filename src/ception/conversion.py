@@ -21,7 +21,7 @@ from ception.errors import InputError
 from ception.files import whole, write_json
 from ception.models.checkpoints import Checkpoint
 from ception.models.endpoints import endpoints, features
-from ception.models.names import Scheme, pairs
+from ception.models.names import Scheme, pairs, variables
 from ception.models.weights import Report
 from ception.reporting import Reporter
 
@@ -135,16 +135,15 @@ def export_weights(model: str | Path, to: str, *, out: str | Path | None = None)
         raise InputError(f"{name} does not exist in {to} (known there: {', '.join(there)})")
     if port != wanted[to]:
         raise InputError(f"{model} follows the rules of {port or 'the publication'}: {to} would compute something else")
-    values = {f"{layer.name}/{weight.name}": keras.ops.convert_to_numpy(weight)
-              for layer in network.layers for weight in layer.weights}  # fmt: skip
+    values = {name: keras.ops.convert_to_numpy(tensor) for name, tensor in variables(network).items()}
     target = Path(out or Path(model).with_suffix(".weights.h5" if to == "keras-applications" else ".safetensors"))
     if to == "keras-applications":
         theirs = getattr(keras.applications, _IN_KERAS[name])(
             weights=None, input_shape=classifier.image.shape, classes=len(classifier.class_names)
         )
-        variables = {f"{layer.name}/{weight.name}": weight for layer in theirs.layers for weight in layer.weights}
-        for pair in pairs(network, "keras", list(variables)):
-            variables[pair.theirs].assign(values[pair.ours])
+        places = variables(theirs)
+        for pair in pairs(network, "keras", list(places)):
+            places[pair.theirs].assign(values[pair.ours])
         with tempfile.TemporaryDirectory() as folder, whole(target) as unfinished:
             theirs.save_weights(Path(folder) / "w.weights.h5")
             unfinished.write_bytes((Path(folder) / "w.weights.h5").read_bytes())
@@ -236,12 +235,12 @@ def _in_keras(model: str, checkpoint: Checkpoint, classifier: Classifier) -> _Or
         _own_reader(network, checkpoint.path)
         return _Original(name, "its own reader", outputs)
     except Exception:  # a partial or reordered file, which Keras refuses in many ways
-        variables = {f"{layer.name}/{weight.name}": weight for layer in network.layers for weight in layer.weights}
-        by_ours = {pair.ours: pair.theirs for pair in pairs(classifier.network, "keras", list(variables))}
+        own = variables(network)
+        by_ours = {pair.ours: pair.theirs for pair in pairs(classifier.network, "keras", list(own))}
         for pair in pairs(classifier.network, "keras", list(checkpoint.tensors)):
             tensor = checkpoint.tensors.get(pair.theirs)
-            if tensor is not None and tensor.shape == variables[by_ours[pair.ours]].shape:
-                variables[by_ours[pair.ours]].assign(tensor)
+            if tensor is not None and tensor.shape == own[by_ours[pair.ours]].shape:
+                own[by_ours[pair.ours]].assign(tensor)
         return _Original(name, "our mapping, for its own reader refuses the file", outputs)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -122,7 +123,7 @@ def _title(block: Block) -> tuple[str, str, str]:
 
 
 @dataclass(frozen=True)
-class _Tile:
+class _Tile(ABC):
     """A block to draw, around the spine that runs through it.
 
     Attributes:
@@ -150,9 +151,9 @@ class _Tile:
         """The tile as wide as the others of its column."""
         return self
 
+    @abstractmethod
     def draw(self, canvas: _Canvas, x: float, y: float) -> None:
         """Draw it with its spine at `x` from the height `y` on."""
-        raise NotImplementedError
 
 
 class _Box(_Tile):

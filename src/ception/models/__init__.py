@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from ception.errors import InputError, nearest
 from ception.models import inception as inceptions
 from ception.models import separable_cnn as separable_cnns
 from ception.models import xception as xceptions
+from ception.models.blocks import seeded
 from ception.models.endpoints import truncate
 from ception.models.inception import inception
 from ception.models.separable_cnn import separable_cnn
@@ -297,19 +297,16 @@ def build(
     if depth_multiplier != 1 or min_depth is not None:
         spec = spec.scaled(depth_multiplier, 16 if min_depth is None else min_depth)
     options = {"classes": classes, "dropout": dropout, "dtype": dtype} | ({"auxiliary": True} if auxiliary else {})
-    state = random.getstate()
-    random.seed(seed)  # Keras seeds its initialisers and dropout layers from Python's generator
     try:
-        image = keras.Input((height, width, channels), name="input_image", dtype="float32")
-        scale, offset = 1 / deviation, -mean / deviation
-        x = keras.layers.Rescaling(scale.tolist(), offset.tolist(), name="input_scaling", dtype="float32")(image)
-        network = keras.Model(image, model.builder(x, spec, **options), name=name)
+        with seeded(seed):
+            image = keras.Input((height, width, channels), name="input_image", dtype="float32")
+            scale, offset = (1 / deviation).tolist(), (-mean / deviation).tolist()
+            x = keras.layers.Rescaling(scale, offset, name="input_scaling", dtype="float32")(image)
+            network = keras.Model(image, model.builder(x, spec, **options), name=name)
+    except InputError:
+        raise
     except ValueError as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{name} cannot be built with {dict(every or {}) or options}: {error}") from None
-    finally:
-        random.setstate(state)
     if checkpoint:
         load(network, checkpoint, partial=partial)
     return truncate(network, final_endpoint) if final_endpoint else network

@@ -7,7 +7,9 @@ has the block's own name. All tensors are (batch, height, width, channels).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import keras
@@ -53,6 +55,20 @@ class Constant(keras.initializers.Constant):
 
     def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> Any:
         return keras.ops.convert_to_tensor(np.full(shape, self.value, "float32"), dtype)
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """A context in which Keras's initialisers and dropout layers, seeded from Python's generator, follow from `seed`.
+
+    The generator goes on afterwards as if nothing had been drawn from it.
+    """
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 def lecun_normal(fan_in: int) -> Normal:

@@ -6,14 +6,13 @@ no bias and no batch normalisation, so that parameters are the weights of the co
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
 
 from ception.errors import InputError, nearest
-from ception.models.blocks import Step, activation, block, conv, parallel, separable_conv, step
+from ception.models.blocks import Step, activation, block, conv, parallel, seeded, separable_conv, step
 
 Branches = list[list[Step]]
 
@@ -136,9 +135,7 @@ def build(
     if name in ("naive_inception", "bottleneck_inception", "factorised_inception") and filters % 16:
         raise InputError(f"{name} needs a multiple of 16 filters, got {filters}")
     height, width = (image_size or 28,) * 2 if isinstance(image_size, int | None) else image_size
-    state = random.getstate()
-    random.seed(seed)
-    try:
+    with seeded(seed):
         maps = keras.Input((height, width, channels), name="input_maps")
         branches = MODULES[name].branches(filters, segments)
         if len(branches) == 1:
@@ -146,5 +143,3 @@ def build(
         else:
             end = parallel(maps, branches, name="module", dtype="float32")
         return keras.Model(maps, end, name=name)
-    finally:
-        random.setstate(state)

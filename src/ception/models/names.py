@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -50,6 +50,11 @@ class Pair:
     def to_theirs(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
         """Our tensor in their order of axes."""
         return _TURNS[self.axes][1](tensor)
+
+
+def variables(network: keras.Model) -> dict[str, Any]:
+    """Every tensor of a network by `<layer>/<variable>`."""
+    return {f"{layer.name}/{weight.name}": weight for layer in network.layers for weight in layer.weights}
 
 
 def scheme_of(layout: str, keys: Iterable[str]) -> Scheme:

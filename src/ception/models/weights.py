@@ -16,7 +16,7 @@ import numpy as np
 from ception import downloads
 from ception.errors import InputError, RunError, nearest
 from ception.models.checkpoints import Checkpoint, read
-from ception.models.names import Pair, Scheme, pairs, scheme_of
+from ception.models.names import Pair, Scheme, pairs, scheme_of, variables
 from ception.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -266,17 +266,17 @@ def load(network: keras.Model, checkpoint: Checkpoint, *, partial: bool = False)
     scheme = scheme_of(checkpoint.layout, checkpoint.tensors)
     keys = list(checkpoint.tensors)
     known = pairs(network, scheme, keys)
-    variables = {f"{layer.name}/{weight.name}": weight for layer in network.layers for weight in layer.weights}
+    own = variables(network)
     report = Report(scheme, unused=sorted(set(keys) - {pair.theirs for pair in known}))
     filled: dict[str, NDArray[np.float32]] = {}
     for pair in known:
         if pair.theirs in checkpoint.tensors:
-            _match(pair, checkpoint.tensors[pair.theirs], tuple(variables[pair.ours].shape), report, filled)
+            _match(pair, checkpoint.tensors[pair.theirs], tuple(own[pair.ours].shape), report, filled)
         else:
             report.missing.append(pair.ours)
     _refuse(network, checkpoint, report, partial=partial)
     for ours, tensor in filled.items():
-        variables[ours].assign(tensor)
+        own[ours].assign(tensor)
     return report
 
 
@@ -341,8 +341,7 @@ def looks_like(checkpoint: Checkpoint) -> list[str]:
     scores = {}
     for name, entry in MODELS.items():
         network = build(name, image_size=entry.smallest, auxiliary=entry.auxiliary, depth_multiplier=1e-6, min_depth=1)
-        kernels = {f"{layer.name}/{weight.name}": tuple(weight.shape) for layer in network.layers
-                   for weight in layer.weights}  # fmt: skip
+        kernels = {ours: tuple(variable.shape) for ours, variable in variables(network).items()}
         fitting = [
             pair for pair in pairs(network, scheme, keys)
             if pair.theirs in checkpoint.tensors
