@@ -102,7 +102,7 @@ class TestWrongFiles:
     def test_missing_folder_and_text(self, tmp_path):
         with pytest.raises(InputError, match="No such file"):
             Classifier.load(tmp_path / "none.keras")
-        with pytest.raises(InputError, match="is a folder"):
+        with pytest.raises(InputError, match="is a folder without model"):
             Classifier.load(tmp_path)
         (tmp_path / "text.keras").write_text("text")
         with pytest.raises(InputError, match="no whole model file"):

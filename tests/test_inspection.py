@@ -59,6 +59,15 @@ class TestSummary:
         assert own["input_shape"] == [16, 16, 3]
         assert ception.summary(trained / "model.keras", image_size=32)["input_shape"] == [32, 32, 3]
 
+    def test_takes_run_folders(self, trained):
+        assert ception.summary(trained) == ception.summary(trained / "model.keras")
+
+    def test_refuses_what_it_cannot_tell(self, trained):
+        with pytest.raises(InputError, match="batch_size must be a whole number of at least 1, got -3"):
+            ception.summary("separable_cnn", batch_size=-3)
+        with pytest.raises(InputError, match="columns can be changed in a network by name"):
+            ception.summary(trained, every={"inner": "elu"})
+
     def test_half_precision_halves_activations(self):
         full, half = (
             ception.summary("xception", image_size=71, precision=precision)
@@ -101,6 +110,10 @@ class TestModules:
         found = keras.ops.convert_to_numpy(module(np.ones((1, 6, 5, 16), "float32")))
         assert np.isfinite(found).all()
 
+    def test_has_a_precision(self):
+        module = modules.build("separable_convolution", dtype="mixed_bfloat16")
+        assert module.get_layer("module_conv1").compute_dtype == "bfloat16"
+
     def test_worked_example(self):
         found = {
             name: modules.build(name, channels=3, filters=64).count_params()
@@ -125,6 +138,8 @@ class TestModules:
             ("extrem_inception", {}, "did you mean 'extreme_inception'"),
             ("segmented_inception", {"segments": 3}, "segments must divide the filters, got 3 and 256"),
             ("naive_inception", {"filters": 24}, "multiple of 16"),
+            ("extreme_inception", {"channels": 0}, "channels must be a whole number of at least 1, got 0"),
+            ("extreme_inception", {"image_size": (0, 5)}, "image_size must be a whole number of at least 1, got 0"),
         ],
     )
     def test_refuses_what_it_cannot_be(self, name, options, says):
@@ -158,8 +173,9 @@ class TestCommands:
         assert out.splitlines()[-1] == "Next: ception summary xception --graph xception.svg"
 
     def test_summary_draws(self, run_cli, tmp_path):
-        code, _, _ = run_cli("summary", "separable_cnn", "--graph", tmp_path / "g.svg", "--expand")
+        code, out, _ = run_cli("summary", "separable_cnn", "--graph", tmp_path / "g.svg", "--expand")
         assert code == 0
+        assert "Parameters 184,234" in out
         assert (tmp_path / "g.svg").read_text().startswith("<?xml")
         code, _, err = run_cli("summary", "separable_cnn", "--expand")
         assert (code, err) == (2, "ception: --expand needs --graph FILE.svg or FILE.png\n")

@@ -134,7 +134,7 @@ class Classifier:
 
     @classmethod
     def load(cls, path: Path | str) -> Classifier:
-        """The classifier in a file that `save` wrote.
+        """The classifier in a file that `save` wrote, or in the run folder around it.
 
         The network is built anew from what `model.json` says, and its tensors are read by layer name:
         nothing in the file is run.
@@ -142,13 +142,11 @@ class Classifier:
         Raises:
             InputError: there is no such file, it is broken, or it is no classifier of this package.
         """
-        path = Path(path)
+        path = model_file(path)
         described, tensors = _description(path), read(path).tensors
         try:
             image = ImageContract(**described["image"])
             class_names = tuple(described["class_names"])
-            if foreign := set(described["network"]) - _ARGUMENTS:  # such as `weights`, which opens other files
-                raise ValueError(f"its network has the options {sorted(foreign)}")
             network = models.build(**described["network"])
             expected = (*image.shape, len(class_names))
             if (*network.input.shape[1:], network.output.shape[-1]) != expected or image.resize not in get_args(Resize):
@@ -219,6 +217,21 @@ class Classifier:
         return classifier, report, checkpoint
 
 
+def model_file(path: Path | str) -> Path:
+    """The model file that a path means: itself, or the one in a run folder."""
+    inside = Path(path) / "model.keras"
+    return inside if inside.is_file() else Path(path)
+
+
+def arguments_in(path: Path | str) -> dict[str, Any]:
+    """What `ception.models.build` made the network of a model file or run folder with; its tensors are not read.
+
+    Raises:
+        InputError: as for `Classifier.load`.
+    """
+    return dict(_description(model_file(path))["network"])
+
+
 def _description(path: Path) -> dict[str, Any]:
     """What a model file says of itself.
 
@@ -233,7 +246,7 @@ def _description(path: Path) -> dict[str, Any]:
                 raise InputError(f"{path} is broken: its {_MEMBER} is larger than {_MOST_JSON / 1e9:.1f} GB")
             described = json.loads(archive.read(_MEMBER))
     except IsADirectoryError:
-        raise InputError(f"{path} is a folder; the model file in it is called model.keras") from None
+        raise InputError(f"{path} is a folder without model.keras: name a model file or a run folder") from None
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {reason(error)}") from None
     except InputError:
@@ -243,6 +256,11 @@ def _description(path: Path) -> dict[str, Any]:
     if not isinstance(described, dict) or described.get("format") != FORMAT:
         found = described.get("format") if isinstance(described, dict) else None
         raise InputError(f"{path} has format {found}, not {FORMAT}: update ception")
+    arguments = described.get("network")
+    if not isinstance(arguments, dict):
+        raise InputError(f"{path} is a broken model file: it does not say which network it holds")
+    if foreign := set(arguments) - _ARGUMENTS:  # such as `weights`, which opens other files
+        raise InputError(f"{path} is a broken model file: its network has the options {sorted(foreign)}")
     return described
 
 

@@ -81,7 +81,7 @@ def train(
 
 @app.command
 def evaluate(
-    model: Annotated[Path, Parameter(help="Model file, such as runs/001-.../model.keras.")],
+    model: Annotated[Path, Parameter(help="Model file or run folder, such as runs/001-...")],
     data: Annotated[str, Parameter(help="Data set, as for train.")],
     /, *, settings: Annotated[EvaluateSettings, Flat] = EvaluateSettings(), quiet: Quiet = False, json: AsJson = False,
 ) -> int:  # fmt: skip
@@ -101,7 +101,7 @@ def evaluate(
 
 @app.command
 def predict(
-    model: Annotated[Path, Parameter(help="Model file, such as runs/001-.../model.keras.")],
+    model: Annotated[Path, Parameter(help="Model file or run folder, such as runs/001-...")],
     pictures: Annotated[list[str], Parameter(help="Pictures, folders of pictures, patterns such as 'photos/*.jpg'.")],
     /, *, settings: Annotated[PredictSettings, Flat] = PredictSettings(),
     csv: Annotated[Path | None, Parameter(help="Also write path, class, probability and rank to this CSV.")] = None,
@@ -154,9 +154,7 @@ def compare(
         _print_where(Path(result["output"]))
     if result["different"]:
         better = other if result["difference"] > 0 else one
-        _next(
-            f"ception predict {_quoted(better / 'model.keras' if better.is_dir() else better)} PICTURES", quiet or json
-        )
+        _next(f"ception predict {_quoted(better)} PICTURES", quiet or json)
     else:
         _next(f"ception compare {_quoted(one)} {_quoted(other)} DATA, with more pictures", quiet or json)
     return 0
@@ -225,7 +223,7 @@ def models(
 @app.command
 def summary(
     model: Annotated[str, Parameter(help="Network, as ception models lists them, module of the walk from Inception to "
-                                    "Xception, or model file.")],
+                                    "Xception, model file, or run folder.")],
     /, *, settings: Annotated[SummarySettings, Flat] = SummarySettings(), quiet: Quiet = False, json: AsJson = False,
 ) -> int:  # fmt: skip
     """Show what each layer of a network costs, and what training it takes; draw it with --graph."""
@@ -247,16 +245,16 @@ def summary(
     if json:
         _print_json(result | ({"graph": str(options.graph)} if options.graph else {}))
         return 0
-    if options.graph:
-        print(f"Drawn in {options.graph}")
-    else:
-        _print_summary(result)
+    _print_summary(result)
     if not options.graph:
         _next(f"ception summary {shlex.quote(model)} --graph {network.name}.svg", quiet)
-    elif not options.expand:
-        _next(f"ception summary {shlex.quote(model)} --graph {shlex.quote(str(options.graph))} --expand", quiet)
-    else:
+        return 0
+    print(f"Drawn in {options.graph}")
+    if options.expand:
         _next("ception models", quiet)
+    else:
+        opened = options.graph.with_stem(f"{options.graph.stem}-expanded")
+        _next(f"ception summary {shlex.quote(model)} --graph {_quoted(opened)} --expand", quiet)
     return 0
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from ception.classifier import Classifier
+from ception.classifier import Classifier, model_file
 from ception.data.images import fit, from_array
 from ception.errors import InputError
 from ception.files import whole, write_json
@@ -124,6 +124,7 @@ def export_weights(model: str | Path, to: str, *, out: str | Path | None = None)
         InputError: the network does not exist there, computes something else, or has parts without weights.
         RunError: the file cannot be written.
     """
+    model = model_file(model)
     classifier = Classifier.load(model)
     classifier.require_weights()
     network, name, port = classifier.network, classifier.network.name, classifier.arguments.get("port")

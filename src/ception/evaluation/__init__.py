@@ -56,8 +56,9 @@ def evaluate(
     reporter = reporter or Reporter()
     backends.choose(options.backend)
     with backends.on(options.device):
-        from ception.classifier import Classifier
+        from ception.classifier import Classifier, model_file
 
+        model = model if isinstance(model, Classifier) else model_file(model)
         classifier = model if isinstance(model, Classifier) else Classifier.load(model)
         classifier.require_weights()
         threshold = _promised(classifier, options.precision) if options.precision is not None else None

@@ -149,7 +149,7 @@ def _evaluated(model: Path, data: str | Path, options: CompareSettings, reporter
     with backends.on(options.device):
         from ception.classifier import Classifier
 
-        classifier = Classifier.load(model / "model.keras" if model.is_dir() else model)
+        classifier = Classifier.load(model)
         return tabulate_data(
             classifier, data, EvaluateSettings(split=options.split, cache_limit=options.cache_limit), reporter
         )[0]

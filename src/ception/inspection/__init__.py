@@ -13,9 +13,10 @@ import ml_dtypes  # noqa: F401  # teaches NumPy bfloat16
 import numpy as np
 
 from ception import models
-from ception.classifier import Classifier
+from ception.classifier import arguments_in
 from ception.errors import InputError, nearest
 from ception.models import modules
+from ception.models.sizes import count
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def summary(
     """What a network costs.
 
     Args:
-        model: Name of a network or of a module of the walk from Inception to Xception, model file, or network.
+        model: Name of a network or of a module of the walk from Inception to Xception, model file, run folder, or
+            network.
         image_size: Side of the square, or (height, width), in pixels; None means the network's own.
         every: As for `ception.build`.
         batch_size: Pictures in a training step, for the estimate of memory.
@@ -68,6 +70,7 @@ def summary(
     Raises:
         InputError: there is no such network, or it cannot have that size.
     """
+    batch_size = count("batch_size", batch_size)
     network = network_of(model, image_size=image_size, every=every, precision=precision)
     layers = costs(network)
     return {
@@ -103,13 +106,15 @@ def network_of(
     name = str(model)
     if name in models.MODELS:
         return models.build(name, image_size=image_size, every=every, dtype=precision)
+    if every:
+        raise InputError(f"columns can be changed in a network by name, not in {name}")
     if name in modules.MODULES:
-        return modules.build(name, image_size=image_size)
+        return modules.build(name, image_size=image_size, dtype=precision)
     if not Path(name).exists():
         known = nearest(name, [*models.MODELS, *modules.MODULES])
         raise InputError(f"{name} is neither a model file nor a network: {known}")
-    arguments = Classifier.load(name).arguments
-    return models.build(**arguments | ({} if image_size is None else {"image_size": image_size}) | {"dtype": precision})
+    resized = {} if image_size is None else {"image_size": image_size}
+    return models.build(**arguments_in(name) | resized | {"dtype": precision})
 
 
 def costs(network: keras.Model) -> list[LayerCost]:

@@ -18,6 +18,7 @@ from ception.models.blocks import seeded
 from ception.models.endpoints import truncate
 from ception.models.inception import inception
 from ception.models.separable_cnn import separable_cnn
+from ception.models.sizes import count, factor, height_and_width, share
 from ception.models.weights import load, open_weights, own_scaling, port_of
 from ception.models.xception import xception
 
@@ -217,7 +218,7 @@ def find(name: str) -> Model:
         InputError: there is none of that name.
     """
     if name not in MODELS:
-        raise InputError(f"unknown model '{name}': {nearest(name, MODELS)}")
+        raise InputError(f"unknown model '{name}': {nearest(str(name), MODELS)}")
     return MODELS[name]
 
 
@@ -273,17 +274,11 @@ def build(
         InputError: an unknown name, or an option that the network cannot have.
     """
     model = find(name)
-    classes = model.classes if classes is None else classes
-    channels = model.channels if channels is None else channels
-    dropout = model.dropout if dropout is None else dropout
-    height, width = _height_and_width(model.image_size if image_size is None else image_size)
-    if classes < 1 or channels < 1:
-        raise InputError(f"{name} needs at least one class and one channel, got {classes} and {channels}")
-    if not 0 <= dropout < 1:
-        raise InputError(f"dropout must be at least 0 and below 1, got {dropout}")
-    if not 0 < depth_multiplier < float("inf") or (min_depth is not None and min_depth < 1):
-        got = f"got {depth_multiplier} and {min_depth}"
-        raise InputError(f"depth_multiplier must be above 0 and min_depth at least 1, {got}")
+    classes = count("classes", model.classes if classes is None else classes)
+    channels = count("channels", model.channels if channels is None else channels)
+    dropout = share("dropout", model.dropout if dropout is None else dropout)
+    height, width = height_and_width(model.image_size if image_size is None else image_size)
+    depth_multiplier = factor("depth_multiplier", depth_multiplier)
     check(name, height=height, width=width, auxiliary=auxiliary)
     spec = _changed(name, every) if every else model.spec
     checkpoint, record = open_weights(name, weights) if weights is not None else (None, None)
@@ -295,7 +290,7 @@ def build(
     if port is not None:
         spec = replace(spec, **_port(name, port))
     if depth_multiplier != 1 or min_depth is not None:
-        spec = spec.scaled(depth_multiplier, 16 if min_depth is None else min_depth)
+        spec = spec.scaled(depth_multiplier, 16 if min_depth is None else count("min_depth", min_depth))
     options = {"classes": classes, "dropout": dropout, "dtype": dtype} | ({"auxiliary": True} if auxiliary else {})
     try:
         with seeded(seed):
@@ -305,7 +300,7 @@ def build(
             network = keras.Model(image, model.builder(x, spec, **options), name=name)
     except InputError:
         raise
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"{name} cannot be built with {dict(every or {}) or options}: {error}") from None
     if checkpoint:
         load(network, checkpoint, partial=partial)
@@ -360,27 +355,19 @@ def check(name: str, *, height: int, width: int, auxiliary: bool = False) -> Non
 def _last_map(model: Model, height: int, width: int) -> str:
     """What would be left of a picture at the end, in words."""
     thin = model.spec.scaled(1e-9, 1)
-    for count in range(len(thin.rows), 0, -1):
+    for depth in range(len(thin.rows), 0, -1):
         image = keras.Input((height, width, 3))
         try:
-            logits = model.builder(image, replace(thin, rows=thin.rows[:count]), classes=1, dropout=0.0, dtype=None)
+            logits = model.builder(image, replace(thin, rows=thin.rows[:depth]), classes=1, dropout=0.0, dtype=None)
         except ValueError:  # this block or one before it has no room
             continue
         ends = [layer for layer in keras.Model(image, logits).layers if "_" not in layer.name]
         last = [end for end in ends if len(end.output.shape) == 4 and end.name not in ("pool", "prelogits")][-1]
         size = f"{last.output.shape[1]} x {last.output.shape[2]}"
-        if count == len(thin.rows):
+        if depth == len(thin.rows):
             return f"its last feature map would be {size}"
         return f"the feature map would be {size} after {last.name}, and nothing after the block behind it"
     return "nothing would be left after the first block"
-
-
-def _height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
-    try:
-        height, width = (size, size) if isinstance(size, int) else size
-        return int(height), int(width)
-    except (TypeError, ValueError):
-        raise InputError(f"image_size must be an int or (height, width), got {size!r}") from None
 
 
 def _changed(name: str, columns: Mapping[str, Any]) -> Any:

@@ -78,5 +78,5 @@ def _tensor(model: keras.Model, name: str, softmax: keras.layers.Softmax) -> ker
         raise InputError(f"this {model.name} was built without its auxiliary head: build it with auxiliary=True")
     if ours not in layers:
         known = [*endpoints(model), *(alias for alias, end in aliases.items() if end in layers)]
-        raise InputError(f"{model.name} has no endpoint '{name}': {nearest(name, known)}")
+        raise InputError(f"{model.name} has no endpoint '{name}': {nearest(str(name), known)}")
     return layers[ours].output

@@ -6,13 +6,14 @@ no bias and no batch normalisation, so that parameters are the weights of the co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
 
 from ception.errors import InputError, nearest
 from ception.models.blocks import Step, activation, block, conv, parallel, seeded, separable_conv, step
+from ception.models.sizes import count, height_and_width
 
 Branches = list[list[Step]]
 
@@ -106,10 +107,11 @@ MODULES = {
 def build(
     name: str,
     *,
-    image_size: int | tuple[int, int] | None = None,
+    image_size: int | Sequence[int] | None = None,
     channels: int = 192,
     filters: int = 256,
     segments: int = 4,
+    dtype: str = "float32",
     seed: int | None = None,
 ) -> keras.Model:
     """A module as a network of its own, with the sizes of GoogLeNet's first module unless others are given.
@@ -120,6 +122,7 @@ def build(
         channels: Input channels.
         filters: Output channels.
         segments: Towers of `simplified_inception` and segments of `segmented_inception`; the two compute the same.
+        dtype: Keras dtype policy, as for `ception.build`.
         seed: Start of the initial weights; None draws another one each time.
 
     Returns:
@@ -130,16 +133,19 @@ def build(
     """
     if name not in MODULES:
         raise InputError(f"unknown module '{name}': {nearest(name, MODULES)}")
-    if min(channels, segments) < 1 or filters < 1 or filters % segments:
+    channels, filters, segments = (
+        count(what, value) for what, value in (("channels", channels), ("filters", filters), ("segments", segments))
+    )
+    if filters % segments:
         raise InputError(f"segments must divide the filters, got {segments} and {filters}")
     if name in ("naive_inception", "bottleneck_inception", "factorised_inception") and filters % 16:
         raise InputError(f"{name} needs a multiple of 16 filters, got {filters}")
-    height, width = (image_size or 28,) * 2 if isinstance(image_size, int | None) else image_size
+    height, width = height_and_width(28 if image_size is None else image_size)
     with seeded(seed):
         maps = keras.Input((height, width, channels), name="input_maps")
         branches = MODULES[name].branches(filters, segments)
         if len(branches) == 1:
-            end = block(maps, branches[0], name="module", dtype="float32")
+            end = block(maps, branches[0], name="module", dtype=dtype)
         else:
-            end = parallel(maps, branches, name="module", dtype="float32")
+            end = parallel(maps, branches, name="module", dtype=dtype)
         return keras.Model(maps, end, name=name)
