@@ -1,10 +1,10 @@
 """Conversion of weights: certificates for every original, and what loading takes.
 
     python benchmarks/weights.py keras
-    KERAS_BACKEND=torch python benchmarks/weights.py timm
+    KERAS_BACKEND=torch python benchmarks/weights.py torch
     python benchmarks/weights.py loading
 
-Originals get random weights and batch-norm statistics and are saved in their own format. `keras` and `timm` append a
+Originals get random weights and batch-norm statistics and are saved in their own format. `keras` and `torch` append a
 row per original to results/certificates.csv: the largest difference of the logits and of any endpoint, relative to
 the largest value there, on two photographs. `loading` appends seconds and memory to results/loading.csv; the memory
 needs Linux's /proc.
@@ -35,8 +35,8 @@ def write_keras(name: str, folder: Path) -> Path:
     return write_legacy(network, folder / f"{name}.h5")
 
 
-def write_timm(name: str, folder: Path) -> Path:
-    """A network of timm as safetensors."""
+def write_torch(name: str, folder: Path) -> Path:
+    """A network of timm or torchvision as safetensors."""
     from safetensors.torch import save_file
 
     from test_weights import TestTorch
@@ -50,13 +50,13 @@ def certify(kind: str, folder: Path) -> None:
     import keras
 
     import ception
+    from ception.models.names import IN_KERAS, IN_TIMM
 
-    theirs = {"keras": ["xception", "inception_v3"],
-              "timm": ["legacy_xception", "xception41", "xception65", "xception71", "inception_v3"]}[kind]  # fmt: skip
-    for name in theirs:
-        ours = {"legacy_xception": "xception"}.get(name, name.replace("xception4", "xception_4"))
-        ours = ours.replace("xception6", "xception_6").replace("xception7", "xception_7")
-        path = write_keras(name, folder) if kind == "keras" else write_timm(name, folder)
+    theirs = {ours: ours for ours in IN_KERAS}
+    if kind == "torch":
+        theirs = {there.model: ours for ours, there in IN_TIMM.items()} | {"torchvision": "inception_v3"}
+    for name, ours in theirs.items():
+        path = write_keras(name, folder) if kind == "keras" else write_torch(name, folder)
         found = ception.convert(path, ours, out=folder / "ours.keras")
         row = {"original": found["original"], "filled_by": found["filled_by"], "network": ours,
                "tensors": found["matched"], "endpoints": len(found["endpoints"]),
@@ -96,7 +96,7 @@ def measure_loading(folder: Path) -> None:
 def main() -> None:
     """Run one of the three."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("keras", "timm", "loading"))
+    parser.add_argument("what", choices=("keras", "torch", "loading"))
     what = parser.parse_args().what
     with tempfile.TemporaryDirectory() as folder:
         measure_loading(Path(folder)) if what == "loading" else certify(what, Path(folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import pickle
 import random
@@ -21,6 +22,7 @@ import ception
 from ception.errors import InputError
 from ception.models import checkpoints
 from ception.models.checkpoints import read
+from parity import difference, fill, logits, pixels
 
 L = keras.layers
 RANDOM = np.random.default_rng(0)
@@ -173,6 +175,79 @@ def test_official_legacy_files_keep_the_names_that_stand_there(tmp_path: Path, o
     np.testing.assert_array_equal(found["block1_conv1_bn/gamma"], 1)
 
 
+def test_legacy_layers_stand_in_the_order_of_the_network(tmp_path: Path) -> None:
+    layers = {f"mine_{n}": {f"mine_{n}/kernel:0": np.ones(1), f"mine_{n}/bias:0": np.ones(1)} for n in (3, 10, 2, 1)}
+    found = read(legacy(tmp_path / "w.h5", layers)).tensors
+    assert list(found) == [f"mine_{n}/{variable}" for n in (3, 10, 2, 1) for variable in ("kernel", "bias")]
+
+
+def keras_1(path: Path, network: keras.Model) -> Path:
+    """Xception's weights under the names of the published files, in which Keras 1 numbered all layers by creation."""
+    middle = [f"block{block}_sepconv{number}" for block in range(5, 13) for number in (1, 2, 3)]
+    separable = [f"block{block}_sepconv{number}" for block in (2, 3, 4) for number in (1, 2)] + middle
+    separable += ["block13_sepconv1", "block13_sepconv2", "block14_sepconv1", "block14_sepconv2"]
+    plain = [layer.name for layer in network.layers if type(layer) is L.Conv2D]
+    shortcuts = iter(layer.name for layer in network.layers if layer.name.startswith("batch_normalization"))
+    norms = ["block1_conv1_bn", "block1_conv2_bn"]
+    for convolution in separable:
+        if convolution in ("block2_sepconv1", "block3_sepconv1", "block4_sepconv1", "block13_sepconv1"):
+            norms.append(next(shortcuts))
+        norms.append(f"{convolution}_bn")
+    names = {name: f"convolution2d_{number}" for number, name in enumerate(plain, 1)}
+    names |= {name: f"separableconvolution2d_{number}" for number, name in enumerate(separable, 1)}
+    names |= {name: f"batchnormalization_{number}" for number, name in enumerate(norms, 1)} | {"predictions": "dense_2"}
+    assert (len(plain), len(separable), len(norms)) == (6, 34, 40)
+    table = {"kernel": "W", "bias": "b", "moving_mean": "running_mean", "moving_variance": "running_std"}
+    layers: dict[str, dict[str, Any]] = {}
+    for layer in network.layers:
+        name = names.get(layer.name, layer.name)
+        layers[name] = {
+            f"{name}_{table.get(weight.name, weight.name)}:0": keras.ops.convert_to_numpy(weight)
+            for weight in layer.weights
+        }
+    return legacy(path, layers)
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_the_published_xception_has_names_of_keras_1(tmp_path: Path, head: bool) -> None:
+    size = (71, 71, 3)
+
+    def published() -> keras.Model:
+        if head:
+            return keras.applications.Xception(weights=None, input_shape=size, classes=5, classifier_activation=None)
+        return keras.applications.Xception(weights=None, input_shape=size, include_top=False, pooling="avg")
+
+    network, batch = published(), pixels(2, size)
+    fill(network, seed=5)
+    path = keras_1(tmp_path / "xception_weights_tf_dim_ordering_tf_kernels.h5", network)
+    expected = logits(network, batch / 127.5 - 1)
+    twin = published()
+    twin.load_weights(path)
+    assert difference(logits(twin, batch / 127.5 - 1), expected) == 0
+    found = read(path).tensors
+    assert len(found) == 236 - 2 * (not head)
+    assert {"conv2d_1/kernel", "separable_conv2d_34/pointwise_kernel", "batch_normalization_40/gamma"} <= set(found)
+    ours = ception.build("xception", weights=path, image_size=71, classes=5)
+    if not head:
+        ours = ception.truncate(ours, "avg_pool")
+    assert difference(logits(ours, batch).reshape(2, -1), expected) < 1e-5
+
+
+def test_keras_1_names_of_other_layers(tmp_path: Path) -> None:
+    """Layers with names of their own, in a network as one layer, and of names that TensorFlow made unique."""
+    ones = np.ones(2, "f4")
+    layers = {
+        "block1_conv1": {"block1_conv1_W:0": ones, "block1_conv1_b_1:0": ones},
+        "block2_sepconv1_bn": {"block2_sepconv1_bn_running_std": ones, "block2_sepconv1_bn_beta:0": ones},
+        "model_1": {"convolution2d_7_W:0": ones, "batchnormalization_running_mean:0": ones},
+        "later": {"later_1/my_b:0": ones},
+    }
+    assert list(read(legacy(tmp_path / "w.h5", layers)).tensors) == [
+        "block1_conv1/kernel", "block1_conv1/bias", "block2_sepconv1_bn/moving_variance", "block2_sepconv1_bn/beta",
+        "conv2d_7/kernel", "batch_normalization/moving_mean", "later/my_b",
+    ]  # fmt: skip
+
+
 def test_the_published_partial_file(shared: Path) -> None:
     path = shared / "weights" / "inception_v3_to_mixed8.h5"
     if not path.exists():
@@ -205,7 +280,7 @@ def safetensors_file(path: Path) -> dict[str, np.ndarray]:
         "conv1.weight": RANDOM.normal(size=(4, 3, 3, 3)).astype("f4"),
         "half": np.array([0.5, -2, 65504], "f2"),
         "brain": np.array([0x3F80, 0xC000, 0x7F7F], "u2"),
-        "double": np.array(1e300),
+        "double": np.array(1e30),
         "bn.num_batches_tracked": np.array(7),
     }
     kinds = {"f4": "F32", "f2": "F16", "u2": "BF16", "f8": "F64", "i8": "I64"}
@@ -228,7 +303,7 @@ def test_safetensors(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.tensors["conv1.weight"], arrays["conv1.weight"])
     np.testing.assert_array_equal(found.tensors["half"], [0.5, -2, 65504])
     np.testing.assert_array_equal(found.tensors["brain"], np.float32([1, -2, 3.3895314e38]))
-    assert found.tensors["double"] == np.inf
+    assert found.tensors["double"] == np.float32(1e30)
 
 
 def test_safetensors_of_their_own_writer(tmp_path: Path) -> None:
@@ -257,6 +332,50 @@ def test_torch_files(tmp_path: Path, torch: Any, zipped: bool, wrap: Callable[[A
     found = read(path)
     assert found.layout == "torch"
     assert_equal(found.tensors, {n: t.float().numpy() for n, t in state.items() if t.is_floating_point()})
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "model.", "_orig_mod.module.", "model._orig_mod."])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_wrappers_put_before_every_name_is_left_out(tmp_path: Path, torch: Any, wrapper: str, suffix: str) -> None:
+    path, state = tmp_path / f"m{suffix}", {"model_a.weight": torch.ones(2), "module.bias": torch.zeros(2)}
+    save = torch.save if suffix == ".pth" else pytest.importorskip("safetensors.torch").save_file
+    save({f"{wrapper}{name}": tensor for name, tensor in state.items()}, path)
+    assert sorted(read(path).tensors) == sorted(state)
+    save({f"{wrapper}bn.weight": torch.ones(2), "other": torch.ones(2)}, path)
+    assert sorted(read(path).tensors) == sorted([f"{wrapper}bn.weight", "other"])
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_the_state_of_a_training_with_its_options(tmp_path: Path, torch: Any, zipped: bool) -> None:
+    """As timm saves it; what stands beside the weights is left alone."""
+    path, state = tmp_path / "model_best.pth.tar", {"fc.weight": torch.ones(2, 3)}
+    options = argparse.Namespace(lr=0.1, mean=(0.5, 0.5), sched="cosine", aug=None)
+    training = {"epoch": 3, "arch": "xception41", "state_dict": state, "args": options, "metric": 71.2}
+    training |= {"state_dict_ema": {"fc.weight": torch.zeros(2, 3)}, "optimizer": {"state": {0: torch.ones(1)}}}
+    torch.save(training, path, _use_new_zipfile_serialization=zipped)
+    assert_equal(read(path).tensors, {"fc.weight": np.ones((2, 3), "f4")})
+    torch.save({"args": argparse.Namespace(evil=Evil(tmp_path / "flag"))}, path)
+    refused(path)
+    assert not (tmp_path / "flag").exists()
+    assert argparse.Namespace not in torch.serialization.get_safe_globals()
+
+
+def test_a_damaged_member_of_a_torch_file_is_named(tmp_path: Path, torch: Any) -> None:
+    path = tmp_path / "m.pth"
+    torch.save({"w": torch.ones(1000), "v": torch.full((1000,), 2.0)}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.full((1000,), 2.0).numpy().tobytes()) + 2000] ^= 4
+    path.write_bytes(content)
+    refused(path, "m/data/1", "download or copy it again")
+
+
+def test_a_torch_file_without_checksums(tmp_path: Path, torch: Any) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"w": torch.ones(1000)}, tmp_path / "m.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert_equal(read(tmp_path / "m.pth").tensors, {"w": np.ones(1000, "f4")})
 
 
 def test_torch_files_that_hold_more_than_tensors(tmp_path: Path, torch: Any) -> None:
@@ -461,6 +580,24 @@ def test_twins_are_not_mixed_up(tmp_path: Path) -> None:
         for twin in ("functional", "functional_1"):
             file[f"layers/{twin}/layers/conv2d/vars/0"] = np.zeros(2, "f4")
     refused(tmp_path / "w.weights.h5", "conv2d/kernel twice")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, -1])
+def test_values_that_are_not_finite(tmp_path: Path, value: float, place: int) -> None:
+    kernel = np.ones((3, 1 << 20), "f4")
+    kernel[place, place] = value
+    layers = {"a": {"a/bias:0": np.ones(2, "f4")}, "b": {"b/kernel:0": kernel}}
+    refused(legacy(tmp_path / "w.h5", layers), "b/kernel has values that are not finite", "diverged")
+
+
+def test_looking_for_such_values_takes_no_memory() -> None:
+    tensor = np.ones((1 << 12, 1 << 12), "f4")
+    tracemalloc.start()
+    assert checkpoints._finite(tensor)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 << 20
 
 
 def test_zip_bombs(tmp_path: Path) -> None:

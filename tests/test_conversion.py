@@ -114,6 +114,16 @@ def test_timm_and_back(name, theirs, tmp_path):
 
 
 @on_tensorflow
+def test_a_file_that_the_original_refuses_is_not_compared(tmp_path, monkeypatch):
+    network = keras.applications.Xception(weights=None, input_shape=(299, 299, 3), classes=2)
+    path = write_legacy(network, tmp_path / "some.h5")
+    monkeypatch.setattr("ception.conversion._own_reader", lambda *_: (_ for _ in ()).throw(ValueError("no")))
+    certificate = convert(path, "xception", out=tmp_path / "ours.keras")
+    assert certificate["note"].startswith("the reader of keras.applications refuses the file (no)")
+    assert (certificate["original"], certificate["endpoints"], certificate["logits"]) == (None, {}, None)
+
+
+@on_tensorflow
 class TestCommands:
     def test_convert(self, run_cli, legacy, tmp_path):
         out = tmp_path / "ours.keras"
@@ -127,6 +137,21 @@ class TestCommands:
         assert code == 0
         with_file = run_cli("predict", out, tmp_path / "p.png")[1]
         assert with_file.splitlines()[0] == said.splitlines()[0]
+
+    def test_convert_never_writes_over_its_source(self, run_cli, tmp_path):
+        source = tmp_path / "xception.keras"
+        source.write_bytes(b"x")
+        code, _, err = run_cli("convert", source, "--model", "xception", "--out", source)
+        assert code == 2
+        assert "is the source itself: name another file with --out" in err
+        assert source.read_bytes() == b"x"
+
+    def test_options_of_the_other_direction_are_refused(self, run_cli, tmp_path):
+        code, _, err = run_cli("convert", tmp_path / "m.keras", "--to", "timm", "--partial")
+        assert (code, err) == (2, "ception: --partial belongs to --model: what --to writes is always whole\n")
+        code, _, err = run_cli("convert", tmp_path / "m.keras", "--to", "timm", "--out", tmp_path / "back.pth")
+        assert code == 2
+        assert "weights for timm must be named .safetensors" in err
 
     def test_convert_needs_one_direction(self, run_cli, legacy):
         code, _, err = run_cli("convert", legacy)
@@ -144,6 +169,7 @@ class TestCommands:
         certificate = json.loads(out.with_suffix(".certificate.json").read_text())
         assert list(certificate["endpoints"]) == [f"mixed{number}" for number in range(9)]
         assert max(certificate["endpoints"].values()) < 1e-5
+        assert certificate["filled_by"] == "the numbers that Keras gives its layers"
         Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / "p.png")
         code, _, err = run_cli("predict", out, tmp_path / "p.png")
         assert code == 2
@@ -157,7 +183,7 @@ class TestCommands:
         assert code == 0
         assert "xception65.ra3_in1k" in out
         assert "83.2%" in out
-        assert json.loads(run_cli("models", "--weights", "--json")[1])["xception.keras"]["head"] is True
+        assert json.loads(run_cli("models", "--weights", "--json")[1])["xception.keras_in1k"]["head"] is True
 
 
 def test_a_centre_crop_keeps_its_share_of_the_shorter_side():

@@ -281,9 +281,22 @@ class TestInception:
 
     def test_final_endpoint_goes_by_every_name(self):
         for name in ("Mixed_6e", "mixed7"):
-            model = thin("inception_v3", image_size=150, final_endpoint=name)
+            model = thin("inception_v3", image_size=150, classes=None, final_endpoint=name)
             assert model.layers[-1].name == "mixed7"
             assert model.output.shape[1:3] == (7, 7)
+
+    def test_classes_put_a_head_where_the_network_ends(self):
+        whole = thin("inception_v3", seed=1)
+        model = thin("inception_v3", final_endpoint="mixed8", seed=1)
+        assert [layer.name for layer in model.layers][-4:] == ["mixed8", "pool", "prelogits", "logits"]
+        assert model.output.shape == (None, 5)
+        batch = pixels(2, model.input.shape[1:])
+        maps, again = (logits(truncate(network, "mixed8"), batch) for network in (whole, model))
+        np.testing.assert_array_equal(maps, again)
+        with pytest.raises(InputError, match="a head goes on feature maps, which logits of inception_v3 are not"):
+            thin("inception_v3", final_endpoint="logits")
+        with pytest.raises(InputError, match="the auxiliary head belongs to the whole network"):
+            thin("inception_v3", final_endpoint="mixed8", auxiliary=True)
 
     def test_gradient_of_the_auxiliary_head_reaches_its_weights(self):
         model = thin("inception_v3", auxiliary=True, seed=1)

@@ -274,12 +274,15 @@ def convert(
     backends.choose(options.backend)
     from ception.conversion import convert, export_weights
 
+    if options.to and options.partial:
+        raise InputError("--partial belongs to --model: what --to writes is always whole")
     if options.to:
         result = export_weights(source, options.to, out=options.out)
         if json:
             _print_json(result)
         else:
             print(f"{result['tensors']} tensors for {options.to} in {result['out']}")
+            print(f"It takes pixels 0..255 times {result['scaling']['scale']} plus {result['scaling']['offset']}")
             _next(result["use"], quiet)
         return 0
     with terminal(quiet) as reporter:

@@ -2,78 +2,243 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
+import os
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from ception.errors import InputError, RunError, reason
-from ception.files import cache_folder
+from ception.files import cache_folder, locked
 from ception.reporting import Reporter
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 16  # at most this much is lost where a connection breaks
 _TIMEOUT_S = 30
+_LOOK_AGAIN_S = 0.1
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems such as Lustre
 
 
-def fetch(url: str, digest: str, *, reporter: Reporter | None = None) -> Path:
+def place(url: str) -> Path:
+    """Where the file of an address lies once it is downloaded, be it by hand."""
+    return (cache_folder() / f"weights-{urlsplit(url).path.rsplit('/', 1)[-1]}").absolute()
+
+
+def fetch(url: str, digest: str, *, megabytes: int | None = None, reporter: Reporter | None = None) -> Path:
     """The file at an address, from the cache folder if it lies there.
 
-    A download that broke off goes on where it stopped.
+    A download that broke off goes on where it stopped; one that another process is busy with is waited for.
 
     Args:
         url: Its address; the last part is its name.
         digest: `md5:` or `sha256:` and the hexadecimal hash that it must have, or the hash's beginning.
+        megabytes: Its size, rounded; an answer of another size is refused before it is downloaded.
         reporter: Receives progress.
 
     Raises:
-        RunError: the address cannot be reached, or what lies there is not the file.
+        InputError: what lies in the file's place is not the file.
+        RunError: the address cannot be reached, what lies there is not the file, or it cannot be written.
     """
-    path = cache_folder() / f"weights-{url.rsplit('/', 1)[-1]}"
-    if path.is_file() and _digest(path, digest).startswith(digest):
-        path.touch()
+    path, reporter = place(url), reporter or Reporter()
+    if _is_there(path, digest):
         return path
-    part = path.with_name(f".{path.name}.part")
-    by_hand = f"or download it by hand and save it as {path} ({digest})"
+    download = _Download(url, digest, megabytes, path, path.with_name(f".{path.name}.part"), reporter)
     try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        _download(url, part, reporter or Reporter())
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        why = f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error)
-        raise RunError(
-            f"{url} cannot be downloaded ({why}): check the connection and the proxy (https_proxy) and try again, "
-            f"{by_hand}"
-        ) from None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path, reporter):
+            if not _is_there(path, digest):  # as another process may have seen to
+                download.run()
+    except BrokenPipeError:  # of the reporter
+        raise
     except OSError as error:
-        raise RunError(f"{part} cannot be written: {reason(error)}; set another folder with CEPTION_CACHE") from None
-    found = _digest(part, digest)
-    if not found.startswith(digest):
-        part.unlink()
-        raise RunError(f"{url} is not the file it should be ({found} instead of {digest}): try again later, {by_hand}")
-    part.replace(path)
+        raise RunError(
+            f"{error.filename or download.part} cannot be written: {reason(error)}; {download.kept()}: make room, or "
+            f"set another folder with CEPTION_CACHE, and run it again"
+        ) from None
     return path
 
 
-def _download(url: str, part: Path, reporter: Reporter) -> None:
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+def _is_there(path: Path, digest: str) -> bool:
+    """Whether the file lies in its place; whatever else lies there is the user's, and refused."""
     try:
-        answer = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        if error.code != 416:  # all of it is here already
-            raise
-        return
-    with answer:
-        if have and answer.status != 206:  # the server began anew
-            have = 0
-        length = int(answer.headers.get("Content-Length") or 0)
-        with part.open("ab" if have else "wb") as file, reporter.task("Downloading, MB", (have + length) >> 20) as task:
-            task.advance(have >> 20)
-            while block := answer.read(_BLOCK):
+        if not path.exists():
+            return False
+        if not path.is_file():
+            what = "a folder" if path.is_dir() else "not a file"
+            raise InputError(f"{path} is {what}, in the place of a file to be downloaded: move it away")
+        found = _digest(path, digest)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {reason(error)}") from None
+    if not found.startswith(digest):
+        raise InputError(
+            f"{path} is not the file it should be ({found} instead of {digest}, {path.stat().st_size:,} bytes): delete "
+            "it, and it is downloaded again"
+        )
+    with suppress(OSError):  # it may be another user's
+        path.touch()
+    return True
+
+
+@contextmanager
+def _alone(path: Path, reporter: Reporter) -> Iterator[None]:
+    """Keep others from downloading the file for as long as the context lasts, after waiting for those who do."""
+    waits = False
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(locked(path.with_name(f".{path.name}.lock"), ""))
+                break
+            except InputError:
+                if not waits:
+                    reporter.note(f"Waiting for another process that downloads {path.name}")
+                waits = True
+                time.sleep(_LOOK_AGAIN_S)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                break
+        yield
+
+
+@dataclass(frozen=True)
+class _Download:
+    """The way of one file from the web into its place."""
+
+    url: str
+    digest: str
+    megabytes: int | None
+    path: Path
+    part: Path
+    reporter: Reporter
+
+    def run(self) -> None:
+        """Get what is missing. An OSError that passes through is the disk's, a RunError tells of the network."""
+        have = self._size()
+        if not have or not _digest(self.part, self.digest).startswith(self.digest):
+            with self._network():
+                answer = self._ask(have)
+            with answer:
+                total = self._receive(answer, have)
+            self._check(total)
+        self.part.replace(self.path)
+
+    def _ask(self, have: int) -> Any:
+        request = urllib.request.Request(self.url, headers={"Range": f"bytes={have}-"} if have else {})
+        opener = urllib.request.build_opener()  # a fresh one, as the proxy may have been set since
+        try:
+            return opener.open(request, timeout=_TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            if error.code != 416 or not have:
+                raise
+        return self._ask(0)  # nothing follows on what is here, which is not the file
+
+    def _receive(self, answer: Any, have: int) -> int:
+        """Write the answer to the part, after what it goes on from; the size of the whole file, 0 where unknown."""
+        start = _start(answer, have)
+        total = start + answer.length if answer.length else 0
+        self._refuse_page(answer, total)
+        if start > have:
+            raise self._failure(f"it goes on at byte {start:,} instead of {have:,}")
+        if start < have:
+            self.reporter.note("The server cannot go on where the download broke off: it begins anew")
+        with self.part.open("ab") as file, self.reporter.task("Downloading, MB", total >> 20) as task:
+            file.truncate(start)
+            task.advance(start >> 20)
+            size = start
+            while block := self._read(answer):
                 file.write(block)
-                task.advance(1)
-    if length and part.stat().st_size < have + length:
-        raise ConnectionError("it broke off; what has come is kept")
+                if megabytes := (size + len(block) >> 20) - (size >> 20):
+                    task.advance(megabytes)
+                size += len(block)
+            file.flush()
+            os.fsync(file.fileno())  # the content before the name, should the power fail
+        return total
+
+    def _read(self, answer: Any) -> bytes:
+        with self._network():
+            return bytes(answer.read(_BLOCK))
+
+    def _refuse_page(self, answer: Any, total: int) -> None:
+        kind = answer.headers.get_content_type()
+        other_size = self.megabytes and total and abs(total / 1e6 - self.megabytes) > 1
+        if kind not in ("text/html", "application/xhtml+xml") and not other_size:
+            return
+        size = f"{total:,} bytes" if total else "of unknown size"
+        what = f"{kind}, {size}" + (f" instead of {self.megabytes} MB" if other_size else "")
+        source = f" from {answer.url}" if answer.url != self.url else ""
+        raise RunError(
+            f"{self.url} cannot be downloaded: a web page or the like came instead{source} ({what}), perhaps the login "
+            f"of a network or proxy; {self.kept()}: log in with a browser and run it again, {self._by_hand()}"
+        )
+
+    def _check(self, total: int) -> None:
+        """Tell a part that is not the file from one that is not yet the file."""
+        size = self._size()
+        if size < total:
+            raise self._failure(f"the connection broke off after {size:,} of {total:,} bytes")
+        found = _digest(self.part, self.digest)
+        if found.startswith(self.digest):
+            return
+        if not total:
+            raise self._failure(f"it ended after {size:,} bytes, without having told its size, and is not whole")
+        self.part.unlink()
+        raise RunError(
+            f"{self.url} is not the file it should be ({found} instead of {self.digest}, {size:,} bytes, now deleted): "
+            f"try again later, {self._by_hand()}"
+        )
+
+    @contextmanager
+    def _network(self) -> Iterator[None]:
+        """What fails within is the network's fault."""
+        try:
+            yield
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: of an address or a proxy's
+            raise self._failure(_why(error)) from None
+
+    def _failure(self, why: str) -> RunError:
+        return RunError(
+            f"{self.url} cannot be downloaded: {why}; {self.kept()}: check the connection and the proxy (https_proxy) "
+            f"and run it again, {self._by_hand()}"
+        )
+
+    def _by_hand(self) -> str:
+        return f"or download it by hand and save it as {self.path} ({self.digest})"
+
+    def _size(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def kept(self) -> str:
+        """What has come so far, in words."""
+        try:
+            size = self._size()
+        except OSError:
+            size = 0
+        return f"{size:,} bytes are kept, from where it goes on" if size else "nothing has come"
+
+
+def _start(answer: Any, have: int) -> int:
+    """The place in the file where an answer begins."""
+    if answer.status != 206:
+        return 0
+    start = answer.headers.get("Content-Range", "").removeprefix("bytes").strip().partition("-")[0]
+    return int(start) if start.isdecimal() else have
+
+
+def _why(error: BaseException) -> str:
+    """A network's failure in one line."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP {error.code} {error.reason}".strip()
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, BaseException):
+        return _why(error.reason)
+    words = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
+    return words.splitlines()[0]
 
 
 def _digest(path: Path, like: str) -> str:

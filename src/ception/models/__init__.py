@@ -14,7 +14,7 @@ from ception.errors import InputError, nearest
 from ception.models import inception as inceptions
 from ception.models import separable_cnn as separable_cnns
 from ception.models import xception as xceptions
-from ception.models.blocks import seeded
+from ception.models.blocks import head, seeded
 from ception.models.endpoints import truncate
 from ception.models.inception import inception
 from ception.models.separable_cnn import separable_cnn
@@ -245,7 +245,7 @@ def build(
 
     Args:
         name: A key of `MODELS`.
-        classes: Number of classes; None means the network's own.
+        classes: Number of classes; None means the network's own or, with `final_endpoint`, no head.
         image_size: Side of the square, or (height, width), in pixels; None means the network's own.
         channels: Input channels; None means the network's own.
         dropout: Share of hidden units that dropout hides in training, 0 <= rate < 1; None means the network's own.
@@ -258,7 +258,8 @@ def build(
         min_depth: Least number of filters, whatever the factor; None means 16, Slim's, where there is a factor.
         every: Columns of the network's table to change in every row, such as `{"shortcut": None}`, `{"inner": "elu"}`
             or `{"segments": 4}` for an Xception: see `ception.models.xception.Row`.
-        final_endpoint: Endpoint, by any of its names, that the network ends at; None means the logits.
+        final_endpoint: Endpoint, by any of its names, that the network ends at, with a head of its own where `classes`
+            are given; None means the logits.
         port: Whose rules the network follows where ports of it differ: a key of `PORTS[name]`. None means the
             weights' own, else the publication's.
         partial: Whether the weights may lack tensors of the network.
@@ -267,13 +268,15 @@ def build(
 
     Returns:
         A `keras.Model` from float32 pictures (batch, height, width, channels) with values 0..255 to float32
-        logits (batch, classes), with the auxiliary head to a list of both logits. A layer that ends a block has the
-        block's name, such as `block1`; all other names contain an underscore.
+        logits (batch, classes), with the auxiliary head to a list of both logits, without a head to feature maps. A
+        layer that ends a block has the block's name, such as `block1`; all other names contain an underscore.
 
     Raises:
         InputError: an unknown name, or an option that the network cannot have.
     """
-    model = find(name)
+    model, headless = find(name), classes is None
+    if auxiliary and final_endpoint is not None:
+        raise InputError(f"the auxiliary head belongs to the whole network, not to one that ends at {final_endpoint}")
     classes = count("classes", model.classes if classes is None else classes)
     channels = count("channels", model.channels if channels is None else channels)
     dropout = share("dropout", model.dropout if dropout is None else dropout)
@@ -297,14 +300,20 @@ def build(
             image = keras.Input((height, width, channels), name="input_image", dtype="float32")
             scale, offset = (1 / deviation).tolist(), (-mean / deviation).tolist()
             x = keras.layers.Rescaling(scale, offset, name="input_scaling", dtype="float32")(image)
-            network = keras.Model(image, model.builder(x, spec, **options), name=name)
+            whole = keras.Model(image, model.builder(x, spec, **options), name=name)
+            network = whole if final_endpoint is None else truncate(whole, final_endpoint)
+            if final_endpoint is not None and not headless:
+                if len(network.output.shape) != 4:
+                    raise InputError(f"a head goes on feature maps, which {final_endpoint} of {name} are not")
+                end = head(network.output, classes=classes, dropout=dropout, dtype=dtype)
+                network = keras.Model(image, end, name=name)
     except InputError:
         raise
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} cannot be built with {dict(every or {}) or options}: {error}") from None
     if checkpoint:
-        load(network, checkpoint, partial=partial)
-    return truncate(network, final_endpoint) if final_endpoint else network
+        load(network, checkpoint, partial=partial, whole=whole)
+    return network
 
 
 def _scaling(given: Sequence[Any] | None, channels: int) -> tuple[Any, Any]:
@@ -316,6 +325,8 @@ def _scaling(given: Sequence[Any] | None, channels: int) -> tuple[Any, Any]:
         raise InputError(f"scaling must be (mean, deviation), got {given!r}") from None
     if channels == 1 and mean.ndim:  # a grey picture is the mean of its colours
         mean, deviation = mean.mean(), deviation.mean()
+    elif mean.shape == deviation.shape == (3,) != (channels,):  # more channels take the colours' in turn, as kernels do
+        mean, deviation = mean[np.arange(channels) % 3], deviation[np.arange(channels) % 3]
     if not {mean.shape, deviation.shape} <= {(), (channels,)}:
         raise InputError(f"scaling must be numbers, or one for each of {channels} channels; got {given!r}")
     if not (deviation > 0).all():

@@ -7,9 +7,11 @@ crashes and hangs on broken files. `read` is all that others need.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import math
+import os
 import re
 import struct
 import tempfile
@@ -59,8 +61,11 @@ class Checkpoint:
     Attributes:
         path: The file.
         layout: Who named the tensors and ordered their axes; "ception" is Keras's, described by this package.
-        tensors: float32 by name, in the order of the file; for Keras `<layer>/<variable>`. Keras 3 stores its layers
-            by class: there the order is that of the classes, and within one class that of the layers.
+        tensors: float32 by name, all finite, in the order of the file; for Keras `<layer>/<variable>`, layer by layer.
+            A legacy `.h5` has its layers in the order of the network's `layers`; of a network that is one of these
+            layers, those that train come first. Keras 3 stores its layers by class: there the order is that of the
+            classes, and within one class that of the layers; its first versions wrote no names of layers, which here
+            have the name of their class with a number in that order.
         described: For layout "ception" what the file's `model.json` says, not checked any further.
     """
 
@@ -79,11 +84,12 @@ def read(path: Path | str) -> Checkpoint:
             folder with just one.
 
     Returns:
-        All floating-point tensors.
+        All floating-point tensors. Of a training's state in PyTorch those of its `state_dict` or `model`, not the
+        moving average beside it; without what wrappers put before every name (`module.`, `_orig_mod.`, `model.`).
 
     Raises:
-        InputError: there is no such file, it is broken or no weight file, it holds no weights, claims an implausible
-            size, holds more than tensors, or needs a package that is not installed.
+        InputError: there is no such file, it is broken or no weight file, it holds no weights or such as are not
+            finite, claims an implausible size, holds more than tensors, or needs a package that is not installed.
     """
     path = Path(path)
     try:
@@ -106,11 +112,23 @@ def read(path: Path | str) -> Checkpoint:
         raise InputError(
             f"{path} holds no weights, only a {kind} file's frame: save the weights, not the configuration"
         )
+    for name, tensor in checkpoint.tensors.items():
+        if not _finite(tensor):
+            raise InputError(
+                f"{path} is refused: {_one_line(name)} has values that are not finite: the training that wrote it had "
+                "diverged, or the file is damaged"
+            )
     return checkpoint
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+def _finite(tensor: NDArray[np.float32]) -> bool:
+    """Whether all values are finite, looked at in pieces so that no mask as long as the tensor is made."""
+    flat = tensor.reshape(-1)
+    return all(np.isfinite(flat[start : start + (1 << 20)]).all() for start in range(0, flat.size, 1 << 20))
+
+
+def _one_line(said: Exception | str) -> str:
+    text = " ".join(str(said).split()) or type(said).__name__
     return "".join(character for character in text if character.isprintable())[:200]
 
 
@@ -197,6 +215,9 @@ def _read_zip(path: Path) -> Checkpoint:
         if any(name.endswith("/constants.pkl") for name in members):
             raise InputError(f"{path} is a TorchScript program: save its state_dict() with torch.save instead")
         if any(name.endswith("data.pkl") for name in members):
+            # PyTorch itself looks at no checksum; they are all 0 where it was told to write none
+            if any(member.CRC for member in members.values()) and (damaged := archive.testzip()):
+                raise InputError(f"{path} is damaged (the checksum of {_one_line(damaged)} is wrong): {_AGAIN}")
             return _read_torch(path, mapped=all(member.compress_type == 0 for member in members.values()))
         if _WEIGHTS not in members:
             raise InputError(f"{path} is an archive without {_WEIGHTS}: {_READABLE} load")
@@ -243,6 +264,19 @@ def _hdf5(files: list[IO[bytes]], config: dict[str, Any] | None = None) -> Tenso
     return _numbered(roots, config or {}, allowance)
 
 
+# Keras 1's names, which the published files of Xception have, in those of Keras since: `convolution2d_1_W`
+_KERAS_1 = re.compile(
+    r"(.+)_(W|b|gamma|beta|running_mean|running_std|depthwise_kernel|pointwise_kernel)(?:_\d+)?", re.DOTALL
+)
+_KERAS_1_VARIABLES = {
+    "W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance",  # no deviation
+}  # fmt: skip
+_KERAS_1_CLASSES = {
+    "convolution2d": "conv2d", "separableconvolution2d": "separable_conv2d",
+    "batchnormalization": "batch_normalization",
+}  # fmt: skip
+
+
 def _legacy(root: Node, allowance: Allowance) -> Tensors:
     """Layers with the names of their variables in attributes, as Keras 1 and 2 write them and Keras 3 still can."""
     tensors: Tensors = {}
@@ -253,8 +287,19 @@ def _legacy(root: Node, allowance: Allowance) -> Tensors:
         for path in paths:
             parent, _, variable = path.rpartition("/")
             owner = layer if len(parents) == 1 else parent.rpartition("/")[2]  # several: a whole model as one layer
-            _put(tensors, f"{owner or layer}/{variable.partition(':')[0]}", group.within(path).tensor(allowance))
+            name = f"{owner or layer}/{variable.partition(':')[0]}"
+            _put(tensors, _since_keras_1(path) or name, group.within(path).tensor(allowance))
     return tensors
+
+
+def _since_keras_1(path: str) -> str:
+    """What `<layer>_<variable>` of Keras 1 has been called since; nothing for a name of later Keras."""
+    found = None if "/" in path else _KERAS_1.fullmatch(path.partition(":")[0])
+    if not found:
+        return ""
+    layer, variable = found[1], found[2]
+    kind = re.sub(r"_\d+$", "", layer)
+    return f"{_KERAS_1_CLASSES.get(kind, kind)}{layer[len(kind) :]}/{_KERAS_1_VARIABLES.get(variable, variable)}"
 
 
 def _names(node: Node, attribute: str) -> list[str]:
@@ -355,7 +400,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
             file.seek(8 + length + entry["data_offsets"][0])
             values = np.fromfile(file, numpy_type, math.prod(entry["shape"])).reshape(entry["shape"])
             tensors[name] = widened(values) if numpy_type == "<u2" else to_float32(values)
-    return Checkpoint(path, "torch", tensors)
+    return Checkpoint(path, "torch", _unwrapped(tensors))
 
 
 def _read_torch(path: Path, *, mapped: bool = False) -> Checkpoint:
@@ -363,11 +408,13 @@ def _read_torch(path: Path, *, mapped: bool = False) -> Checkpoint:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            # the options of a training, which timm saves with it: attributes alone, no code of anyone's
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         except Exception as error:
             if asked := re.search(r"GLOBAL (\S+)", str(error)):
                 raise InputError(
-                    f"{path} holds more than tensors (it asks to run {_one_line(ValueError(asked[1]))}), so it stays "
+                    f"{path} holds more than tensors (it asks to run {_one_line(asked[1])}), so it stays "
                     "unread: have its author save the state_dict alone, or safetensors"
                 ) from None
             raise
@@ -382,9 +429,14 @@ def _read_torch(path: Path, *, mapped: bool = False) -> Checkpoint:
             allowance.take(tensor.shape, tensor.element_size())
             # no copy of a mapped file: its pages are read when they are used, and are this process's own when changed
             tensors[name] = np.ascontiguousarray(tensor.detach().to(torch.float32).numpy()).reshape(tensor.shape)
-    if tensors and all(name.startswith("module.") for name in tensors):  # torch.nn.DataParallel's
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    return Checkpoint(path, "torch", tensors)
+    return Checkpoint(path, "torch", _unwrapped(tensors))
+
+
+def _unwrapped(tensors: Tensors) -> Tensors:
+    """Without what DataParallel, torch.compile and training frameworks put before every name."""
+    shared = os.path.commonprefix(list(tensors))  # noqa: RUF071 - of names, not of paths
+    wrappers = re.match(r"(?:(?:module|_orig_mod|model)\.)*", shared)
+    return {name[wrappers.end() if wrappers else 0 :]: tensor for name, tensor in tensors.items()}
 
 
 def _imported(module: str, path: Path, package: str) -> ModuleType:

@@ -52,6 +52,32 @@ class Pair:
         return _TURNS[self.axes][1](tensor)
 
 
+@dataclass(frozen=True)
+class Theirs:
+    """A network as another library has it.
+
+    Attributes:
+        scheme: What its tensors are called there.
+        model: Its name there.
+        port: Whose rules it follows, a key of `PORTS`; None means the publication's.
+    """
+
+    scheme: Scheme
+    model: str
+    port: str | None = None
+
+
+# Network -> the same one by the code of others
+IN_KERAS = {"xception": Theirs("keras", "Xception"), "inception_v3": Theirs("keras", "InceptionV3")}
+IN_TIMM = {
+    "xception": Theirs("timm_legacy", "legacy_xception", "timm_legacy"),
+    "xception_41": Theirs("timm", "xception41"),
+    "xception_65": Theirs("timm", "xception65"),
+    "xception_71": Theirs("timm", "xception71"),
+    "inception_v3": Theirs("torchvision", "inception_v3", "torchvision"),
+}
+
+
 def variables(network: keras.Model) -> dict[str, Any]:
     """Every tensor of a network by `<layer>/<variable>`."""
     return {f"{layer.name}/{weight.name}": weight for layer in network.layers for weight in layer.weights}
@@ -76,7 +102,7 @@ def scheme_of(layout: str, keys: Iterable[str]) -> Scheme:
 
 
 def pairs(network: keras.Model, scheme: Scheme, keys: Sequence[str] = ()) -> list[Pair]:
-    """Every tensor of the network with what a scheme calls it; a key that does not exist where it has no name.
+    """Every tensor of the network with what a scheme calls it; a key with a question mark where it has no name.
 
     Args:
         network: A network of `ception.build`.
@@ -92,7 +118,8 @@ def pairs(network: keras.Model, scheme: Scheme, keys: Sequence[str] = ()) -> lis
         scopes = _slim_scopes(network)
         return [_slim_pair(layer, weight.name, scopes) for layer in layers for weight in layer.weights]
     if scheme == "torchvision":
-        modules = _torchvision_modules(layers)
+        third = network.name == "inception_v3"
+        modules = _torchvision_modules(layers) if third else {layer.name: f"?{layer.name}" for layer in layers}
     else:
         modules = {layer.name: (_legacy if scheme == "timm_legacy" else _timm)(layer.name) for layer in layers}
     return [_torch_pair(layer, weight.name, modules[layer.name]) for layer in layers for weight in layer.weights]
@@ -120,26 +147,34 @@ _NUMBERED = {
 def _keras_layers(layers: list[keras.Layer], keys: Sequence[str]) -> dict[str, str]:
     """Our layer -> theirs: by name, else the next one of its class that has a number for a name."""
     theirs = list(dict.fromkeys(key.split("/")[0] for key in keys))
-    numbered: dict[str, list[str]] = {}
-    for name in theirs:
-        kind = re.sub(r"_\d+$", "", name)
-        if kind in _NUMBERED.values():
-            numbered.setdefault(kind, []).append(name)
-    for kind, names in numbered.items():
-        names.sort(key=lambda name, kind=kind: int(name.removeprefix(kind)[1:] or 0))  # type: ignore[misc]
+    unused = numbered(theirs)
     known = {}
     for layer in layers:
         name = "predictions" if layer.name == "logits" else layer.name
         kind = _NUMBERED.get(type(layer).__name__, "")
-        if name not in theirs and numbered.get(kind):
-            name = numbered[kind].pop(-1 if layer.name == "logits" else 0)
+        if name not in theirs and unused.get(kind):
+            name = unused[kind].pop(-1 if layer.name == "logits" else 0)
         known[layer.name] = name
     return known
 
 
+def numbered(names: Iterable[str]) -> dict[str, list[str]]:
+    """Keras's names of layers that nobody named, such as `conv2d_3`, by kind in the order of their numbers."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        kind = re.sub(r"_\d+$", "", name)
+        if kind in _NUMBERED.values():
+            found.setdefault(kind, []).append(name)
+    for kind, own in found.items():
+        own.sort(key=lambda name, kind=kind: int(name.removeprefix(kind)[1:] or 0))  # type: ignore[misc]
+    return found
+
+
 def _slim_pair(layer: keras.Layer, variable: str, scopes: dict[str, str]) -> Pair:
     ours, convolution = f"{layer.name}/{variable}", layer.name.removesuffix("_bn")
-    scope = scopes.get(convolution, f"?{layer.name}")
+    if convolution not in scopes:
+        return Pair(ours, f"?{ours}")
+    scope = scopes[convolution]
     if layer.name.endswith("_bn"):
         return Pair(ours, f"{scope}/BatchNorm/{variable}")
     axes: Axes = "conv_dense" if isinstance(layer, keras.layers.Dense) and variable == "kernel" else "same"
@@ -159,6 +194,8 @@ _SLIM_ODD_V1 = {"Mixed_5b/Branch_2/Conv2d_0b_3x3": "Mixed_5b/Branch_2/Conv2d_0a_
 
 def _slim_scopes(network: keras.Model) -> dict[str, str]:
     """Our convolution or dense layer -> Slim's scope."""
+    if network.name not in ("inception_v1", "inception_v3"):
+        return {}
     third = network.name == "inception_v3"
     spec = INCEPTION_V3 if third else INCEPTION_V1
     odd = _SLIM_ODD if third else _SLIM_ODD_V1

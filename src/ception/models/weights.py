@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -15,8 +16,9 @@ import numpy as np
 
 from ception import downloads
 from ception.errors import InputError, RunError, nearest
+from ception.files import cache_folder
 from ception.models.checkpoints import Checkpoint, read
-from ception.models.names import Pair, Scheme, pairs, scheme_of, variables
+from ception.models.names import IN_KERAS, IN_TIMM, Pair, Scheme, pairs, scheme_of, variables
 from ception.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ class Weights:
     Attributes:
         network: The network it is for, a key of `MODELS`.
         url: Where it lies; `hf:<repository>` for a model.safetensors on the Hugging Face hub.
-        digest: Its hash or the hash's beginning, `md5:` or `sha256:`; "" where the hub vouches for it.
+        digest: Its hash or the hash's beginning, `md5:` or `sha256:`; "" where the hub vouches for it. TF-Slim's
+            archives have none and are not downloaded.
         megabytes: Its size.
         head: Whether it has ImageNet's 1,000 logits.
         port: Whose rules the network has to follow: a key of the network's `PORTS`; None means its own.
@@ -63,15 +66,20 @@ _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 _XCEPTION_FILE = f"{_KERAS}/xception/xception_weights_tf_dim_ordering_tf_kernels"
 _INCEPTION_FILE = f"{_KERAS}/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels"
 _RELEASES = "https://github.com/rwightman/pytorch-image-models/releases/download"
+_SLIM = "http://download.tensorflow.org/models"
 _XCEPTION, _INCEPTION, _DEEPLAB = "arXiv:1610.02357", "arXiv:1512.00567", "arXiv:1802.02611"
+
+_WITH_BACKGROUND = 1001  # logits of Slim's published checkpoints; what is fine-tuned with Slim has no such class
+_HEADS = ("logits", "auxiliary")
+_AUXILIARY = re.compile(r"(^|/)(AuxLogits|auxiliary)")  # what only training needs
 
 # For each network, the first one is what "imagenet" means
 WEIGHTS = {
-    "xception.keras": Weights(
+    "xception.keras_in1k": Weights(
         network="xception", url=f"{_XCEPTION_FILE}.h5", digest="md5:0a58e3b7378bc2990ea3b43d5981f1f6", megabytes=92,
         accuracy=0.790, licence="MIT", paper=_XCEPTION,
     ),
-    "xception.keras_notop": Weights(
+    "xception.keras_in1k_notop": Weights(
         network="xception", url=f"{_XCEPTION_FILE}_notop.h5", digest="md5:b0042744bf5b25fce3cb969f33bebb97",
         megabytes=84, head=False, licence="MIT", paper=_XCEPTION,
     ),
@@ -95,11 +103,11 @@ WEIGHTS = {
         network="xception_71", url="hf:timm/xception71.tf_in1k", megabytes=170, crop=0.903, accuracy=0.799,
         paper=_DEEPLAB,
     ),
-    "inception_v3.keras": Weights(
+    "inception_v3.keras_in1k": Weights(
         network="inception_v3", url=f"{_INCEPTION_FILE}.h5", digest="md5:9a0d58056eeedaa3f26cb7ebd46da564",
         megabytes=96, accuracy=0.779, licence="MIT", paper=_INCEPTION,
     ),
-    "inception_v3.keras_notop": Weights(
+    "inception_v3.keras_in1k_notop": Weights(
         network="inception_v3", url=f"{_INCEPTION_FILE}_notop.h5", digest="md5:bcbd6486424b2319ff4ef7d526e38f63",
         megabytes=88, head=False, licence="MIT", paper=_INCEPTION,
     ),
@@ -113,7 +121,24 @@ WEIGHTS = {
     ),
     "inception_v3.tv_in1k": Weights(
         network="inception_v3", url="hf:timm/inception_v3.tv_in1k", megabytes=109, port="torchvision",
-        accuracy=0.7747, licence="BSD-3-Clause", paper=_INCEPTION,
+        accuracy=0.7747, paper=_INCEPTION,
+    ),
+    "inception_v3.tf_adv_in1k": Weights(
+        network="inception_v3", url="hf:timm/inception_v3.tf_adv_in1k", megabytes=95, port="torchvision",
+        paper="arXiv:1611.01236",
+    ),
+    "inception_v3.torchvision_in1k": Weights(
+        network="inception_v3", url="https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
+        digest="sha256:0cc3c7bd", megabytes=109, port="torchvision", accuracy=0.7729, licence="BSD-3-Clause",
+        paper=_INCEPTION,
+    ),
+    "inception_v3.slim_in1k": Weights(
+        network="inception_v3", url=f"{_SLIM}/inception_v3_2016_08_28.tar.gz", megabytes=101, accuracy=0.780,
+        paper=_INCEPTION,
+    ),
+    "inception_v1.slim_in1k": Weights(
+        network="inception_v1", url=f"{_SLIM}/inception_v1_2016_08_28.tar.gz", megabytes=25, accuracy=0.698,
+        paper="arXiv:1409.4842",
     ),
 }  # fmt: skip
 
@@ -188,19 +213,27 @@ def open_weights(
             raise InputError(f"{weights} is neither a file nor published weights: {nearest(str(weights), own)}")
         return read(weights), None
     if record.url.startswith("hf:"):
-        return read(_from_hub(record.url.removeprefix("hf:"))), record
-    return read(downloads.fetch(record.url, record.digest, reporter=reporter)), record
+        return read(_from_hub(record.url.removeprefix("hf:"), reporter=reporter)), record
+    if not record.digest:
+        raise InputError(
+            f"{record.url} has no published hash, so it is not downloaded: fetch and unpack it, then name its .ckpt"
+        )
+    return read(downloads.fetch(record.url, record.digest, megabytes=record.megabytes, reporter=reporter)), record
 
 
-def _from_hub(repository: str) -> Path:
-    """A repository's model.safetensors, from the hub's own cache if it lies there.
+def _from_hub(repository: str, *, reporter: Reporter | None = None) -> Path:
+    """A repository's model.safetensors: put into our cache by hand, or from the hub and its own cache.
 
     Raises:
         RunError: the hub cannot be reached, or has no such file.
     """
     from huggingface_hub import hf_hub_download
 
+    by_hand = cache_folder() / f"weights-{repository.rpartition('/')[2]}.safetensors"
+    if by_hand.is_file():
+        return by_hand
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # our message says what its retries say
+    (reporter or Reporter()).note(f"Looking for {repository} on the Hugging Face hub")
     try:
         return Path(hf_hub_download(repository, "model.safetensors"))
     except Exception as error:  # the library lets through whatever its transport raises
@@ -208,7 +241,7 @@ def _from_hub(repository: str) -> Path:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunError(
             f"{address} cannot be downloaded ({why}): check the connection and the proxy (https_proxy), or download it "
-            "by hand and name the file instead"
+            f"by hand to {by_hand}"
         ) from None
 
 
@@ -218,11 +251,8 @@ def port_of(network: str, checkpoint: Checkpoint) -> str | None:
     if scheme == "ception":
         port = _own_arguments(checkpoint).get("port")
         return port if isinstance(port, str) else None
-    ports: dict[tuple[str, Scheme], str] = {
-        ("xception", "timm_legacy"): "timm_legacy",
-        ("inception_v3", "torchvision"): "torchvision",
-    }
-    return ports.get((network, scheme))
+    theirs = IN_TIMM.get(network)
+    return theirs.port if theirs and theirs.scheme == scheme else None
 
 
 def own_scaling(checkpoint: Checkpoint) -> Sequence[Any] | None:
@@ -245,11 +275,14 @@ def classes_in(network: str, checkpoint: Checkpoint) -> int | None:
     scheme = scheme_of(checkpoint.layout, checkpoint.tensors)
     for pair in pairs(thin, scheme, list(checkpoint.tensors)):
         if pair.ours == "logits/bias" and pair.theirs in checkpoint.tensors:
-            return len(checkpoint.tensors[pair.theirs]) - (scheme == "slim")
+            count = len(checkpoint.tensors[pair.theirs])
+            return count - (scheme == "slim" and count == _WITH_BACKGROUND)
     return None
 
 
-def load(network: keras.Model, checkpoint: Checkpoint, *, partial: bool = False) -> Report:
+def load(
+    network: keras.Model, checkpoint: Checkpoint, *, partial: bool = False, whole: keras.Model | None = None
+) -> Report:
     """Fill the network with a checkpoint's tensors; all of them or, where something is wrong, none.
 
     Another number of classes leaves the head as it is. Where the network takes one channel, the first kernel's
@@ -259,25 +292,82 @@ def load(network: keras.Model, checkpoint: Checkpoint, *, partial: bool = False)
         network: A network of `ception.build`.
         checkpoint: What `read` gave.
         partial: Whether tensors may be missing.
+        whole: The whole network, where `network` ends earlier: what only that has is left out.
 
     Raises:
-        InputError: tensors are missing or have another shape, or none fits.
+        InputError: tensors are missing or have another shape, none fits, or some have no place in the network: without
+            them it would compute something else.
     """
-    scheme = scheme_of(checkpoint.layout, checkpoint.tensors)
-    keys = list(checkpoint.tensors)
-    known = pairs(network, scheme, keys)
     own = variables(network)
-    report = Report(scheme, unused=sorted(set(keys) - {pair.theirs for pair in known}))
+    report, filled = _fitted(network, checkpoint, whole or network)
+    if report.scheme == "keras" and (report.missing or report.misshaped or report.unused):
+        renamed = _in_published_order(network.name, checkpoint)
+        report, filled = _fitted(network, renamed, whole or network) if renamed else (report, filled)
+    _refuse(network, checkpoint, report, partial=partial)
+    for ours, tensor in filled.items():
+        own[ours].assign(tensor)
+    return report
+
+
+def _fitted(
+    network: keras.Model, checkpoint: Checkpoint, whole: keras.Model
+) -> tuple[Report, dict[str, NDArray[np.float32]]]:
+    """What becomes of every tensor, and those that fit by our names."""
+    scheme, keys, own = scheme_of(checkpoint.layout, checkpoint.tensors), list(checkpoint.tensors), variables(network)
+    known = [pair for pair in pairs(whole, scheme, keys) if pair.ours in own]
+    placed = {pair.theirs for pair in pairs(whole, scheme, keys)}
+    report = Report(scheme, unused=sorted(set(keys) - placed))
     filled: dict[str, NDArray[np.float32]] = {}
     for pair in known:
         if pair.theirs in checkpoint.tensors:
             _match(pair, checkpoint.tensors[pair.theirs], tuple(own[pair.ours].shape), report, filled)
         else:
             report.missing.append(pair.ours)
-    _refuse(network, checkpoint, report, partial=partial)
-    for ours, tensor in filled.items():
-        own[ours].assign(tensor)
-    return report
+    if "logits/kernel" in report.misshaped and network is not whole:  # of a head on other features
+        for name in [name for name in own if name.startswith("logits/")]:
+            report.misshaped.pop(name, None)
+            filled.pop(name, None)
+            report.fresh.append(name)
+        report.matched[:] = list(filled)
+    return report, filled
+
+
+def _in_published_order(network: str, checkpoint: Checkpoint) -> Checkpoint | None:
+    """The checkpoint with its layers renamed as keras.applications names them, where they only have other names.
+
+    Layers of the same kind, told by their variables, have to stand in the order of keras.applications, each of its
+    shape; a head may be missing and may have other classes, and the first kernel other channels.
+    """
+    if network not in IN_KERAS:
+        return None
+    theirs = getattr(keras.applications, IN_KERAS[network].model)(weights=None)
+    published, stored = (_by_kind(tensors) for tensors in (variables(theirs), checkpoint.tensors))
+    renamed: dict[str, NDArray[np.float32]] = {}
+    for kind, layers in published.items():
+        found = stored.pop(kind, [])
+        if len(found) != len(layers) and not (not found and layers == ["predictions"]):
+            return None
+        for name, other in zip(layers, found, strict=False):
+            for variable in kind:
+                tensor = checkpoint.tensors[f"{other}/{variable}"]
+                shape = tuple(theirs.get_layer(name).weights[list(kind).index(variable)].shape)
+                loose = name == "predictions" or (len(shape) == 4 and shape[2] == 3)
+                if len(tensor.shape) != len(shape) or (tensor.shape != shape and not loose):
+                    return None
+                renamed[f"{name}/{variable}"] = tensor
+    return None if stored else replace(checkpoint, tensors=renamed)
+
+
+def _by_kind(tensors: Iterable[str]) -> dict[tuple[str, ...], list[str]]:
+    """The layers of each kind in order, a kind being the names of a layer's variables."""
+    layers: dict[str, tuple[str, ...]] = {}
+    for key in tensors:
+        layer, _, variable = key.rpartition("/")
+        layers[layer] = (*layers.get(layer, ()), variable)
+    kinds: dict[tuple[str, ...], list[str]] = {}
+    for layer, kind in layers.items():
+        kinds.setdefault(kind, []).append(layer)
+    return kinds
 
 
 def _match(
@@ -285,8 +375,8 @@ def _match(
 ) -> None:
     """Fit a tensor to our shape and file it in the report."""
     found = pair.to_ours(tensor)
-    is_head = pair.ours.split("/")[0] in ("logits", "auxiliary")
-    if is_head and report.scheme == "slim" and found.shape == (*shape[:-1], shape[-1] + 1):
+    is_head = pair.ours.split("/")[0] in _HEADS
+    if is_head and report.scheme == "slim" and found.shape[-1] == _WITH_BACKGROUND:
         found = found[..., 1:]
         report.adapted[pair.ours] = "background class left out"
     elif len(shape) == len(found.shape) == 4 and _only_channels_differ(found.shape, shape):
@@ -314,22 +404,20 @@ def _other_channels(kernel: NDArray[np.float32], channels: int) -> NDArray[np.fl
 
 def _refuse(network: keras.Model, checkpoint: Checkpoint, report: Report, *, partial: bool) -> None:
     """Raise an InputError where a report says that the checkpoint must not be loaded."""
-    lacks_head = all(name.split("/")[0] in ("logits", "auxiliary") for name in report.missing)
-    if report.matched and not report.misshaped and (partial or not report.missing):
+    lacks_head = all(name.split("/")[0] in _HEADS for name in report.missing)
+    headless = lacks_head and not any(checkpoint.tensors[key].ndim == 2 for key in report.unused)
+    strange = [key for key in report.unused if not _AUXILIARY.search(key)]
+    if report.matched and not report.misshaped and not strange and (partial or not report.missing or headless):
         return
-    if report.matched and not report.misshaped and lacks_head and not _has_head(checkpoint, report):
-        return
-    first = [f"{name} is {shape}" for name, shape in report.misshaped.items()] + report.missing
-    like = looks_like(checkpoint)
+    like = [] if len(report.matched) > 0.5 * len(checkpoint.tensors) else looks_like(checkpoint)
     if like and network.name not in like:
         raise InputError(f"{checkpoint.path} does not fit {network.name}: it looks like weights of {' or '.join(like)}")
-    hint = "" if report.misshaped or not report.matched else "; accept that with --partial"
+    first = [f"{name} is {shape}" for name, shape in report.misshaped.items()] + [
+        f"{key} has no place" for key in strange] + [f"{name} is missing" for name in report.missing]  # fmt: skip
+    hint = ""
+    if report.matched and not report.misshaped:
+        hint = "; accept that with --partial" if not strange else "; without them it would compute something else"
     raise InputError(f"{checkpoint.path} does not fit {network.name}: {report}; the first: {first[0]}{hint}")
-
-
-def _has_head(checkpoint: Checkpoint, report: Report) -> bool:
-    """Whether a file holds something that could be a head: a matrix that nothing else wants."""
-    return any(checkpoint.tensors[key].ndim == 2 for key in report.unused)
 
 
 def looks_like(checkpoint: Checkpoint) -> list[str]:
