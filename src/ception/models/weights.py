@@ -409,7 +409,8 @@ def _refuse(network: keras.Model, checkpoint: Checkpoint, report: Report, *, par
     strange = [key for key in report.unused if not _AUXILIARY.search(key)]
     if report.matched and not report.misshaped and not strange and (partial or not report.missing or headless):
         return
-    like = [] if len(report.matched) > 0.5 * len(checkpoint.tensors) else looks_like(checkpoint)
+    nearly = len(report.matched) > 0.5 * len(checkpoint.tensors) and not report.misshaped
+    like = [] if nearly else looks_like(checkpoint)
     if like and network.name not in like:
         raise InputError(f"{checkpoint.path} does not fit {network.name}: it looks like weights of {' or '.join(like)}")
     first = [f"{name} is {shape}" for name, shape in report.misshaped.items()] + [
