@@ -19,16 +19,21 @@ class TrainSettings:
 
     Attributes:
         model: Network to train, as ception models lists them.
-        recipe: Named set of training options: article, best, or the published one for ImageNet of xception or
-            inception_v3; the options below change single ones of it.
+        weights: Start from these weights and train a fresh head on the frozen network: imagenet, a name that ception
+            models --weights lists, or a weight file; fresh weights, all trained, when not given.
+        final_endpoint: End the network there, such as mixed8, with a head of its own; at its own end when not given.
+        partial: Accept weights that lack some of the network's tensors.
+        recipe: Named set of training options: article, best, the published one for ImageNet of xception or
+            inception_v3, or head; article, or with weights head, when not given. The options below change single ones
+            of it.
         epochs: Passes over the training pictures; the recipe's when not given (article: 10, best: 24, xception: 100,
-            inception_v3: 100).
+            inception_v3: 100, head: 40).
         batch_size: Pictures in one step; the recipe's when not given (article: 32, best: 64, xception: 32,
-            inception_v3: 32).
+            inception_v3: 32, head: 64).
         learning_rate: Step size of the optimiser; the recipe's when not given (article: 0.01, best: 0.003,
-            xception: 0.045, inception_v3: 0.045).
+            xception: 0.045, inception_v3: 0.045, head: 0.003).
         patience: Epochs without a better validation loss before training stops; the recipe's when not given
-            (article: 5, best: 24, xception: 100, inception_v3: 100).
+            (article: 5, best: 24, xception: 100, inception_v3: 100, head: 40).
         dropout: Share of hidden units that dropout hides in training; the network's own when not given.
         auxiliary: Train the auxiliary head of inception_v3 too; the saved model is without it.
         depth_multiplier: Factor of every number of filters: below 1 the network is thinner and faster.
@@ -48,7 +53,10 @@ class TrainSettings:
     """
 
     model: str = "separable_cnn"
-    recipe: str = "article"
+    weights: str | None = None
+    final_endpoint: str | None = None
+    partial: bool = False
+    recipe: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None

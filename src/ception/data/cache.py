@@ -14,7 +14,8 @@ from pathlib import Path
 from ception.files import cache_folder, whole
 
 _STALE_S = 24 * 3600  # an unfinished file this old belongs to a process that died
-_OURS = re.compile(r"(pixels|array)-[0-9a-f]{24}\.npy|weights-[\w.-]+|\.(pixels|array)-[0-9a-f]{24}\.npy\.\d+\.tmp")
+_KINDS = "(pixels|array|features)-[0-9a-f]{24}"
+_OURS = re.compile(rf"{_KINDS}\.npy|weights-[\w.-]+|\.{_KINDS}\.npy\.\d+\.tmp")
 
 
 def entries() -> list[tuple[Path, int, float]]:
@@ -53,7 +54,7 @@ def name_of(kind: str, *parts: bytes) -> str:
     """The name of a cached file that follows from all that its content depends on.
 
     Args:
-        kind: `pixels` or `array`.
+        kind: `pixels`, `array` or `features`.
         parts: What the content depends on.
     """
     digest = hashlib.blake2b(digest_size=12)

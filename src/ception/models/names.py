@@ -94,8 +94,9 @@ def scheme_of(layout: str, keys: Iterable[str]) -> Scheme:
     if layout in ("slim", "ception"):
         return "slim" if layout == "slim" else "ception"
     if layout == "keras":
-        ours = any(re.match(r"(conv1a_conv|block\d+_shortcut|mixed\w+_branch0_conv1)/", key) for key in keys)
-        return "ception" if ours else "keras"
+        layers = {key.split("/")[0] for key in keys}
+        ours = any(re.fullmatch(r"conv1a_conv|block\d+_shortcut|mixed\w+_branch0_conv1", layer) for layer in layers)
+        return "ception" if ours or ("logits" in layers and not numbered(layers)) else "keras"
     if any(key.startswith("Mixed_5b.") for key in keys):
         return "torchvision"
     return "timm_legacy" if any(".rep." in key for key in keys) else "timm"

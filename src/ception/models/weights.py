@@ -267,6 +267,19 @@ def _own_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
     return arguments if isinstance(arguments, dict) else {}
 
 
+def origin(network: str, weights: str | Path) -> tuple[Weights | None, list[Any], str | None]:
+    """The record of some weights, if they have one, and the scaling and port of a network that takes them.
+
+    Raises:
+        InputError: as for `open_weights`.
+        RunError: likewise.
+    """
+    checkpoint, record = open_weights(network, weights)
+    scaling: Sequence[Any] = (record.mean, record.deviation) if record else own_scaling(checkpoint) or (127.5, 127.5)
+    plain = [list(value) if isinstance(value, tuple) else value for value in scaling]
+    return record, plain, record.port if record else port_of(network, checkpoint)
+
+
 def classes_in(network: str, checkpoint: Checkpoint) -> int | None:
     """The number of classes of the checkpoint's head, a background class left out; None where it has none."""
     from ception.models import MODELS, build

@@ -24,10 +24,12 @@ from ception.reporting import Reporter
 from ception.settings import TrainSettings, checked
 
 if TYPE_CHECKING:
+    import keras
+
     from ception.classifier import Classifier
     from ception.evaluation.table import Table
     from ception.training.callbacks import Row
-    from ception.training.preparation import Prepared
+    from ception.training.preparation import Examples, Prepared
     from ception.training.recipes import Recipe
     from ception.training.trainee import Trainee
 
@@ -77,7 +79,8 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **settings: Any
         folder = _new_folder(options.runs, f"{options.model}-{prepared.dataset.name}")
         place = Path(data).resolve() if Path(data).exists() else data
         plan = {"data": str(place), "said": str(data), "fingerprint": prepared.fingerprint(), "backend": backend,
-                "settings": _plain(options), "recipe": asdict(recipe)}  # fmt: skip
+                "settings": _plain(options) | {"weights": _whole_path(options.weights)},
+                "recipe": asdict(recipe)}  # fmt: skip
         write_json(folder / "checkpoints" / "plan.json", plan)
         reporter.note(f"Run folder: {folder}")
         return _carried_out(folder, classifier, trainee, prepared, options, recipe, reporter)
@@ -118,7 +121,9 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         # the pictures keep the names they had, where the way to them is still the same
         prepared, recipe = _prepared(said if Path(said).resolve() == Path(data) else data, options, reporter)
         if asdict(recipe) != planned:
-            raise InputError(f"the recipe '{options.recipe}' is not what it was when {folder} began: train anew")
+            raise InputError(
+                f"the recipe '{options.recipe or 'by default'}' is not what it was when {folder} began: train anew"
+            )
         if prepared.fingerprint() != fingerprint:
             raise InputError(f"pictures, labels or split of {data} have changed since {folder} began: train anew")
         reporter.note(f"Resuming {folder}")
@@ -127,9 +132,16 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
 
 
 def _prepared(data: str | Path, options: TrainSettings, reporter: Reporter) -> tuple[Prepared, Recipe]:
+    from ception.models.weights import open_weights
     from ception.training import preparation, recipes
 
     recipe = recipes.chosen(options)
+    if options.weights:
+        if options.auxiliary:
+            raise InputError("the auxiliary head trains the network, which stays frozen with --weights")
+        open_weights(options.model, options.weights, reporter=reporter)  # told before pictures are decoded
+    elif options.partial:
+        raise InputError("--partial belongs to --weights")
     return preparation.prepare(data, options, reporter), recipe
 
 
@@ -152,7 +164,8 @@ def _carried_out(
     with locked(checkpoints / "lock", f"another process is training in {folder}: wait for it"):
         write_json(folder / "settings.json", classifier.record)
         try:
-            history = _fit(classifier, trainee, prepared, recipe, options.seed, folder, reporter)
+            examples = _examples(classifier, prepared, options, recipe, reporter)
+            history = _fit(classifier, trainee, examples, recipe, options.seed, folder, reporter)
             classifier = _calibrated(Classifier.load(checkpoints / "best.keras"), prepared, recipe.batch_size)
             table = _tabulated(classifier, prepared, sources.TEST, recipe.batch_size)
         except KeyboardInterrupt:
@@ -170,6 +183,34 @@ def _carried_out(
         classifier.save(folder / "model.keras")
         shutil.rmtree(checkpoints)
     return Run(classifier, history, scores, folder)
+
+
+def _examples(
+    classifier: Classifier, prepared: Prepared, options: TrainSettings, recipe: Recipe, reporter: Reporter
+) -> Examples:
+    """What the network, or with weights its head, is trained on."""
+    from ception.training.features import divided, features
+    from ception.training.preparation import Examples
+
+    labels, training = prepared.dataset.labels, prepared.indices(sources.TRAIN)
+    validation = prepared.indices(sources.VAL)
+    if not options.weights:
+        return Examples(prepared.pixels, labels, training, validation, recipe.augmentation)
+    boundary = divided(classifier.network)
+    trained = sum(layer.count_params() for layer in boundary.head)
+    reporter.note(
+        f"Frozen: {classifier.network.name} up to {options.final_endpoint or 'its pooling'}, batch norm with its own "
+        f"statistics; trained: a head of {trained:,} weights"
+    )
+    mirrored = recipe.augmentation.flip > 0
+    found = features(
+        boundary.body, prepared, classifier.arguments,
+        mirrored=mirrored, cache_limit=options.cache_limit, reporter=reporter,
+    )  # fmt: skip
+    if mirrored:
+        training = np.concatenate([training, np.arange(len(labels), len(found))])
+        labels = np.concatenate([labels, labels[prepared.indices(sources.TRAIN)]])
+    return Examples(found, labels, training, validation)
 
 
 def _tabulated(classifier: Classifier, prepared: Prepared, part: int, batch_size: int) -> Table:
@@ -213,6 +254,7 @@ def _fresh(prepared: Prepared, options: TrainSettings, recipe: Recipe, data: str
     from ception import models
     from ception.classifier import Classifier, shortened
     from ception.models.endpoints import truncate
+    from ception.models.weights import origin
     from ception.training.trainee import Trainee
 
     keras.utils.set_random_seed(options.seed)
@@ -233,6 +275,12 @@ def _fresh(prepared: Prepared, options: TrainSettings, recipe: Recipe, data: str
         arguments["dropout"] = options.dropout
     if options.every:
         arguments["every"] = models.columns(options.every)
+    if options.final_endpoint:
+        arguments["final_endpoint"] = options.final_endpoint
+    licence = None
+    if options.weights:
+        published, arguments["scaling"], arguments["port"] = origin(options.model, options.weights)
+        licence = published.licence if published else "unknown"
     record = {
         "settings": _plain(options),
         "recipe": asdict(recipe),
@@ -244,10 +292,12 @@ def _fresh(prepared: Prepared, options: TrainSettings, recipe: Recipe, data: str
         },
         "versions": {name: version(name) for name in ("ception", "keras", "numpy", "pillow")}
         | {"python": platform.python_version(), "backend": keras.backend.backend()},
-        "weights_licence": None,
+        "weights_licence": licence,
     }
-    network = models.build(**arguments, auxiliary=options.auxiliary, seed=options.seed)
-    trainee = Trainee(network.input, network.output, name=network.name)
+    network = models.build(
+        **arguments, auxiliary=options.auxiliary, weights=options.weights, partial=options.partial, seed=options.seed
+    )
+    trainee = _head_alone(network) if options.weights else Trainee(network.input, network.output, name=network.name)
     trainee.l2, trainee.auxiliary_weight = recipe.l2, recipe.auxiliary_weight
     classifier = Classifier(
         network=truncate(network, "logits") if options.auxiliary else network,
@@ -261,10 +311,27 @@ def _fresh(prepared: Prepared, options: TrainSettings, recipe: Recipe, data: str
     return classifier, trainee
 
 
+def _head_alone(network: keras.Model) -> Trainee:
+    """The network behind its pooling with initial weights, whatever the file had there; the layers are shared."""
+    import keras
+
+    from ception.training.features import divided
+    from ception.training.trainee import Trainee
+
+    boundary = divided(network)
+    x = given = keras.Input(boundary.body.output.shape[1:], name="input_features")
+    for layer in boundary.head:
+        x = layer(x)
+    logits = network.get_layer("logits")
+    logits.kernel.assign(logits.kernel_initializer(logits.kernel.shape))
+    logits.bias.assign(np.zeros(logits.bias.shape, np.float32))
+    return Trainee(given, x, name=network.name)
+
+
 def _fit(
     classifier: Classifier,
     network: Trainee,
-    prepared: Prepared,
+    examples: Examples,
     recipe: Recipe,
     seed: int,
     folder: Path,
@@ -279,14 +346,12 @@ def _fit(
     from ception.training import callbacks, state
     from ception.training.trainee import Averages
 
-    labels, best, last = prepared.dataset.labels, folder / "checkpoints/best.keras", folder / "checkpoints/last.npz"
+    inputs, labels = examples.inputs, examples.labels
+    best, last = folder / "checkpoints/best.keras", folder / "checkpoints/last.npz"
     training = loading.dataset_of_batches(
-        prepared.pixels, labels, prepared.indices(sources.TRAIN), recipe.batch_size, seed=seed,
-        augmentation=recipe.augmentation,
-    )  # fmt: skip
-    validation = loading.dataset_of_batches(
-        prepared.pixels, labels, prepared.indices(sources.VAL), recipe.batch_size, seed=None
+        inputs, labels, examples.training, recipe.batch_size, seed=seed, augmentation=examples.augmentation
     )
+    validation = loading.dataset_of_batches(inputs, labels, examples.validation, recipe.batch_size, seed=None)
     network.compile(
         optimizer=recipe.optimizer(len(training)),
         loss=recipe.loss(),
@@ -344,6 +409,11 @@ def _fit(
     if len(rows) < recipe.epochs:
         reporter.note(f"Stopped early: no better validation loss for {recipe.patience} epochs")
     return rows
+
+
+def _whole_path(weights: str | None) -> str | None:
+    """Weights that are a file by its whole path, so that a resumed training finds them from any folder."""
+    return str(Path(weights).resolve()) if weights and Path(weights).exists() else weights
 
 
 def _plain(options: TrainSettings) -> dict[str, Any]:

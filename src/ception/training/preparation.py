@@ -6,7 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from ception.settings import TrainSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ception.data.augmentation import Augmentation
 
 _IMBALANCE = 5  # largest class over smallest, from which on training warns
 
@@ -50,6 +52,25 @@ class Prepared:
         labels, names = self.dataset.labels.astype("<i4").tobytes(), "\0".join(self.dataset.class_names)
         parts = (self.digests.tobytes(), labels, self.place.tobytes(), os.fsencode(names))
         return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What is trained on.
+
+    Attributes:
+        inputs: By index, pictures (height, width, channels) or features.
+        labels: By index.
+        training: Indices to train on.
+        validation: Indices to validate on.
+        augmentation: How training inputs are changed; None leaves them as they are.
+    """
+
+    inputs: Any
+    labels: NDArray[np.int32]
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    augmentation: Augmentation | None = None
 
 
 def prepare(data: str | Path, options: TrainSettings, reporter: Reporter) -> Prepared:

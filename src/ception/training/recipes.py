@@ -184,6 +184,18 @@ RECIPES = {
         source="arXiv:1512.00567, sections 7 and 8 (on ImageNet); momentum, the auxiliary head's weight and the "
         "average's decay as in TF-Slim",
     ),
+    "head": Recipe(
+        algorithm="adamw",
+        learning_rate=0.003,
+        schedule="cosine",
+        weight_decay=0.01,
+        label_smoothing=0.1,
+        augmentation=Augmentation(flip=0.5),
+        batch_size=64,
+        epochs=40,
+        patience=40,
+        source="docs/recipes.md: a dense layer on the features of a frozen network",
+    ),
 }
 
 
@@ -193,12 +205,15 @@ def chosen(settings: TrainSettings) -> Recipe:
     Raises:
         InputError: there is no recipe of that name.
     """
-    if settings.recipe not in RECIPES:
-        raise InputError(f"unknown recipe '{settings.recipe}': {nearest(settings.recipe, RECIPES)}")
+    name = settings.recipe or ("head" if settings.weights else "article")
+    if name not in RECIPES:
+        raise InputError(f"unknown recipe '{name}': {nearest(name, RECIPES)}")
     changes: dict[str, Any] = {
         name: getattr(settings, name)
         for name in ("epochs", "batch_size", "learning_rate", "patience")
         if getattr(settings, name) is not None
     }
-    recipe = replace(RECIPES[settings.recipe], **changes)
+    recipe = replace(RECIPES[name], **changes)
+    if settings.weights and (recipe.augmentation.shift or recipe.augmentation.erase):
+        raise InputError(f"the recipe '{name}' shifts and erases, which a frozen network cannot follow: take head")
     return recipe if settings.flip else replace(recipe, augmentation=replace(recipe.augmentation, flip=0.0))
