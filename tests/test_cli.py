@@ -35,7 +35,7 @@ class TestHelp:
             assert f"--{name.replace('_', '-')} " in out
         for default in (
             "[default: separable_cnn]",
-            "[default: article]",
+            "[default: squash]",
             "(article: 10, best: 24, xception: 100,",
             "[default: 10.0]",
         ):
