@@ -12,7 +12,7 @@ from PIL import Image
 import ception
 from ception.evaluation.table import Table
 from ception.reporting import Reporter
-from ception.training import recipes
+from ception.training import preparation, recipes
 from ception.training.callbacks import TensorBoard
 from conftest import COLOURS, content, write_pictures
 
@@ -219,6 +219,33 @@ def test_help_names_the_recipes_values():
         values = ", ".join(f"{name}: {getattr(recipe, option):g}" for name, recipe in recipes.RECIPES.items())
         start = told.index(f"{option}: ")
         assert f"({values})" in told[start : start + 200], option
+
+
+class TestBalance:
+    def test_every_class_weighs_the_same(self):
+        factors = preparation.balanced(np.array([0] * 6 + [2] * 2))
+        assert factors == {0: 8 / 12, 2: 2.0}
+        assert sum(factors[label] for label in [0] * 6 + [2] * 2) == 8
+
+    @pytest.mark.parametrize("auxiliary", [False, pytest.param(True, marks=pytest.mark.slow)])
+    def test_what_cannot_be_told_apart_is_as_probable_as_the_weights_say(self, tmp_path, auxiliary):
+        options = {"epochs": 6, "batch_size": 8, "image_size": 16, "learning_rate": 0.003}
+        if auxiliary:
+            options |= {"model": "inception_v3", "auxiliary": True, "image_size": 107, "depth_multiplier": 0.1}
+        random = np.random.default_rng(0)
+        for name, count in (("common", 80), ("rare", 20)):
+            (tmp_path / "noise" / name).mkdir(parents=True)
+            for number in range(count):
+                picture = random.integers(0, 256, (16, 16, 3), np.uint8)
+                Image.fromarray(picture).save(tmp_path / "noise" / name / f"{number}.png")
+        shares = []
+        for balance in (False, True):
+            run = train(tmp_path / "noise", tmp_path, balance=balance, **options)
+            size = options["image_size"]
+            noise = random.integers(0, 256, (64, size, size, 3), np.uint8)
+            shares.append(run.classifier.probabilities(noise, calibrated=False)[:, 1].mean())
+        assert shares[0] < 0.35
+        assert shares[1] > shares[0] + 0.1
 
 
 class TestRecipes:

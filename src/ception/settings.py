@@ -39,6 +39,7 @@ class TrainSettings:
         depth_multiplier: Factor of every number of filters: below 1 the network is thinner and faster.
         every: Column of an Xception's table to change in every row, as COLUMN=VALUE: shortcut=none, inner=elu or
             segments=4 are the paper's experiments.
+        balance: Weigh every class the same in the loss, however many pictures it has.
         flip: Let the recipe mirror pictures left to right (all but article do); not where that changes the class,
             as of digits.
         image_size: Side of the square the network sees, in pixels; the network's own when not given.
@@ -65,6 +66,7 @@ class TrainSettings:
     auxiliary: bool = False
     depth_multiplier: float = 1.0
     every: tuple[str, ...] = ()
+    balance: bool = False
     flip: bool = True
     image_size: int | None = None
     channels: Literal[1, 3] | None = None

@@ -190,12 +190,13 @@ def _examples(
 ) -> Examples:
     """What the network, or with weights its head, is trained on."""
     from ception.training.features import divided, features
-    from ception.training.preparation import Examples
+    from ception.training.preparation import Examples, balanced
 
     labels, training = prepared.dataset.labels, prepared.indices(sources.TRAIN)
     validation = prepared.indices(sources.VAL)
+    factors = balanced(labels[training]) if options.balance else None
     if not options.weights:
-        return Examples(prepared.pixels, labels, training, validation, recipe.augmentation)
+        return Examples(prepared.pixels, labels, training, validation, recipe.augmentation, factors)
     boundary = divided(classifier.network)
     trained = sum(layer.count_params() for layer in boundary.head)
     reporter.note(
@@ -210,7 +211,7 @@ def _examples(
     if mirrored:
         training = np.concatenate([training, np.arange(len(labels), len(found))])
         labels = np.concatenate([labels, labels[prepared.indices(sources.TRAIN)]])
-    return Examples(found, labels, training, validation)
+    return Examples(found, labels, training, validation, class_weights=factors)
 
 
 def _tabulated(classifier: Classifier, prepared: Prepared, part: int, batch_size: int) -> Table:
@@ -386,6 +387,7 @@ def _fit(
             network.fit(
                 training,
                 validation_data=validation,
+                class_weight=examples.class_weights,
                 initial_epoch=len(rows),
                 epochs=recipe.epochs,
                 shuffle=False,

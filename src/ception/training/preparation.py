@@ -64,6 +64,7 @@ class Examples:
         training: Indices to train on.
         validation: Indices to validate on.
         augmentation: How training inputs are changed; None leaves them as they are.
+        class_weights: Factor of each class's loss; None weighs every picture the same.
     """
 
     inputs: Any
@@ -71,6 +72,13 @@ class Examples:
     training: NDArray[np.int64]
     validation: NDArray[np.int64]
     augmentation: Augmentation | None = None
+    class_weights: dict[int, float] | None = None
+
+
+def balanced(labels: NDArray[np.int32]) -> dict[int, float]:
+    """Factors that give every class the same weight in the loss, and every picture 1 in the mean."""
+    classes, counts = np.unique(labels, return_counts=True)
+    return {int(label): len(labels) / (len(classes) * int(count)) for label, count in zip(classes, counts, strict=True)}
 
 
 def prepare(data: str | Path, options: TrainSettings, reporter: Reporter) -> Prepared:
@@ -109,7 +117,8 @@ def prepare(data: str | Path, options: TrainSettings, reporter: Reporter) -> Pre
         pixels, _ = loading.prepare(dataset, contract, digests, cache_limit=limit, reporter=reporter)
         splitting.check_trainable(dataset, place, str(data))
     _warn_of_names(dataset, reporter)
-    _warn_of_imbalance(dataset, place, reporter)
+    if not options.balance:
+        _warn_of_imbalance(dataset, place, reporter)
     _warn_of_leaks(dataset, digests, place, reporter)
     counts = [int((place == part).sum()) for part in (sources.TRAIN, sources.VAL, sources.TEST)]
     reporter.note(
@@ -146,7 +155,8 @@ def _warn_of_imbalance(dataset: sources.Dataset, place: NDArray[np.int8], report
     if counts[most] >= _IMBALANCE * counts[least]:
         reporter.warn(
             f"imbalanced classes: {counts[most]} training pictures of '{dataset.class_names[most]}' against "
-            f"{counts[least]} of '{dataset.class_names[least]}'; look at the balanced accuracy, and at each class"
+            f"{counts[least]} of '{dataset.class_names[least]}'; look at the balanced accuracy and at each class, or "
+            "train with --balance"
         )
 
 

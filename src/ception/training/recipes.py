@@ -96,16 +96,15 @@ class Recipe:
         )
 
     def loss(self) -> Any:
-        """Cross-entropy of integer labels and logits, with the recipe's label smoothing."""
-        plain = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        """Cross-entropy of integer labels and logits, with the recipe's label smoothing, for each picture."""
         share = self.label_smoothing
-        if not share:
-            return plain
 
         def smoothed(labels: Any, logits: Any) -> Any:
             """Cross-entropy against (1 - share) of the label and share spread over all classes."""
-            even = -keras.ops.mean(keras.ops.log_softmax(logits), axis=-1)
             label = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+            if not share:
+                return label
+            even = -keras.ops.mean(keras.ops.log_softmax(logits), axis=-1)
             return (1 - share) * label + share * even
 
         return smoothed

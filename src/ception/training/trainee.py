@@ -30,7 +30,9 @@ class Trainee(keras.Model):
         loss = super().compute_loss(x, y, first, sample_weight, training)
         if training:
             for auxiliary in rest:
-                loss += self.auxiliary_weight * keras.ops.mean(self.loss(y, auxiliary))
+                each = self.loss(y, auxiliary)
+                each = each if sample_weight is None else each * keras.ops.reshape(sample_weight, (-1,))
+                loss += self.auxiliary_weight * keras.ops.mean(each)
             if self.l2:
                 kernels = [weight for weight in self.trainable_weights if weight.name.endswith("kernel")]
                 loss += self.l2 * sum(keras.ops.sum(keras.ops.square(kernel)) for kernel in kernels)
