@@ -18,7 +18,7 @@ from ception.data.images import ImageContract
 from ception.errors import InputError, RunError
 from ception.models import MODELS, PORTS, build, weights
 from ception.models.checkpoints import Checkpoint, read
-from ception.models.names import pairs, variables
+from ception.models.names import IN_KERAS, IN_TIMM, Theirs, pairs, variables
 from parity import difference, fill, logits, pixels
 from test_parity import _timm
 
@@ -431,6 +431,8 @@ def test_records_are_complete():
         unchecked = record.url.startswith("hf:") or record.url.endswith(".tar.gz")  # the latter is not downloaded
         assert unchecked or record.digest.split(":")[0] in ("md5", "sha256")
         assert record.port is None or record.port in PORTS[record.network]
+        own = {"keras": IN_KERAS, "slim": {record.network: Theirs("slim", "")}}.get(record.scheme, IN_TIMM)
+        assert (own[record.network].scheme, own[record.network].port) == (record.scheme, record.port)
         assert 20 <= record.megabytes <= 180
     first = {weights.record_of(record.network, "imagenet") for record in weights.WEIGHTS.values()}
     assert all(record.head for record in first)

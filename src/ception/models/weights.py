@@ -38,7 +38,8 @@ class Weights:
         digest: Its hash or the hash's beginning, `md5:` or `sha256:`; "" where the hub vouches for it. TF-Slim's
             archives have none and are not downloaded.
         megabytes: Its size.
-        head: Whether it has ImageNet's 1,000 logits.
+        scheme: Whose names its tensors have, by which `ception.models.names.pairs` maps them.
+        head: Whether it has ImageNet's 1,000 logits, named by `imagenet_classes`.
         port: Whose rules the network has to follow: a key of the network's `PORTS`; None means its own.
         mean: What is subtracted from pixels 0..255, one number or one per channel.
         deviation: What they are divided by after that.
@@ -52,6 +53,7 @@ class Weights:
     url: str
     digest: str = ""
     megabytes: int
+    scheme: Scheme
     head: bool = True
     port: str | None = None
     mean: float | tuple[float, ...] = 127.5
@@ -76,68 +78,84 @@ _AUXILIARY = re.compile(r"(^|/)(AuxLogits|auxiliary)")  # what only training nee
 # For each network, the first one is what "imagenet" means
 WEIGHTS = {
     "xception.keras_in1k": Weights(
-        network="xception", url=f"{_XCEPTION_FILE}.h5", digest="md5:0a58e3b7378bc2990ea3b43d5981f1f6", megabytes=92,
+        network="xception", scheme="keras",
+        url=f"{_XCEPTION_FILE}.h5", digest="md5:0a58e3b7378bc2990ea3b43d5981f1f6", megabytes=92,
         accuracy=0.790, licence="MIT", paper=_XCEPTION,
     ),
     "xception.keras_in1k_notop": Weights(
-        network="xception", url=f"{_XCEPTION_FILE}_notop.h5", digest="md5:b0042744bf5b25fce3cb969f33bebb97",
+        network="xception", scheme="keras",
+        url=f"{_XCEPTION_FILE}_notop.h5", digest="md5:b0042744bf5b25fce3cb969f33bebb97",
         megabytes=84, head=False, licence="MIT", paper=_XCEPTION,
     ),
     "legacy_xception.tf_in1k": Weights(
-        network="xception", url=f"{_RELEASES}/v0.1-cadene/xception-43020ad28.pth", digest="sha256:43020ad28",
+        network="xception", scheme="timm_legacy",
+        url=f"{_RELEASES}/v0.1-cadene/xception-43020ad28.pth", digest="sha256:43020ad28",
         megabytes=92, port="timm_legacy", crop=0.8975, accuracy=0.790, paper=_XCEPTION,
     ),
     "xception41.tf_in1k": Weights(
-        network="xception_41", url="hf:timm/xception41.tf_in1k", megabytes=108, crop=0.903, accuracy=0.785,
+        network="xception_41", scheme="timm",
+        url="hf:timm/xception41.tf_in1k", megabytes=108, crop=0.903, accuracy=0.785,
         paper=_DEEPLAB,
     ),
     "xception65.ra3_in1k": Weights(
-        network="xception_65", url="hf:timm/xception65.ra3_in1k", megabytes=160, crop=0.94, accuracy=0.8319,
+        network="xception_65", scheme="timm",
+        url="hf:timm/xception65.ra3_in1k", megabytes=160, crop=0.94, accuracy=0.8319,
         paper="arXiv:2110.00476",
     ),
     "xception65.tf_in1k": Weights(
-        network="xception_65", url="hf:timm/xception65.tf_in1k", megabytes=160, crop=0.903, accuracy=0.7956,
+        network="xception_65", scheme="timm",
+        url="hf:timm/xception65.tf_in1k", megabytes=160, crop=0.903, accuracy=0.7956,
         paper=_DEEPLAB,
     ),
     "xception71.tf_in1k": Weights(
-        network="xception_71", url="hf:timm/xception71.tf_in1k", megabytes=170, crop=0.903, accuracy=0.799,
+        network="xception_71", scheme="timm",
+        url="hf:timm/xception71.tf_in1k", megabytes=170, crop=0.903, accuracy=0.799,
         paper=_DEEPLAB,
     ),
     "inception_v3.keras_in1k": Weights(
-        network="inception_v3", url=f"{_INCEPTION_FILE}.h5", digest="md5:9a0d58056eeedaa3f26cb7ebd46da564",
+        network="inception_v3", scheme="keras",
+        url=f"{_INCEPTION_FILE}.h5", digest="md5:9a0d58056eeedaa3f26cb7ebd46da564",
         megabytes=96, accuracy=0.779, licence="MIT", paper=_INCEPTION,
     ),
     "inception_v3.keras_in1k_notop": Weights(
-        network="inception_v3", url=f"{_INCEPTION_FILE}_notop.h5", digest="md5:bcbd6486424b2319ff4ef7d526e38f63",
+        network="inception_v3", scheme="keras",
+        url=f"{_INCEPTION_FILE}_notop.h5", digest="md5:bcbd6486424b2319ff4ef7d526e38f63",
         megabytes=88, head=False, licence="MIT", paper=_INCEPTION,
     ),
     "inception_v3.tf_in1k": Weights(
-        network="inception_v3", url="hf:timm/inception_v3.tf_in1k", megabytes=95, port="torchvision", accuracy=0.7787,
+        network="inception_v3", scheme="torchvision",
+        url="hf:timm/inception_v3.tf_in1k", megabytes=95, port="torchvision", accuracy=0.7787,
         paper=_INCEPTION,
     ),
     "inception_v3.gluon_in1k": Weights(
-        network="inception_v3", url="hf:timm/inception_v3.gluon_in1k", megabytes=95, port="torchvision",
+        network="inception_v3", scheme="torchvision",
+        url="hf:timm/inception_v3.gluon_in1k", megabytes=95, port="torchvision",
         mean=_IMAGENET_MEAN, deviation=_IMAGENET_DEVIATION, accuracy=0.7881, paper=_INCEPTION,
     ),
     "inception_v3.tv_in1k": Weights(
-        network="inception_v3", url="hf:timm/inception_v3.tv_in1k", megabytes=109, port="torchvision",
+        network="inception_v3", scheme="torchvision",
+        url="hf:timm/inception_v3.tv_in1k", megabytes=109, port="torchvision",
         accuracy=0.7747, paper=_INCEPTION,
     ),
     "inception_v3.tf_adv_in1k": Weights(
-        network="inception_v3", url="hf:timm/inception_v3.tf_adv_in1k", megabytes=95, port="torchvision",
+        network="inception_v3", scheme="torchvision",
+        url="hf:timm/inception_v3.tf_adv_in1k", megabytes=95, port="torchvision",
         paper="arXiv:1611.01236",
     ),
     "inception_v3.torchvision_in1k": Weights(
-        network="inception_v3", url="https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
+        network="inception_v3", scheme="torchvision",
+        url="https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
         digest="sha256:0cc3c7bd", megabytes=109, port="torchvision", accuracy=0.7729, licence="BSD-3-Clause",
         paper=_INCEPTION,
     ),
     "inception_v3.slim_in1k": Weights(
-        network="inception_v3", url=f"{_SLIM}/inception_v3_2016_08_28.tar.gz", megabytes=101, accuracy=0.780,
+        network="inception_v3", scheme="slim",
+        url=f"{_SLIM}/inception_v3_2016_08_28.tar.gz", megabytes=101, accuracy=0.780,
         paper=_INCEPTION,
     ),
     "inception_v1.slim_in1k": Weights(
-        network="inception_v1", url=f"{_SLIM}/inception_v1_2016_08_28.tar.gz", megabytes=25, accuracy=0.698,
+        network="inception_v1", scheme="slim",
+        url=f"{_SLIM}/inception_v1_2016_08_28.tar.gz", megabytes=25, accuracy=0.698,
         paper="arXiv:1409.4842",
     ),
 }  # fmt: skip
