@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.server
-import threading
 from pathlib import Path
 
 import h5py
@@ -15,7 +12,7 @@ import pytest
 import ception
 from ception import downloads
 from ception.data.images import ImageContract
-from ception.errors import InputError, RunError
+from ception.errors import InputError
 from ception.models import MODELS, PORTS, build, weights
 from ception.models.checkpoints import Checkpoint, read
 from ception.models.names import IN_KERAS, IN_TIMM, Theirs, pairs, variables
@@ -456,74 +453,3 @@ def test_real_weights_load_as_a_partial_file(shared):
     missing = {name.split("_")[0].split("/")[0] for name in report.missing}
     assert missing == {"mixed9", "mixed10", "logits"}
     assert build("inception_v3", image_size=150, classes=6, final_endpoint="mixed8", weights=path).output.shape[1] == 6
-
-
-@pytest.fixture
-def served(tmp_path):
-    """A small web server: its address, the file it serves, the requests it got, and how much of it it sends at once."""
-    content = bytes(range(256)) * 20_000
-    state = {"requests": [], "most": None, "status": None}
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked = self.headers.get("Range")
-            state["requests"].append(asked)
-            if state["status"]:
-                self.send_error(state["status"])
-                return
-            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-            if start >= len(content):
-                self.send_error(416)
-                return
-            self.send_response(206 if asked else 200)
-            self.send_header("Content-Length", str(len(content) - start))
-            self.end_headers()
-            self.wfile.write(content[start:][: state["most"]])
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/w.h5", content, state
-    server.shutdown()
-
-
-@pytest.fixture
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-class TestDownload:
-    def digest(self, content):
-        return "md5:" + hashlib.md5(content).hexdigest()
-
-    def test_is_fetched_once_and_checked(self, served, own_cache):
-        url, content, state = served
-        paths = [downloads.fetch(url, self.digest(content)) for _ in range(2)]
-        assert paths[0].read_bytes() == content
-        assert state["requests"] == [None]
-
-    def test_goes_on_where_it_broke_off(self, served, own_cache):
-        url, content, state = served
-        state["most"] = 1_000_000
-        with pytest.raises(RunError, match="bytes are kept, from where it goes on"):
-            downloads.fetch(url, self.digest(content))
-        state["most"] = None
-        assert downloads.fetch(url, self.digest(content)).read_bytes() == content
-        assert state["requests"] == [None, "bytes=1000000-"]
-
-    def test_a_wrong_hash_is_refused_and_leaves_nothing(self, served, own_cache):
-        url, _, _ = served
-        with pytest.raises(RunError, match=r"is not the file it should be \(sha256:.* instead of sha256:00"):
-            downloads.fetch(url, "sha256:00")
-        assert [file for file in own_cache.iterdir() if file.suffix != ".lock"] == []
-
-    def test_a_failure_names_address_hash_and_place(self, served, own_cache):
-        url, content, state = served
-        state["status"] = 503
-        with pytest.raises(RunError) as caught:
-            downloads.fetch(url, self.digest(content))
-        for part in (url, "HTTP 503", self.digest(content), str(own_cache / "weights-w.h5"), "proxy"):
-            assert part in str(caught.value)

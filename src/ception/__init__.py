@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ception.checking import check as check
     from ception.classifier import Classifier as Classifier
     from ception.conversion import convert as convert
     from ception.errors import InputError as InputError
@@ -34,6 +35,7 @@ _PLACES = {
     "Run": "training",
     "RunError": "errors",
     "build": "models",
+    "check": "checking",
     "compare": "evaluation.comparison",
     "convert": "conversion",
     "endpoints": "models.endpoints",

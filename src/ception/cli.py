@@ -22,6 +22,7 @@ from cyclopts import Parameter
 from ception.errors import InputError, RunError, reason
 from ception.reporting import Reporter, Task
 from ception.settings import (
+    CheckSettings,
     CompareSettings,
     ConvertSettings,
     EvaluateSettings,
@@ -34,12 +35,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _MOST_CLASSES = 40  # rows of the table of classes
+_EXAMPLES = 5  # cases of a finding
 
 app = cyclopts.App(
     name="ception",
     help="From a folder of pictures to a classifier with the Inception to Xception family.\n\nStart with: ception demo",
     suppress_keyboard_interrupt=False,
-    help_epilogue="Exit codes: 0 done, 2 wrong input or usage, 1 a run that failed, 130 stopped by Ctrl-C.",
+    help_epilogue="Exit codes: 0 done, 2 wrong input or usage, 1 a run that failed or faults that check found, "
+    "130 stopped by Ctrl-C.",
 )
 Flat = Parameter(name="*")
 Quiet = Annotated[bool, Parameter(name="--quiet", negative="", help="Show warnings and the result only.")]
@@ -181,6 +184,33 @@ def demo(*, settings: Annotated[TrainSettings, Flat] = TrainSettings(), quiet: Q
         f"ception predict {_quoted(model)} {_quoted(done.pictures)}\n      ception evaluate {_quoted(model)} {SAMPLE}",
         quiet,
     )
+    return 0
+
+
+@app.command
+def check(
+    data: Annotated[str, Parameter(help="Data set, as for train.")],
+    /, *, settings: Annotated[CheckSettings, Flat] = CheckSettings(), quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Find what may be wrong with DATA, without changing a file. Exit code 1 if something would hurt training."""
+    from ception.checking import check
+
+    with terminal(quiet) as reporter:
+        result = check(data, reporter=reporter, **_fields(settings))
+    if json:
+        _print_json(result)
+    else:
+        _print_findings(result)
+    page = shlex.quote(result["page"])
+    if not result["ok"]:
+        _next(f"mend what {page} shows, then ception check {shlex.quote(data)}", quiet or json)
+        return 1
+    if settings.model and Path(settings.model).exists():
+        _next(f"ception evaluate {shlex.quote(settings.model)} {shlex.quote(data)}", quiet or json)
+        return 0
+    given = [f" --{name.replace('_', '-')} {value}" for name in ("model", "image_size")
+             if (value := getattr(settings, name))]  # fmt: skip
+    _next(f"ception train {shlex.quote(data)}{''.join(given)}", quiet or json)
     return 0
 
 
@@ -499,6 +529,35 @@ def _print_comparison(result: dict[str, Any]) -> None:
         recalls = [f"{recall:.3f}" for recall in of_class["recall"]]
         table.add_row(_printable(name), *recalls, f"{of_class['p_value']:.2g}", f"{of_class['support']:,}")
     Console(markup=False, emoji=False, highlight=False).print(table)
+
+
+def _print_findings(result: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    print(f"{_printable(result['name'])}: {result['pictures']:,} pictures in {len(result['classes'])} classes")
+    if split := result["split"]:
+        print(f"Training {split['train']:,}, validation {split['val']:,}, test {split['test']:,}")
+    print(f"Checked for {_printable(result['model'])} at {' x '.join(map(str, result['image_size']))} pixels")
+    for unchecked in result["not_checked"]:
+        print(f"Not checked: {unchecked}")
+    if result["findings"]:
+        table = Table("", "finding", box=None, pad_edge=False, header_style="bold")
+        table.add_column("how many", justify="right")
+        for finding in result["findings"]:
+            table.add_row(finding["severity"], finding["title"], finding["counted"])
+        _print_table(table)
+    for finding in result["findings"]:
+        print(f"\n{finding['severity']}: {finding['title']} ({finding['counted']})")
+        sign = " ~ " if finding["kind"].startswith("near") else " = "
+        for item in finding["items"][:_EXAMPLES]:
+            paths = sign.join(_printable(picture["path"]) for picture in item["pictures"][:_EXAMPLES])
+            more = f" and {len(item['pictures']) - _EXAMPLES} more" if len(item["pictures"]) > _EXAMPLES else ""
+            print("  " + ": ".join(filter(None, (paths + more, _printable(item["note"])))))
+        if finding["count"] > _EXAMPLES:
+            print(f"  ... and {finding['count'] - _EXAMPLES:,} more")
+        print(f"  In training: {finding['in_training']}")
+        print(f"  Way out: {finding['way_out']}")
+    print(f"\nFound: {result['verdict']}; shown in {_printable(result['page'])}")
 
 
 def _print_models(entries: dict[str, Any]) -> None:

@@ -143,7 +143,8 @@ class _Download:
         """Write the answer to the part, after what it goes on from; the size of the whole file, 0 where unknown."""
         start = _start(answer, have)
         total = start + answer.length if answer.length else 0
-        self._refuse_page(answer, total)
+        block = self._read(answer)
+        self._refuse_page(answer, total, block)
         if start > have:
             raise self._failure(f"it goes on at byte {start:,} instead of {have:,}")
         if start < have:
@@ -152,12 +153,13 @@ class _Download:
             file.truncate(start)
             task.advance(start >> 20)
             size = start
-            while block := self._read(answer):
+            while block:
                 file.write(block)
+                file.flush()
                 if megabytes := (size + len(block) >> 20) - (size >> 20):
                     task.advance(megabytes)
                 size += len(block)
-            file.flush()
+                block = self._read(answer)
             os.fsync(file.fileno())  # the content before the name, should the power fail
         return total
 
@@ -165,10 +167,11 @@ class _Download:
         with self._network():
             return bytes(answer.read(_BLOCK))
 
-    def _refuse_page(self, answer: Any, total: int) -> None:
+    def _refuse_page(self, answer: Any, total: int, beginning: bytes) -> None:
         kind = answer.headers.get_content_type()
+        is_page = kind == "text/html" or beginning.lstrip()[:14].lower().startswith((b"<html", b"<!doctype html"))
         other_size = self.megabytes and total and abs(total / 1e6 - self.megabytes) > 1
-        if kind not in ("text/html", "application/xhtml+xml") and not other_size:
+        if not is_page and not other_size:
             return
         size = f"{total:,} bytes" if total else "of unknown size"
         what = f"{kind}, {size}" + (f" instead of {self.megabytes} MB" if other_size else "")
@@ -235,8 +238,10 @@ def _why(error: BaseException) -> str:
     """A network's failure in one line."""
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP {error.code} {error.reason}".strip()
-    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, BaseException):
-        return _why(error.reason)
+    if isinstance(error, http.client.IncompleteRead):
+        return "the connection broke off"
+    if isinstance(error, urllib.error.URLError):
+        return _why(error.reason) if isinstance(error.reason, BaseException) else str(error.reason)
     words = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
     return words.splitlines()[0]
 

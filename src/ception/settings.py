@@ -91,7 +91,7 @@ class EvaluateSettings:
             pictures promise it is tried here, and told as --min-confidence for predict.
         by: Score groups of pictures too: a further column of the CSV, or `size` (the picture's shorter side).
         output: Folder for the scores, the predictions and the report; when not given,
-            evaluations/ in the model's run folder, or evaluation-<data> here when the model lies in no run.
+            evaluations/ in the model's run folder, or evaluation-DATA here when the model lies in no run.
         backend: What computes; the first installed of tensorflow, jax, torch when not given.
         device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
         cache_limit: Most that the cache folder may hold, in GB.
@@ -137,7 +137,7 @@ class CompareSettings:
 
     Attributes:
         split: Part of the data to compare on, as for evaluate.
-        output: Folder for the numbers and the pictures that changed sides; comparison-<one>-<other> when not given.
+        output: Folder for the numbers and the pictures that changed sides; comparison-ONE-OTHER when not given.
         backend: What computes; the first installed of tensorflow, jax, torch when not given.
         device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
         cache_limit: Most that the cache folder may hold, in GB.
@@ -192,9 +192,28 @@ class ConvertSettings:
     backend: Backend | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class CheckSettings:
+    """How to check a data set.
+
+    Attributes:
+        model: Network whose own size the pictures should have, or model file or run folder, whose classes are compared
+            too; the network that train takes when not given.
+        image_size: Side of the square that training will use, in pixels; the network's own when not given.
+        out: Page to write, .html; check-DATA.html here when not given.
+        cache_limit: Most that the cache folder may hold, in GB.
+    """
+
+    model: str | None = None
+    image_size: int | None = None
+    out: Path | None = None
+    cache_limit: float = 10.0
+
+
 Settings = TypeVar(
-    "Settings", TrainSettings, EvaluateSettings, PredictSettings, CompareSettings, SummarySettings, ConvertSettings
-)
+    "Settings", TrainSettings, EvaluateSettings, PredictSettings, CompareSettings, SummarySettings, ConvertSettings,
+    CheckSettings,
+)  # fmt: skip
 
 _LOWEST: dict[str, float] = {
     "epochs": 1, "batch_size": 1, "patience": 1, "image_size": 1, "size": 1, "seed": 0, "cache_limit": 0, "top": 1,

@@ -1,0 +1,112 @@
+"""What may be wrong with a data set: `check` finds it without changing a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ception import backends
+from ception.checking import duplicates, findings, page, passed_over, scan
+from ception.data import sources
+from ception.reporting import Reporter
+from ception.settings import CheckSettings, TrainSettings, checked
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ception.classifier import Classifier
+
+_DEFAULT_SIZE = (28, 28)  # of the network that is trained by default, known here without importing Keras
+_OF_ARRAYS = "suffixes, formats, EXIF, bits, frames and folders: the pictures lie in arrays"
+
+
+def check(data: str | Path, *, reporter: Reporter | None = None, **settings: Any) -> dict[str, Any]:
+    """Find what may be wrong with a data set, and show it on a page; no file of the data is changed.
+
+    Args:
+        data: A data set as `ception.data.sources.load` takes it.
+        reporter: Receives notes, warnings and progress.
+        settings: Fields of `CheckSettings`.
+
+    Returns:
+        `data`, `name`, `pictures` (their number), `classes` {name: pictures}, `split` {train, val, test: pictures}
+        (None where the data cannot be split), `image_size` [height, width] and the `model` that has it, `findings`,
+        `errors`, `warnings` and `notes` (numbers of findings), `verdict` (these in words), `ok` (neither errors nor
+        warnings), `not_checked` (reasons) and `page`. A finding has `kind`, `severity`, `title`, `count`, `counted`
+        (with its unit), `in_training`, `way_out` and `items`, each with a `note` and `pictures` {path, class, split}.
+
+    Raises:
+        InputError: the data or model cannot be used, or the page would overwrite another file.
+        RunError: the page cannot be written.
+    """
+    options = checked(CheckSettings(**settings))
+    reporter = reporter or Reporter()
+    model, size, classifier = _network(options)
+    dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
+    out = options.out or Path(f"check-{dataset.name}.html")
+    page.require_free(out)
+    facts, failed = scan.scan(dataset.pictures, str(data), cache_limit=options.cache_limit, reporter=reporter)
+    place, lacking = findings.place_in_split(dataset, facts["digest"])
+    found = findings.about_pictures(dataset, facts, failed, size) | {"too_few": lacking}
+    found |= findings.about_copies(dataset, place, *_copies(facts, reporter))
+    if Path(data).is_dir() and isinstance(dataset.pictures, sources.Files):
+        depth = 2 if (dataset.stated != sources.UNSTATED).any() else 1
+        found |= findings.about_folders(passed_over.passed_over(Path(data), dataset.pictures.paths, depth))
+    if classifier is not None:
+        found |= findings.about_classes(dataset, classifier.class_names, classifier.unnamed)
+    listed = findings.listed(found, dataset, place)
+    numbers = findings.severities(listed)
+    result = {
+        "data": str(data),
+        "name": dataset.name,
+        "pictures": len(dataset.labels),
+        "classes": _per_class(dataset),
+        "split": None if place is None else {name: int((place == n).sum()) for name, n in sources.SPLITS.items()},
+        "model": model,
+        "image_size": list(size),
+        "findings": [findings.as_plain(finding, dataset, place) for finding in listed],
+        **numbers,
+        "verdict": findings.verdict(numbers),
+        "ok": not (numbers["errors"] or numbers["warnings"]),
+        "not_checked": [_OF_ARRAYS] if scan.are_arrays(dataset.pictures) else [],
+        "page": str(out),
+    }
+    page.write_page(out, result, listed, dataset, reporter)
+    return result
+
+
+def _network(options: CheckSettings) -> tuple[str, tuple[int, int], Classifier | None]:
+    """What the model is called, the height and width it takes in pixels, and the classifier where it is a file."""
+    name = str(options.model or TrainSettings().model)
+    size, classifier = _DEFAULT_SIZE, None
+    if options.model is not None:
+        backends.choose()
+        if os.path.exists(name) or os.sep in name or name.endswith(".keras"):
+            from ception.classifier import Classifier
+
+            classifier = Classifier.load(name)
+            size = classifier.image.height, classifier.image.width
+        else:
+            from ception.models import find
+
+            size = find(name).image_size
+    return name, size if options.image_size is None else (options.image_size, options.image_size), classifier
+
+
+def _copies(facts: NDArray[np.void], reporter: Reporter) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
+    """Groups of equal pictures, and groups of pictures that show nearly the same, one of each equal ones."""
+    readable = np.flatnonzero(facts["width"] > 0)
+    equal = [readable[group] for group in duplicates.equal(facts["digest"][readable])]
+    _, first = np.unique(facts["digest"][readable], return_index=True)
+    different = readable[np.sort(first)]
+    sides = np.minimum(facts["width"], facts["height"])[different]
+    near = duplicates.near(facts["copy"][different], sides, reporter)
+    return equal, [different[group] for group in near]
+
+
+def _per_class(dataset: sources.Dataset) -> dict[str, int]:
+    counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
+    return dict(zip(dataset.class_names, counts.tolist(), strict=True))

@@ -1,0 +1,119 @@
+"""Which pictures are the same: by their bytes, or nearly by what a small copy shows.
+
+Near duplicates must pass two tests on their grey copies of 16 x 16. Their perceptual hashes (the signs of the 63 lowest
+frequencies against their median) differ in at most 10 bits, which is quick for all pairs; and the copies correlate by
+at least 0.97, which takes the false ones away.
+
+Measured on TrashNet (2,527 photos on similar grounds): 21 pairs beside the three equal ones, each of the same thing
+(one has it moved), and none of two classes. From 0.95 on other objects come in, and by the hash alone there are 157, 77
+of them of two classes. Of copies re-encoded as JPEG of quality 30, halved, squashed, made grey, darkened by 30 % or
+given 30 % more contrast, all 300 tried are found; of those cut by 2 % at each edge 97 %, brightened by 30 %, which
+burns out, 87 %.
+Pictures below 64 pixels show too little: there only a correlation of 0.998 counts. (On Fashion-MNIST 0.97 takes 137,361
+pairs of look-alikes, 15,341 of them of two classes; 0.998 takes 74, none of two classes.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ception.reporting import Reporter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BITS = 10
+CORRELATION, CORRELATION_SMALL = 0.97, 0.998
+SMALL = 64  # pixels of the shorter side
+_FLAT = 4.0  # standard deviation of the grey values below which a picture shows nothing to compare
+_MOST_AT_ONCE = 1 << 22  # pairs of hashes in memory
+_MOST_COMPARED = 1 << 14  # pairs of copies in memory
+
+
+def equal(digests: NDArray[np.void]) -> list[NDArray[np.intp]]:
+    """Groups of two or more pictures with the same digest, as rising indices; digests of 0 are no pictures."""
+    _, place = np.unique(digests, return_inverse=True)
+    groups = _groups(place.reshape(-1))
+    return [group for group in groups if digests[group[0]].tobytes().strip(b"\0")]
+
+
+def hashes(copies: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """A perceptual hash of 63 bits for each grey copy of shape (pictures, side, side).
+
+    Source: the discrete cosine transform and median of Zauner, Implementation and Benchmarking of Perceptual Image Hash
+        Functions (2010), section 3.2; without the mean, so that brightness does not count.
+    """
+    side = copies.shape[-1]
+    steps = np.arange(side, dtype=np.float32)
+    waves = np.cos(np.pi * (steps + 0.5)[None] * steps[:8, None] / side)
+    low = (waves @ copies.astype(np.float32) @ waves.T).reshape(len(copies), 64)
+    bits = low > np.median(low[:, 1:], axis=1, keepdims=True) + 0.5  # what is 0 but for rounding stays 0
+    bits[:, 0] = False
+    return np.packbits(bits, axis=1).view(np.uint64)[:, 0]
+
+
+def near(
+    copies: NDArray[np.uint8], shorter_sides: NDArray[np.integer], reporter: Reporter | None = None
+) -> list[NDArray[np.intp]]:
+    """Groups of two or more pictures that show nearly the same.
+
+    A group is what chains of near pairs hold together. Memory grows with the pictures, not with their pairs.
+
+    Args:
+        copies: Grey copies of shape (pictures, side, side).
+        shorter_sides: The smaller of height and width of each picture, in pixels.
+        reporter: Receives the progress.
+
+    Returns:
+        The groups as rising indices.
+    """
+    plain = copies.reshape(len(copies), copies.shape[1] * copies.shape[2]).astype(np.float32)
+    plain -= plain.mean(1, keepdims=True)
+    length = np.linalg.norm(plain, axis=1, keepdims=True)
+    plain /= np.maximum(length, 1e-6)
+    telling = np.flatnonzero(length[:, 0] >= _FLAT * copies.shape[-1])
+    plain, code = plain[telling], hashes(copies[telling])
+    needed = np.where(shorter_sides[telling] < SMALL, CORRELATION_SMALL, CORRELATION)
+    group_of = np.arange(len(telling))
+    step = max(1, _MOST_AT_ONCE // max(1, len(telling)))
+    with (reporter or Reporter()).task("Comparing", len(telling)) as task:
+        for start in range(0, len(telling), step):
+            differing = np.bitwise_count(code[start : start + step, None] ^ code[None, start:])
+            one, other = np.nonzero(np.triu(differing <= BITS, 1))
+            group_of = _joined(group_of, one + start, other + start, plain, needed)
+            task.advance(len(differing))
+    return [telling[group] for group in _groups(group_of)]
+
+
+def _joined(
+    group_of: NDArray[np.intp],
+    one: NDArray[np.intp],
+    other: NDArray[np.intp],
+    plain: NDArray[np.float32],
+    needed: NDArray[np.float64],
+) -> NDArray[np.intp]:
+    """Each picture's group when those candidates are joined whose copies correlate as needed."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    for start in range(0, len(one), _MOST_COMPARED):
+        a, b = one[start : start + _MOST_COMPARED], other[start : start + _MOST_COMPARED]
+        apart = group_of[a] != group_of[b]  # where thousands are alike, nearly all pairs are settled by a few
+        a, b = a[apart], b[apart]
+        alike = np.einsum("ij,ij->i", plain[a], plain[b]) >= np.maximum(needed[a], needed[b])
+        if alike.any():
+            ends = group_of[a[alike]], group_of[b[alike]]
+            size = len(group_of)
+            links = coo_array((np.ones(int(alike.sum()), np.int8), ends), shape=(size, size))
+            group_of = connected_components(links, directed=False)[1][group_of]
+    return group_of
+
+
+def _groups(place: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """The indices that share a value, as rising indices, where two or more do."""
+    order = np.argsort(place, kind="stable")
+    starts = np.flatnonzero(np.diff(place[order])) + 1
+    groups = [group for group in np.split(order, starts) if len(group) > 1]
+    return sorted(groups, key=lambda group: int(group[0]))

@@ -1,0 +1,84 @@
+"""What lies in a folder of pictures without becoming part of the data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ception.data.images import SUFFIXES
+from ception.files import is_own
+
+_SYSTEM = frozenset({"__MACOSX", "@eaDir"})  # folders that archives and network drives leave behind
+_STARTS = {
+    b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF",
+    b"RIFF": "WEBP",
+}  # fmt: skip
+
+
+@dataclass
+class PassedOver:
+    """What the data set leaves out, by path.
+
+    Attributes:
+        hidden: Hidden folders with pictures and folders of the system, with the number of pictures in each.
+        empty: Class folders without a picture.
+        outside: Pictures that lie outside the class folders.
+        foreign: Pictures whose suffix is none of a picture, with their format.
+    """
+
+    hidden: dict[str, int] = field(default_factory=dict)
+    empty: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+    foreign: dict[str, str] = field(default_factory=dict)
+
+
+def passed_over(root: Path, loaded: Collection[str], depth: int) -> PassedOver:
+    """What a folder holds beside the pictures that were loaded from it; folders with results of Ception do not count.
+
+    Args:
+        root: The folder.
+        loaded: Paths of the loaded pictures, as they come from `root`.
+        depth: How far below the root the class folders lie: 1, or 2 where there are train and test folders.
+    """
+    found = PassedOver()
+    loaded = frozenset(map(os.path.normpath, loaded))
+    counts: dict[str, int] = {}
+    for place, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not is_own(Path(place, name)))
+        below = Path(place).relative_to(root).parts
+        veiled = next((n for n, name in enumerate(below) if name.startswith(".") or name in _SYSTEM), None)
+        for name in sorted(files):
+            path = os.path.normpath(os.path.join(place, name))
+            picture = os.path.splitext(name)[1].lower() in SUFFIXES
+            if path in loaded:
+                picture = True
+            elif veiled is not None:
+                folder = os.path.join(root, *below[: veiled + 1])
+                if picture or below[veiled] in _SYSTEM:
+                    found.hidden[folder] = found.hidden.get(folder, 0) + (picture and not name.startswith("._"))
+            elif name.startswith("."):  # such as what macOS writes beside each file
+                picture = False
+            elif picture:
+                found.outside.append(path)
+            elif kind := _kind(path):
+                found.foreign[path] = kind
+            if picture and len(below) >= depth:
+                folder = os.path.join(root, *below[:depth])
+                counts[folder] = counts.get(folder, 0) + 1
+        if len(below) == depth and veiled is None:
+            counts.setdefault(place, 0)
+    found.empty = [folder for folder, count in counts.items() if not count]
+    return found
+
+
+def _kind(path: str) -> str:
+    """The format that a file's first bytes show; empty where they show none, or cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(12)
+    except OSError:
+        return ""
+    kind = next((kind for magic, kind in _STARTS.items() if start.startswith(magic)), "")
+    return "" if kind == "WEBP" and start[8:] != b"WEBP" else kind

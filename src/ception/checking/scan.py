@@ -1,0 +1,195 @@
+"""One picture to facts: what it is, how large, whose copy; read in parallel and remembered in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL
+from PIL import Image, ImageOps
+
+from ception.data import cache, images
+from ception.data.sources import Arrays, Files, Pictures, parallel
+from ception.errors import RunError
+from ception.files import cache_folder
+from ception.reporting import Reporter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SIDE = 16  # of the small grey copy by which near duplicates are found
+FACTS = np.dtype([
+    ("key", "V16"), ("digest", "V16"), ("format", "U12"), ("mode", "U8"), ("width", "i4"), ("height", "i4"),
+    ("orientation", "u1"), ("alpha", "?"), ("deep", "?"), ("frames", "i4"), ("copy", "u1", (SIDE, SIDE)),
+])  # fmt: skip
+_VERSION = f"1, Pillow {PIL.__version__}"  # the number changes with what the facts mean
+_ENOUGH = 4 * SIDE  # pixels that a JPEG is decoded to for the small copy
+
+
+def scan(
+    pictures: Pictures, source: str, *, cache_limit: float, reporter: Reporter
+) -> tuple[NDArray[np.void], dict[int, str]]:
+    """The facts about each picture.
+
+    Files are read again only when their path, size or time has changed, and when they could not be read.
+
+    Args:
+        pictures: The pictures.
+        source: What names the data set in the cache: its path.
+        cache_limit: Most that the cache folder may hold, in GB.
+        reporter: Receives progress, and a warning where the cache is of no use.
+
+    Returns:
+        An array of type `FACTS` and shape (pictures,); width and height, in pixels, are those of the upright picture,
+        `deep` says that its values have more than 8 bits, `copy` is a grey copy of 16 x 16. And the reasons of the
+        pictures that cannot be read by index: their width is 0, and so is their digest where even the bytes cannot.
+    """
+    found = np.zeros(len(pictures), FACTS)
+    failed: dict[int, str] = {}
+    keys: dict[int, bytes] = {}
+    todo = list(range(len(pictures)))
+    name = cache.name_of("array", b"check", _VERSION.encode(), os.fsencode(os.path.abspath(source)))
+    if isinstance(pictures, Files):
+        keys = {index: key for index, path in enumerate(pictures.paths) if (key := _state(path))}
+        known = _remembered(name, reporter)
+        for index in [index for index, key in keys.items() if key in known]:
+            found[index] = known[keys[index]]
+        todo = [index for index in todo if keys.get(index) not in known]
+    with reporter.task("Checking", len(pictures)) as task:
+        task.advance(len(pictures) - len(todo))
+        results = parallel(lambda place: _facts(pictures, todo[place]), len(todo), threads=isinstance(pictures, Files))
+        for index, (facts, why) in zip(todo, results, strict=True):
+            found[index] = facts
+            found[index]["key"] = np.void(keys.get(index, bytes(16)))
+            if why:
+                failed[index] = why
+            task.advance()
+    if keys and len(failed) < len(todo):
+        _remember(name, found[found["width"] > 0], cache_limit, reporter)
+    return found, failed
+
+
+def preview(pictures: Pictures, index: int, side: int) -> Image.Image:
+    """The picture upright, with about `side` pixels at least where that saves decoding all of them.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
+    if not isinstance(pictures, Files):
+        return pictures.open(index)
+    data = images.read_bytes(pictures.paths[index])
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return _upright(image, side, "RGB")
+    except Exception:  # whatever it is: `decode` has the words for it
+        return images.decode(data)
+
+
+def _upright(image: Image.Image, side: int, mode: str) -> Image.Image:
+    """An opened picture turned upright; of a JPEG no more pixels and colours are computed than are asked for.
+
+    All of its data is read all the same, so that a broken one is noticed.
+    """
+    image.draft(mode, (side, side))
+    image.load()
+    return ImageOps.exif_transpose(image)
+
+
+def _facts(pictures: Pictures, index: int) -> tuple[NDArray[np.void], str]:
+    """The facts about one picture, and why it cannot be read where that is so."""
+    facts = np.zeros((), FACTS)
+    facts["orientation"], facts["frames"] = 1, 1
+    try:
+        if isinstance(pictures, Files):
+            data = images.read_bytes(pictures.paths[index])
+            facts["digest"] = np.void(hashlib.blake2b(data, digest_size=16).digest())
+            image = _described(facts, data)
+        else:
+            facts["digest"] = np.void(pictures.digest(index))
+            image = pictures.open(index)
+            facts["mode"], facts["alpha"] = image.mode, image.has_transparency_data
+            facts["width"], facts["height"] = image.size
+        facts["copy"] = images.flatten(image, 1).resize((SIDE, SIDE), Image.Resampling.BOX)
+        return facts, ""
+    except images.PictureError as error:
+        facts["width"] = 0
+        return facts, "a link that leads nowhere" if _is_loose(pictures, index) else str(error)
+
+
+def _described(facts: Any, data: bytes) -> Image.Image:
+    """Fill in what a file says of its picture, and give the picture, upright and grey where that is quicker."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+            facts["format"], facts["mode"] = image.format or "", image.mode
+            facts["alpha"] = image.has_transparency_data
+            raw = str(getattr(image, "tile", ""))  # Pillow reads colour of 16 bits as 8; what it reads from tells
+            facts["deep"] = image.mode.startswith("I") or (";16" in raw and "BGR;16" not in raw)  # 5 + 6 + 5 bits
+            upright = _upright(image, _ENOUGH, "L")
+            said = image.getexif().get(0x0112, 1)
+            facts["orientation"] = said if said in range(1, 9) else 1
+            facts["width"], facts["height"] = (height, width) if facts["orientation"] >= 5 else (width, height)
+    except Exception:  # whatever it is: `decode` has the words for it
+        upright = images.decode(data)
+        facts["width"], facts["height"] = upright.size
+    facts["frames"] = _frames(data)
+    return upright
+
+
+def _frames(data: bytes) -> int:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: with a camera's previews
+    except Exception:  # a broken later frame, which nothing needs
+        return 1
+
+
+def _is_loose(pictures: Pictures, index: int) -> bool:
+    return isinstance(pictures, Files) and os.path.islink(path := pictures.paths[index]) and not os.path.exists(path)
+
+
+# The cache
+
+
+def _state(path: str) -> bytes:
+    """What changes when a file does: a digest of its path, size and time; empty where it is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return b""
+    told = os.fsencode(os.path.abspath(path)) + f"\0{status.st_size}\0{status.st_mtime_ns}".encode()
+    return hashlib.blake2b(told, digest_size=16).digest()
+
+
+def _remembered(name: str, reporter: Reporter) -> dict[bytes, NDArray[np.void]]:
+    """The facts of an earlier scan by the state of the file; nothing where there was none, or its file is damaged."""
+    path = cache_folder() / name
+    try:
+        facts = np.load(path, allow_pickle=False)
+        if facts.dtype != FACTS or facts.ndim != 1:
+            raise ValueError("it holds something else")
+        os.utime(path)
+        return {facts["key"][row].tobytes(): facts[row] for row in range(len(facts))}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except Exception as error:  # NumPy raises what its parser of headers does
+        reporter.warn(f"{path} is damaged ({' '.join(str(error).split())}): all pictures are read again")
+        return {}
+
+
+def _remember(name: str, facts: NDArray[np.void], cache_limit: float, reporter: Reporter) -> None:
+    if not cache.fits(facts.nbytes, cache_limit):
+        return
+    try:
+        with cache.writing(name, facts.nbytes, cache_limit) as target, target.open("wb") as file:
+            np.save(file, facts, allow_pickle=False)
+    except RunError as error:
+        reporter.warn(f"what was found is not kept for the next time: {error}")
+
+
+def are_arrays(pictures: Pictures) -> bool:
+    """Whether the pictures lie in arrays, which have no files."""
+    return isinstance(pictures, Arrays)

@@ -1,0 +1,479 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from PIL import Image
+
+import ception
+from ception.checking import _DEFAULT_SIZE, duplicates
+from ception.checking import scan as scanning
+from ception.data import sources
+from ception.errors import InputError
+from ception.files import mark
+from ception.reporting import Reporter
+from ception.settings import TrainSettings
+from conftest import content, write_pictures
+
+
+def scene(seed: int, size: tuple[int, int] = (120, 90)) -> Image.Image:
+    """A soft pattern that differs for every seed, as large as a small photo."""
+    colours = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+    return Image.fromarray(colours).resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two classes of 15 scenes each, in the current folder, with an empty cache."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
+    for number, name in enumerate(("cat", "dog")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for index in range(15):
+            scene(100 * number + index).save(tmp_path / "data" / name / f"{index:02}.jpg", quality=95)
+    return tmp_path / "data"
+
+
+def found(data: Path | str, **settings) -> dict[str, dict]:
+    """The findings by kind."""
+    return {finding["kind"]: finding for finding in ception.check(data, **settings)["findings"]}
+
+
+def paths(finding: dict) -> list[list[str]]:
+    """The file names of each case."""
+    return [[Path(picture["path"]).name for picture in item["pictures"]] for item in finding["items"]]
+
+
+class TestPictures:
+    def test_nothing_is_wrong_with_good_data(self, data):
+        before = content(data)
+        result = ception.check(data)
+        assert (result["findings"], result["ok"], result["pictures"]) == ([], True, 30)
+        assert result["classes"] == {"cat": 15, "dog": 15}
+        assert sum(result["split"].values()) == 30
+        assert content(data) == before
+
+    def test_what_single_pictures_are_like(self, data):
+        cat = data / "cat"
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        scene(1000).save(cat / "exif.jpg", exif=exif)
+        scene(1001).convert("RGBA").save(cat / "alpha.png")
+        scene(1002).convert("CMYK").save(cat / "cmyk.jpg")
+        wide = np.random.default_rng(3).integers(0, 65536, (90, 120)).astype(np.uint16)
+        Image.fromarray(wide).save(cat / "deep.png")
+        scene(1003).save(cat / "moving.gif", save_all=True, append_images=[scene(1004), scene(1005)])
+        scene(1006).save(cat / "png.jpg", "PNG")
+        scene(1007, (20, 12)).save(cat / "small.png")
+        findings = found(data)
+        expected = {
+            "rotated": "exif.jpg", "alpha": "alpha.png", "cmyk": "cmyk.jpg", "deep": "deep.png",
+            "animated": "moving.gif", "misnamed": "png.jpg", "small": "small.png",
+        }  # fmt: skip
+        assert {kind: paths(finding) for kind, finding in findings.items()} == {
+            kind: [[name]] for kind, name in expected.items()
+        }
+        assert {finding["severity"] for finding in findings.values()} == {"note"}
+        assert "20 x 12" in findings["small"]["items"][0]["note"]
+        assert ception.check(data)["ok"]
+
+    def test_colour_of_16_bits_counts_although_pillow_reads_8(self, data):
+        import struct
+        import zlib
+
+        def chunk(kind: bytes, body: bytes) -> bytes:
+            return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+        rows = np.random.default_rng(0).integers(0, 256, (90, 1 + 120 * 6), np.uint8)
+        rows[:, 0] = 0
+        header = struct.pack(">IIBBBBB", 120, 90, 16, 2, 0, 0, 0)
+        png = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows.tobytes())) + chunk(b"IEND", b"")
+        (data / "cat" / "rgb16.png").write_bytes(b"\x89PNG\r\n\x1a\n" + png)
+        assert paths(found(data)["deep"]) == [["rgb16.png"]]
+
+    def test_a_turned_picture_has_the_size_it_is_seen_with(self, data):
+        exif = Image.Exif()
+        exif[0x0112] = 8
+        scene(5, (64, 128)).save(data / "cat" / "turned.jpg", exif=exif)
+        dataset = sources.load(data)
+        facts, _ = scanning.scan(dataset.pictures, str(data), cache_limit=1, reporter=Reporter())
+        row = facts[[Path(name).name for name in dataset.pictures.paths].index("turned.jpg")]
+        assert (row["width"], row["height"], row["orientation"]) == (128, 64, 8)
+        assert scanning.preview(dataset.pictures, 0, 64).size == dataset.pictures.open(0).size
+
+    def test_what_cannot_be_read(self, data):
+        whole = (data / "cat" / "00.jpg").read_bytes()
+        (data / "cat" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+        (data / "cat" / "empty.png").touch()
+        (data / "cat" / "text.png").write_text("no picture")
+        (data / "cat" / "link.png").symlink_to("nowhere")
+        Image.fromarray(np.random.default_rng(0).random((90, 120), np.float32)).save(data / "cat" / "real.tif")
+        result = ception.check(data)
+        (finding,) = result["findings"]
+        said = {Path(item["pictures"][0]["path"]).name: item["note"] for item in finding["items"]}
+        assert (finding["kind"], finding["severity"], result["ok"]) == ("unreadable", "error", False)
+        assert "truncated" in said["cut.jpg"]
+        assert said["empty.png"] == "the file is empty"
+        assert "not a picture" in said["text.png"]
+        assert said["link.png"] == "a link that leads nowhere"
+        assert "floating-point" in said["real.tif"]
+
+    @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.99])
+    def test_a_cut_jpeg_is_noticed_although_it_is_decoded_small(self, data, share):
+        scene(7, (800, 600)).save(data / "cat" / "cut.jpg")
+        whole = (data / "cat" / "cut.jpg").read_bytes()
+        (data / "cat" / "cut.jpg").write_bytes(whole[: int(len(whole) * share)])
+        assert paths(found(data)["unreadable"]) == [["cut.jpg"]]
+
+    @pytest.mark.skipif(sys.platform == "win32" or os.getuid() == 0, reason="root may read every file")
+    def test_permission_denied(self, data):
+        (data / "cat" / "00.jpg").chmod(0)
+        assert "Permission denied" in found(data)["unreadable"]["items"][0]["note"]
+
+
+class TestFolders:
+    def test_what_the_data_set_leaves_out_is_named(self, data):
+        (data / "bird").mkdir()
+        (data / ".old").mkdir()
+        scene(50).save(data / ".old" / "1.jpg")
+        (data / ".git").mkdir()
+        (data / ".git" / "config").touch()
+        (data / "__MACOSX").mkdir()
+        (data / "__MACOSX" / "._00.jpg").write_bytes(b"x")
+        scene(51).save(data / "top.png")
+        scene(52).save(data / "dog" / "photo.JPG_large", "JPEG")
+        (data / "dog" / "notes.txt").write_text("nothing")
+        mark(data / "runs")
+        scene(53).save(data / "runs" / "curve.png")
+        findings = found(data)
+        notes = {kind: [item["note"] for item in finding["items"]] for kind, finding in findings.items()}
+        assert notes == {
+            "empty_class": [str(data / "bird")],
+            "foreign_suffix": [f"{data / 'dog' / 'photo.JPG_large'} is a JPEG"],
+            "hidden": [f"{data / '.old'}, pictures: 1", f"{data / '__MACOSX'}, pictures: 0"],
+            "outside": [str(data / "top.png")],
+        }
+        assert findings["empty_class"]["severity"] == "error"
+
+    def test_the_current_folder_and_folders_within_classes(self, data, monkeypatch):
+        (data / "cat" / "more").mkdir()
+        scene(50).save(data / "cat" / "more" / "1.jpg")
+        monkeypatch.chdir(data)
+        assert found(".", out=data.parent / "page.html") == {}
+
+    def test_an_empty_class_of_one_part_of_the_split(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        write_pictures(tmp_path / "d" / "train", {"x": 8, "y": 8})
+        write_pictures(tmp_path / "d" / "test", {"x": 3, "y": 0}, seed=1)
+        findings = found(tmp_path / "d")
+        assert [item["note"] for item in findings["empty_class"]["items"]] == [str(tmp_path / "d" / "test" / "y")]
+        assert [item["note"] for item in findings["too_few"]["items"]] == ["y has no test picture"]
+
+    def test_classes_that_are_too_small_and_imbalance(self, data):
+        for index in range(2):
+            (data / "bird").mkdir(exist_ok=True)
+            scene(500 + index).save(data / "bird" / f"{index}.png")
+        for index in range(15, 21):
+            scene(index).save(data / "cat" / f"{index}.png")
+        result = ception.check(data)
+        findings = {finding["kind"]: finding for finding in result["findings"]}
+        assert [item["note"] for item in findings["too_few"]["items"]] == [
+            "bird has 2 different pictures, of 3 that it needs"
+        ]
+        assert [item["note"] for item in findings["imbalance"]["items"]] == ["bird has 2 pictures beside 21 of cat"]
+        assert (result["split"], result["ok"]) == (None, False)
+
+    def test_one_class_is_no_classifier(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert "one class only" in found(write_pictures(tmp_path / "d", {"x": 9}))["too_few"]["items"][0]["note"]
+
+
+class TestDuplicates:
+    def test_the_same_bytes_in_two_classes_and_in_one(self, data):
+        (data / "dog" / "same.jpg").write_bytes((data / "cat" / "03.jpg").read_bytes())
+        (data / "cat" / "copy.jpg").write_bytes((data / "cat" / "04.jpg").read_bytes())
+        findings = found(data)
+        assert paths(findings.pop("two_classes")) == [["03.jpg", "same.jpg"]]
+        assert paths(findings.pop("copies")) == [["04.jpg", "copy.jpg"]]
+        assert findings == {}
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda image: image.resize((240, 180), Image.Resampling.LANCZOS),
+            lambda image: image.resize((80, 80)),
+            lambda image: image.point(lambda value: int(value * 0.7)),
+            lambda image: image.convert("L"),
+        ],
+        ids=["larger", "squashed", "darker", "grey"],
+    )
+    def test_a_changed_copy_in_the_other_class(self, data, change):
+        change(Image.open(data / "cat" / "03.jpg")).save(data / "dog" / "changed.webp", quality=60)
+        findings = found(data)
+        assert paths(findings["near_two_classes"]) == [["03.jpg", "changed.webp"]]
+        assert findings["near_two_classes"]["severity"] == "warning"
+        assert set(findings) <= {"near_two_classes", "near_two_splits"}
+
+    def test_near_copies_are_sorted_by_the_split_that_training_makes(self, data):
+        for index in range(15):
+            image = Image.open(data / "cat" / f"{index:02}.jpg")
+            image.resize((160, 120)).save(data / "cat" / f"{index:02}-large.png")
+        findings = found(data)
+        parted, kept = findings["near_two_splits"], findings["near_copies"]
+        assert parted["count"] + kept["count"] == 15
+        for finding, parts in ((parted, {2, 3}), (kept, {1})):
+            assert {len({picture["split"] for picture in item["pictures"]}) for item in finding["items"]} <= parts
+        touched = sum(p["split"] == "test" for item in parted["items"] for p in item["pictures"])
+        assert f"{touched} of " in parted["in_training"]
+        assert "automatic" in parted["in_training"]
+
+    def test_copies_across_the_folders_of_a_split(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for number, part in enumerate(("train", "val", "test")):
+            for label, name in enumerate(("x", "y")):
+                (tmp_path / "d" / part / name).mkdir(parents=True)
+                for index in range(3):
+                    seed = 100 * number + 10 * label + index
+                    scene(seed).save(tmp_path / "d" / part / name / f"{seed}.png")
+        scene(0).save(tmp_path / "d" / "test" / "x" / "same.png")
+        scene(1).save(tmp_path / "d" / "test" / "x" / "near.jpg")
+        findings = found(tmp_path / "d")
+        assert paths(findings["two_splits"]) == [["same.png", "0.png"]]
+        assert findings["two_splits"]["severity"] == "error"
+        assert paths(findings["near_two_splits"]) == [["near.jpg", "1.png"]]
+        assert "automatic" not in findings["near_two_splits"]["in_training"]
+
+    def test_a_picture_that_a_csv_gives_two_labels(self, data):
+        rows = [f"data/{name}/{index:02}.jpg,{name}" for name in ("cat", "dog") for index in range(15)]
+        (data.parent / "t.csv").write_text("\n".join(["path,label", *rows, "data/cat/00.jpg,dog"]))
+        assert paths(found(data.parent / "t.csv")["two_classes"]) == [["00.jpg", "00.jpg"]]
+
+    def test_arrays(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        x = np.stack([np.asarray(scene(seed, (28, 28)).convert("L")) for seed in range(40)])
+        y = np.arange(40) % 2
+        x[7] = x[2]
+        np.savez(tmp_path / "d.npz", x_train=x[:30], y_train=y[:30], x_test=x[30:], y_test=y[30:])
+        result = ception.check(tmp_path / "d.npz")
+        (finding,) = result["findings"]
+        assert finding["kind"] == "two_classes"
+        assert [p["path"] for p in finding["items"][0]["pictures"]] == ["x_train[2]", "x_train[7]"]
+        assert "arrays" in result["not_checked"][0]
+        assert "data:image/jpeg" in Path(result["page"]).read_text()
+
+    @given(st.lists(st.integers(0, 6), max_size=30))
+    def test_equal_groups_are_those_that_share_a_digest(self, values):
+        digests = np.array([bytes(15) + bytes([value]) for value in values], "V16")
+        groups = [group.tolist() for group in duplicates.equal(digests)]
+        expected = [[i for i, other in enumerate(values) if other == value] for value in dict.fromkeys(values) if value]
+        assert groups == [group for group in expected if len(group) > 1]
+
+    @given(npst.arrays(np.uint8, (3, 16, 16), elements=st.integers(0, 200)), st.integers(1, 55))
+    def test_brightness_does_not_change_a_hash(self, copies, brighter):
+        apart = np.bitwise_count(duplicates.hashes(copies) ^ duplicates.hashes(copies + np.uint8(brighter)))
+        low = np.ptp(copies, axis=(1, 2)) > 20  # a flat one has no pattern that could stay
+        assert (apart[low] <= duplicates.BITS).all()
+
+    def test_groups_do_not_depend_on_the_size_of_blocks(self, monkeypatch):
+        random = np.random.default_rng(0)
+        copies = random.integers(0, 256, (60, 16, 16), np.uint8)
+        copies[30:] = np.clip(copies[:30] + random.normal(0, 4, (30, 16, 16)), 0, 255)
+        copies[5] = 90  # flat: it shows nothing
+        sides = np.full(60, 100)
+        groups = [group.tolist() for group in duplicates.near(copies, sides)]
+        assert groups == [[index, index + 30] for index in range(30) if index != 5]
+        monkeypatch.setattr(duplicates, "_MOST_AT_ONCE", 100)
+        monkeypatch.setattr(duplicates, "_MOST_COMPARED", 3)
+        assert [group.tolist() for group in duplicates.near(copies, sides)] == groups
+        assert duplicates.near(copies[:0], sides[:0]) == []
+
+    def test_small_pictures_must_be_more_alike(self):
+        random = np.random.default_rng(0)
+        one = random.integers(60, 200, (16, 16)).astype(np.uint8)
+        other = np.clip(one + random.normal(0, 6, (16, 16)), 0, 255).astype(np.uint8)
+        assert len(duplicates.near(np.stack([one, other]), np.array([64, 64]))) == 1
+        assert duplicates.near(np.stack([one, other]), np.array([63, 64])) == []
+
+    def test_trashnet(self, shared, tmp_path, monkeypatch):
+        monkeypatch.setenv("CEPTION_CACHE", str(tmp_path))
+        findings = found(shared / "trashnet", out=tmp_path / "page.html")
+        assert {frozenset(Path(name).stem for name in group) for group in paths(findings["two_classes"])} == {
+            frozenset(("glass176", "plastic152")), frozenset(("glass115", "metal91")),
+            frozenset(("glass389", "plastic332")),
+        }  # fmt: skip
+        assert "near_two_classes" not in findings
+        assert 15 <= findings["near_two_splits"]["count"] + findings["near_copies"]["count"] <= 25
+
+
+class TestModel:
+    @pytest.fixture
+    def model(self, tmp_path: Path) -> Path:
+        from ception.data.images import ImageContract
+        from ception.models import build
+
+        arguments = {"name": "separable_cnn", "classes": 3, "image_size": [100, 100], "channels": 3}
+        ception.Classifier(
+            network=build(**arguments),
+            arguments=arguments,
+            class_names=("Cat", "bird", "dog"),
+            image=ImageContract(height=100, width=100, channels=3),
+        ).save(tmp_path / "run" / "model.keras")
+        return tmp_path / "run"
+
+    def test_its_classes_and_size(self, data, model, run_cli):
+        findings = found(data, model=model)
+        assert [item["note"] for item in findings["unknown_classes"]["items"]] == ["cat; the model calls it Cat"]
+        assert [item["note"] for item in findings["absent_classes"]["items"]] == ["Cat", "bird"]
+        assert findings["small"]["count"] == 30
+        (data / "cat").rename(data / "Cat")
+        code, out, _ = run_cli("check", data, "--model", model / "model.keras")
+        assert code == 0
+        assert out.splitlines()[-1] == f"Next: ception evaluate {model / 'model.keras'} {data}"
+
+    def test_a_network_or_a_size(self, data):
+        assert found(data, model="xception")["small"]["count"] == 30
+        assert found(data, image_size=91)["small"]["count"] == 30
+        assert found(data, image_size=90) == {}
+        with pytest.raises(InputError, match="did you mean 'xception'"):
+            found(data, model="xceptoin")
+
+    def test_the_size_of_the_default_network(self):
+        assert ception.MODELS[TrainSettings().model].image_size == _DEFAULT_SIZE
+
+
+class TestCache:
+    @pytest.fixture
+    def read(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The names of the files that are read."""
+        names: list[str] = []
+        real = scanning._facts
+
+        def counting(pictures, index):
+            names.append(Path(pictures.name(index)).name)
+            return real(pictures, index)
+
+        monkeypatch.setattr(scanning, "_facts", counting)
+        return names
+
+    def test_only_what_changed_is_read_again(self, data, read):
+        (data / "cat" / "bad.png").write_text("no picture")
+        first = ception.check(data)
+        assert len(read) == 31
+        read.clear()
+        assert ception.check(data) == first
+        assert read == ["bad.png"]  # which may be readable by now
+        read.clear()
+        scene(1).save(data / "dog" / "07.jpg")
+        os.utime(data / "cat" / "02.jpg", ns=(0, 1))
+        ception.check(data)
+        assert sorted(read) == ["02.jpg", "07.jpg", "bad.png"]
+
+    @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY\x01\x00", b"something else entirely", None])
+    def test_a_damaged_one_is_made_again(self, data, read, damage):
+        first = ception.check(data)
+        (path,) = (data.parent / "cache").iterdir()
+        if damage is None:
+            np.save(path, np.zeros(3))
+        else:
+            path.write_bytes(damage)
+        read.clear()
+        with pytest.warns(UserWarning, match="damaged"):
+            assert ception.check(data) == first
+        assert len(read) == 30
+        read.clear()
+        assert ception.check(data) == first
+        assert read == []
+
+    def test_it_is_shown_and_cleared_and_keeps_to_its_limit(self, data, run_cli):
+        ception.check(data, cache_limit=0)
+        assert not (data.parent / "cache").exists()
+        ception.check(data)
+        assert "holds 1 files" in run_cli("cache")[1]
+        assert "Deleted 1 files" in run_cli("cache", "--clear")[1]
+
+    def test_a_cache_that_cannot_be_written(self, data, monkeypatch):
+        (data.parent / "file").touch()
+        monkeypatch.setenv("CEPTION_CACHE", str(data.parent / "file" / "cache"))
+        with pytest.warns(UserWarning, match="cannot be written"):
+            assert ception.check(data)["ok"]
+
+
+class TestCommand:
+    def test_good_data(self, data, run_cli):
+        code, out, _ = run_cli("check", "data", "--image-size", "64")
+        assert code == 0
+        assert "30 pictures in 2 classes" in out
+        assert out.splitlines()[-1] == "Next: ception train data --image-size 64"
+        assert "Nothing was found" in (data.parent / "check-data.html").read_text()
+
+    def test_findings(self, data, run_cli):
+        (data / "dog" / "same.jpg").write_bytes((data / "cat" / "03.jpg").read_bytes())
+        code, out, _ = run_cli("check", "data")
+        assert code == 1
+        assert "data/cat/03.jpg = data/dog/same.jpg" in out
+        assert "Way out: " in out
+        assert out.splitlines()[-1] == "Next: mend what check-data.html shows, then ception check data"
+
+    def test_json_alone_equals_what_the_function_returns(self, data, run_cli):
+        scene(1009).convert("RGBA").save(data / "cat" / "alpha.png")
+        code, out, err = run_cli("check", "data", "--json", "--quiet")
+        assert (code, err) == (0, "")
+        assert json.loads(out) == ception.check("data")
+
+    def test_odd_names_come_through(self, data, run_cli):
+        whole = (data / "cat" / "03.jpg").read_bytes()
+        (data / "<b>&amp;").mkdir()
+        for name in (b"new\nline.jpg", b"\xff.jpg", b"<script>alert(1)</script>.jpg"[:40].replace(b"/", b"")):
+            Path(os.fsdecode(os.fsencode(data / "<b>&amp;") + b"/" + name)).write_bytes(whole)
+        code, out, _ = run_cli("check", "data")
+        assert code == 1
+        assert "new\\nline.jpg" in out
+        page = (data.parent / "check-data.html").read_text()
+        assert "<b>&amp;" not in page.replace("&lt;b&gt;&amp;amp;", "")
+        assert "<script" not in page
+        assert "http" not in page
+        assert json.loads(run_cli("check", "data", "--json")[1])["pictures"] == 33
+
+    def test_many_findings_are_cut_on_the_page(self, data):
+        for index in range(15):
+            (data / "dog" / f"same{index}.jpg").write_bytes((data / "cat" / f"{index:02}.jpg").read_bytes())
+        result = ception.check(data, image_size=200)
+        page = Path(result["page"]).read_text()
+        assert "and 3 more" in page
+        assert "and 21 more" in page
+        assert page.count("<img") == 24 + 24
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["no-such"], "no folder 'no-such'"),
+            (["data", "--out", "page.png"], "end it in .html"),
+            (["data", "--out", "mine.html"], "no page of ception check"),
+            (["data", "--image-size", "0"], "--image-size must be at least 1"),
+            (["data", "--model", "none.keras"], "none.keras cannot be opened"),
+        ],
+    )
+    def test_wrong_use_is_one_line_and_exit_code_2(self, data, run_cli, arguments, says):
+        (data.parent / "mine.html").write_text("my page")
+        code, out, err = run_cli("check", *arguments)
+        assert (code, out) == (2, "")
+        assert says in err
+        assert err.count("\n") == 1
+        assert (data.parent / "mine.html").read_text() == "my page"
+        assert not list(data.parent.glob("check-*"))
+
+    def test_keras_is_not_imported(self, data):
+        code = (
+            "import sys; from ception.cli import main; main(['check', 'data', '--quiet']);"
+            "sys.exit(' '.join({'keras', 'tensorflow', 'matplotlib'} & set(sys.modules)) or 0)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
