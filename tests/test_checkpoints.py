@@ -208,7 +208,7 @@ def keras_1(path: Path, network: keras.Model) -> Path:
     return legacy(path, layers)
 
 
-@pytest.mark.parametrize("head", [True, False])
+@pytest.mark.parametrize("head", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_published_xception_has_names_of_keras_1(tmp_path: Path, head: bool) -> None:
     size = (71, 71, 3)
 

@@ -217,6 +217,7 @@ class TestXception:
         batch = pixels(2, reference.input.shape[1:])
         assert difference(logits(grouped, batch), logits(reference, batch)) < 1e-5
 
+    @pytest.mark.slow
     def test_segments_have_the_weights_of_their_number(self):
         found = [
             build("xception", image_size=71, every={"segments": segments})

@@ -131,7 +131,7 @@ class TestCompare:
         code, out, _ = run_cli("compare", worse, trained, "--output", tmp_path / "c3")
         assert code == 0
         assert "a real difference" in out
-        assert f"Next: ception predict {trained / 'model.keras'}" in out
+        assert f"Next: ception predict {trained} PICTURES" in out
 
     def test_a_model_with_itself_differs_in_nothing(self, trained, tmp_path):
         found = ception.compare(trained, trained, output=tmp_path / "c")

@@ -119,7 +119,7 @@ class TestWithinTheProcess:
         plan = json.loads((run / "checkpoints" / "plan.json").read_text())
         plan["recipe"]["weight_decay"] = 0.5
         (run / "checkpoints" / "plan.json").write_text(json.dumps(plan))
-        with pytest.raises(ception.InputError, match="recipe 'article' is not what it was"):
+        with pytest.raises(ception.InputError, match="the recipe is not what it was"):
             ception.resume(run, reporter=Quiet())
 
     def test_a_run_that_is_still_going_is_refused(self, folder, tmp_path, monkeypatch):

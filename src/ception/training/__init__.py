@@ -121,9 +121,7 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         # the pictures keep the names they had, where the way to them is still the same
         prepared, recipe = _prepared(said if Path(said).resolve() == Path(data) else data, options, reporter)
         if asdict(recipe) != planned:
-            raise InputError(
-                f"the recipe '{options.recipe or 'by default'}' is not what it was when {folder} began: train anew"
-            )
+            raise InputError(f"the recipe is not what it was when {folder} began: train anew")
         if prepared.fingerprint() != fingerprint:
             raise InputError(f"pictures, labels or split of {data} have changed since {folder} began: train anew")
         reporter.note(f"Resuming {folder}")
