@@ -215,7 +215,7 @@ class _Download:
         return f"or download it by hand and save it as {self.path} ({self.digest})"
 
     def _size(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
+        return self.part.stat().st_size if self.part.is_file() else 0
 
     def kept(self) -> str:
         """What has come so far, in words."""
