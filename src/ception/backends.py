@@ -76,7 +76,7 @@ def on(device: str | None) -> AbstractContextManager[Any]:
     import keras
 
     kind, _, number = device.partition(":")
-    present = _devices()
+    present = devices()
     name = f"{kind}:{number or 0}"
     if kind not in ("cpu", "gpu", "tpu", "mps") or not (number or "0").isdigit():
         raise InputError(f"unknown device '{device}': use cpu, gpu or gpu:1, for instance")
@@ -86,7 +86,7 @@ def on(device: str | None) -> AbstractContextManager[Any]:
     return context
 
 
-def _devices() -> list[str]:
+def devices() -> list[str]:
     """The devices that the backend sees, such as `cpu:0` and `gpu:0`."""
     import keras
 

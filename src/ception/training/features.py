@@ -1,4 +1,4 @@
-"""Training a head on a frozen body: the body computes the features of every picture once, and they are kept."""
+"""Training a head on a frozen body: the fastest engine computes the features of every picture once; they are kept."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from ception import engines
 from ception.data import cache, sources
 from ception.data.augmentation import Augmentation, augment
 from ception.errors import InputError, RunError
@@ -64,7 +65,7 @@ def features(
 ) -> NDArray[np.float32]:
     """What the body gives for every picture and, after those, for the mirror image of every training picture.
 
-    They follow from weights, pictures, contract and backend, by which they are named in the cache folder.
+    They follow from weights, pictures, contract and engine, by which they are named in the cache folder.
 
     Args:
         body: From pictures (batch, height, width, channels) to features.
@@ -84,7 +85,8 @@ def features(
     count = len(prepared.place)
     shape = (count + len(training), *body.output.shape[1:])
     size = 4 * int(np.prod(shape, dtype=np.int64))
-    name = cache.name_of("features", _identity(body, arguments), repr((prepared.contract, shape)).encode(),
+    engine = engines.fastest(body, reporter=reporter)
+    name = cache.name_of("features", _identity(body, engine, arguments), repr((prepared.contract, shape)).encode(),
                          prepared.digests.tobytes(), training.tobytes())  # fmt: skip
     found = cache.find(name, size)
     if found:
@@ -93,7 +95,7 @@ def features(
             return kept
     if not cache.fits(size, cache_limit):
         raise InputError(f"the features take {size / 1e9:.1f} GB, above --cache-limit {cache_limit:g} GB: raise it")
-    reporter.note(f"Features of {shape[0]:,} pictures, once, into {cache_folder()} ({size / 1e6:,.1f} MB)")
+    reporter.note(f"Features of {shape[0]:,} pictures, once, by {engine}, into {cache_folder()} ({size / 1e6:,.1f} MB)")
     everything = np.concatenate([np.arange(count), training])
     with cache.writing(name, size, cache_limit) as target, reporter.task("Features", shape[0]) as task:
         stored = np.lib.format.open_memmap(target, "w+", np.float32, shape)
@@ -104,7 +106,7 @@ def features(
             batch = np.concatenate([batch[:first_mirrored], turned])
             padded = np.zeros((_BATCH, *batch.shape[1:]), np.float32)  # one shape: compiled once
             padded[: len(batch)] = batch
-            stored[start : start + _BATCH] = np.asarray(body.predict_on_batch(padded))[: len(batch)]
+            stored[start : start + _BATCH] = engine.run(padded)[: len(batch)]
             if not np.isfinite(stored[start : start + _BATCH]).all():
                 raise RunError("the frozen network gives what is no finite number: its weights are damaged")
             task.advance(len(batch))
@@ -113,11 +115,11 @@ def features(
     return made
 
 
-def _identity(body: keras.Model, arguments: Mapping[str, Any]) -> bytes:
+def _identity(body: keras.Model, engine: engines.Engine, arguments: Mapping[str, Any]) -> bytes:
     """What the body computes: its layers, its weights, and what computes it."""
     behind = ("classes", "dropout")  # of the head
     layers = sorted((option, repr(value)) for option, value in arguments.items() if option not in behind)
-    digest = hashlib.blake2b(f"{keras.backend.backend()} {keras.__version__} {layers}".encode())
+    digest = hashlib.blake2b(f"{engine} {keras.__version__} {layers}".encode())
     for name, tensor in variables(body).items():
         digest.update(name.encode() + np.ascontiguousarray(keras.ops.convert_to_numpy(tensor)).tobytes())
     return digest.digest()

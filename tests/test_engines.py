@@ -1,0 +1,114 @@
+"""The engines give what Keras gives."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import keras
+import numpy as np
+import pytest
+
+from ception import engines
+from ception.errors import InputError
+from ception.models import MODELS, build
+from ception.models.endpoints import truncate
+from ception.reporting import Reporter
+from parity import difference, fill
+
+openvino = pytest.importorskip("ception.engines.openvino", reason="openvino is not installed")
+SOME = list(MODELS) if keras.backend.backend() == "tensorflow" else ["inception_v3", "separable_cnn"]
+
+
+def network(name: str, **options) -> keras.Model:
+    side = MODELS[name].image_size if name == "separable_cnn" else 107
+    built = build(name, image_size=side, depth_multiplier=0.25, seed=1, **({"classes": 7} | options))
+    fill(built, seed=3)
+    return built
+
+
+def pictures(of: keras.Model, count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, *of.input.shape[1:]), np.uint8)
+
+
+class Warnings(Reporter):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_openvino_gives_the_networks_logits(name):
+    built = network(name)
+    batch = pictures(built, 3)
+    engine = openvino.compiled(built, "float32")
+    assert engine.precision == "float32"
+    assert engine.name.startswith("openvino 20")
+    expected = engines.with_keras(built).run(batch)
+    # relative to the largest logit: sums in another order, of a network with random statistics
+    assert difference(engine.run(batch), expected) < 1e-4
+    assert difference(engine.run(batch[:2]), expected[:2]) < 1e-4  # another batch size
+    assert difference(openvino.compiled(built, "bfloat16").run(batch), expected) < 0.05
+
+
+def test_openvino_gives_feature_maps_with_the_channels_last():
+    built = network("inception_v3")
+    batch = pictures(built, 2)
+    for end in ("mixed0", "mixed7"):
+        body = truncate(built, end)
+        maps = openvino.compiled(body, "float32").run(batch)
+        assert maps.shape[1:] == body.output.shape[1:]
+        assert difference(maps, engines.with_keras(body).run(batch)) < 1e-4
+
+
+def test_openvino_goes_on_from_feature_maps():
+    """The part of a network behind an endpoint is a network too."""
+    maps = x = keras.Input((9, 9, 4))
+    for layer in (
+        keras.layers.ZeroPadding2D(((1, 0), (0, 2))),
+        keras.layers.Cropping2D(((0, 1), (1, 0))),
+        keras.layers.DepthwiseConv2D(3, depth_multiplier=2, dilation_rate=2, activation="elu"),
+        keras.layers.Conv2D(8, 3, groups=4, padding="same", strides=2),
+        keras.layers.BatchNormalization(scale=False),
+        keras.layers.AveragePooling2D(3, 1, padding="same"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(5, activation="softmax"),
+    ):
+        x = layer(x)
+    tail = keras.Model(maps, x)
+    batch = np.random.default_rng(0).normal(size=(3, 9, 9, 4)).astype(np.float32)
+    assert difference(openvino.compiled(tail, "float32").run(batch), engines.with_keras(tail).run(batch)) < 1e-5
+
+
+def test_a_result_outlives_the_next_one():
+    built = network("separable_cnn")
+    batch = pictures(built, 4)
+    run = openvino.compiled(built).run
+    first = run(batch[:2])
+    kept = first.copy()
+    run(batch[2:])
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_an_unknown_layer_falls_back_to_keras_and_says_so(monkeypatch):
+    monkeypatch.setattr(engines, "_on_cpu", lambda: True)
+    given = keras.Input((8, 8, 3))
+    odd = keras.Model(given, keras.layers.UpSampling2D(name="larger")(given), name="odd")
+    told = Warnings()
+    engine = engines.fastest(odd, reporter=told)
+    assert engine.name.startswith(keras.backend.backend())
+    assert told.lines == [
+        f"OpenVINO cannot run odd (larger is a UpSampling2D): {keras.backend.backend()} runs it"
+    ]  # fmt: skip
+    assert engine.run(np.ones((1, 8, 8, 3), np.uint8)).shape == (1, 16, 16, 3)
+
+
+def test_without_openvino_keras_runs_the_network(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None)
+    built = network("separable_cnn")
+    engine = engines.fastest(built)
+    assert str(engine).startswith(f"{keras.backend.backend()} ")
+    assert str(engine).endswith("in float32")
+    with pytest.raises(InputError, match="build it with dtype for bfloat16, or install openvino"):
+        engines.fastest(built, precision="bfloat16")
