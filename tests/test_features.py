@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -10,18 +13,44 @@ import pytest
 
 import ception
 from ception import engines
+from ception.data.augmentation import Augmentation
 from ception.errors import InputError, RunError
+from ception.files import locked
 from ception.models import build
 from ception.models.checkpoints import read
 from ception.models.names import variables
 from ception.reporting import Reporter
 from ception.settings import TrainSettings
-from ception.training import features, preparation
+from ception.training import features, phases, preparation, recipes
 from conftest import COLOURS, write_pictures
 from parity import difference, fill
 from test_resume import Killed, assert_same_run
 
 THIN = {"image_size": 71, "depth_multiplier": 0.1}
+
+
+class Cached:
+    """Activations of a thin Inception V1 for 42 pictures in three colours."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
+        self.colours = write_pictures(tmp_path / "colours", dict.fromkeys(COLOURS, 14), seed=9)
+        self.network = build("inception_v1", classes=3, image_size=32, depth_multiplier=0.1, seed=1)
+        self.notes = Notes()
+
+    def __call__(self, place: str, views: int = 2) -> features.Activations:
+        self.prepared = preparation.prepare(
+            self.colours, TrainSettings(model="inception_v1", image_size=32), self.notes
+        )
+        wanted = np.arange(views * len(self.prepared.place))
+        source = features.Views(self.prepared, Augmentation(flip=0.5))
+        return features.activations(self.network, place, source, wanted, {}, cache_limit=1.0, reporter=self.notes)
+
+    def computed(self, place: str, views: int = 2) -> int:
+        self.notes.lines.clear()
+        self(place, views)
+        told = [re.search(r" of ([\d,]+) pictures and views", line) for line in self.notes.lines]
+        return sum(int(found[1]) for found in told if found)
 
 
 class Notes(Reporter):
@@ -33,9 +62,6 @@ class Notes(Reporter):
 
     def warn(self, text: str) -> None:
         self.lines.append(f"warning: {text}")
-
-    def computed(self) -> bool:
-        return any(line.startswith("Features of") for line in self.lines)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +77,16 @@ def place(tmp_path_factory) -> Path:
 
 def trained(place: Path, runs: Path, **settings) -> tuple[ception.training.Run, Notes]:
     notes = Notes()
-    options = {"model": "xception", "weights": str(place / "xception.weights.h5"), "epochs": 3, "batch_size": 8}
-    return ception.train(place / "colours", runs=runs, reporter=notes, **THIN | options | settings), notes
+    options = {
+        "model": "xception",
+        "weights": str(place / "xception.weights.h5"),
+        "epochs": 3,
+        "batch_size": 8,
+        "head_only": True,
+    }
+    return ception.train(
+        place / "colours", runs=runs, reporter=notes, **THIN | options | {"head_only": True} | settings
+    ), notes
 
 
 on_others = pytest.mark.skipif(
@@ -63,14 +97,14 @@ on_others = pytest.mark.skipif(
 class TestHead:
     def test_the_body_stays_and_the_head_learns(self, place, tmp_path):
         run, notes = trained(place, tmp_path)
-        assert "Frozen: xception up to its pooling, batch norm with its own statistics" in "\n".join(notes.lines)
+        assert "Phase 1 of 1, head: trained: 615 weights after the pooling; frozen: the rest" in notes.lines
         stored, kept = read(place / "xception.weights.h5").tensors, variables(run.classifier.network)
         for name, tensor in kept.items():
             same = np.array_equal(keras.ops.convert_to_numpy(tensor), stored[name])
             assert same != name.startswith("logits/"), name
         assert run.history[-1]["loss"] < run.history[0]["loss"]
         assert run.classifier.record["settings"]["recipe"] is None
-        assert run.classifier.record["recipe"]["source"].startswith("docs/recipes.md: a dense layer")
+        assert run.classifier.record["phases"][0]["recipe"]["source"].startswith("docs/recipes.md: a dense layer")
 
     @on_others
     def test_the_files_head_is_not_taken_even_with_the_same_classes(self, place, tmp_path):
@@ -82,7 +116,7 @@ class TestHead:
     @on_others
     def test_networks_that_end_early(self, place, tmp_path):
         run, notes = trained(place, tmp_path, final_endpoint="block4", epochs=1)
-        assert any(line.startswith("Frozen: xception up to block4") for line in notes.lines)
+        assert any(line.startswith("Phase 1 of 1, head") for line in notes.lines)
         again = ception.Classifier.load(run.folder)
         assert [layer.name for layer in again.network.layers][-4:] == ["block4", "pool", "prelogits", "logits"]
         assert (
@@ -92,68 +126,202 @@ class TestHead:
 
 
 class TestCache:
-    @on_others
-    def test_features_are_what_the_network_computes(self, place, tmp_path, monkeypatch):
-        monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
-        run, _ = trained(place, tmp_path, epochs=1)
-        (pixels,), (stored,) = ([np.load(path) for path in (tmp_path / "cache").glob(f"{kind}-*")]
-                                for kind in ("pixels", "features"))  # fmt: skip
-        body = features.divided(run.classifier.network).body
-        direct = np.asarray(body.predict_on_batch(pixels.astype("float32")))
-        engine = engines.fastest(body)
-        # bfloat16 has 8 bits, and a network of random weights adds their roundings up
-        assert difference(stored[: len(direct)], direct) < (1e-4 if engine.precision == "float32" else 0.05)
-        assert difference(stored[: len(direct)], engine.run(pixels)) < 1e-6
-        assert difference(engines.fastest(body, precision="float32").run(pixels), direct) < 1e-4
-        assert len(stored) == len(direct) + run.classifier.record["data"]["counts"]["train"]
-        mirrored = engine.run(pixels[:, :, ::-1])
-        for row in stored[len(direct) :]:
-            assert np.abs(mirrored - row).max(-1).min() < 1e-5 * np.abs(row).max()
-        trained(place, tmp_path, epochs=1, flip=False)
-        assert sorted(len(np.load(path)) for path in (tmp_path / "cache").glob("features-*")) == [
-            len(direct), len(stored)]  # fmt: skip
+    def test_activations_are_what_the_network_computes(self, tmp_path, monkeypatch):
+        cached = Cached(tmp_path, monkeypatch)
+        maps, pooled = cached("mixed4e"), cached("pool")
+        count = len(cached.prepared.place)
+        pixels = np.asarray(cached.prepared.pixels[np.arange(count)], np.float32)
+        for found, place in ((maps, "mixed4e"), (pooled, "pool")):
+            engine = engines.fastest(features.part(cached.network, None, place))
+            direct = np.asarray(features.part(cached.network, None, place).predict_on_batch(pixels))
+            mirrored = np.asarray(features.part(cached.network, None, place).predict_on_batch(pixels[:, :, ::-1]))
+            # bfloat16 has 8 bits, and a network of random weights adds their roundings up
+            most = 1e-4 if engine.precision == "float32" else 0.05
+            assert difference(found[np.arange(count)], direct) < most
+            assert difference(found[np.arange(count) + count], mirrored) < most
+        chained = features.activations(
+            cached.network, "pool", maps, np.arange(2 * count), {}, cache_limit=1.0, reporter=Notes()
+        )
+        assert difference(chained[np.arange(count)], pooled[np.arange(count)]) < 0.05
 
-    def test_they_are_computed_once_and_anew_where_anything_changed(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
-        colours = write_pictures(tmp_path / "colours", dict.fromkeys(COLOURS, 14), seed=9)
-        network = build("inception_v1", image_size=32, depth_multiplier=0.1, final_endpoint="pool3a", seed=1)
-        body = keras.Model(network.input, keras.layers.GlobalAveragePooling2D(name="pool")(network.output))
+    def test_only_what_changed_is_computed_again(self, tmp_path, monkeypatch):
+        cached = Cached(tmp_path, monkeypatch)
+        assert [cached.computed("pool"), cached.computed("pool")] == [84, 0]
+        assert cached.computed("pool", views=1) == 0
+        (cached.colours / "red" / "000.png").write_bytes((cached.colours / "red" / "001.png").read_bytes())
+        assert cached.computed("pool") == 0  # it shows what another one shows
+        changed = write_pictures(tmp_path / "other", {"red": 1}, seed=99) / "red" / "000.png"
+        (cached.colours / "red" / "000.png").write_bytes(changed.read_bytes())
+        assert [cached.computed("pool"), cached.computed("pool")] == [2, 0]
+        kernel = cached.network.get_layer("conv1a_conv").kernel
+        kernel.assign(kernel * 2)
+        assert [cached.computed("pool"), cached.computed("pool")] == [84, 0]
 
-        def computed(body: keras.Model = body, **changed) -> bool:
-            notes = Notes()
-            settings = TrainSettings(model="inception_v1", image_size=32)
-            prepared = preparation.prepare(colours, settings, notes)
-            options = {"mirrored": True, "cache_limit": 1.0, "reporter": notes} | changed
-            features.features(body, prepared, {"name": "inception_v1"}, **options)
-            return notes.computed()
+    @pytest.mark.parametrize("cut", [1, 5000])
+    def test_what_is_damaged_or_cut_off_is_computed_again(self, tmp_path, monkeypatch, cut):
+        cached = Cached(tmp_path, monkeypatch)
+        whole = cached("pool")[np.arange(84)]
+        (path,) = (tmp_path / "cache").glob("features-*.rows")
+        content = bytearray(path.read_bytes())
+        content[10] ^= 255
+        path.write_bytes(content[:-cut])
+        cached.notes.lines.clear()
+        np.testing.assert_allclose(cached("pool")[np.arange(84)], whole, rtol=1e-6)
+        assert any("1 of 84 rows" in line and "damaged" in line for line in cached.notes.lines)
+        assert cached.computed("pool") == 0
 
-        assert [computed(), computed()] == [True, False]
-        assert [computed(mirrored=False), computed()] == [True, False]
-        body.get_layer("conv1a_conv").kernel.assign(body.get_layer("conv1a_conv").kernel * 2)
-        assert [computed(), computed()] == [True, False]
-        (colours / "red" / "000.png").write_bytes((colours / "red" / "001.png").read_bytes())
-        assert [computed(), computed()] == [True, False]
-        for path in (tmp_path / "cache").glob("features-*"):
-            path.write_bytes(path.read_bytes()[:-100])
-        assert [computed(), computed()] == [True, False]
-        nowhere = keras.layers.Rescaling(np.nan)(network.input)
-        with pytest.raises(RunError, match="its weights are damaged"):
-            computed(keras.Model(network.input, keras.layers.GlobalAveragePooling2D()(nowhere)))
-        assert len(list((tmp_path / "cache").glob(".features-*"))) == 0
+    def test_what_was_computed_before_a_kill_is_kept(self, tmp_path, monkeypatch):
+        cached = Cached(tmp_path, monkeypatch)
+        real, calls = features.Views.__getitem__, []
+
+        def dying(views, indices):
+            calls.append(len(indices))
+            if len(calls) == 2:
+                raise Killed
+            return real(views, indices)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(features.Views, "__getitem__", dying)
+            with pytest.raises(Killed):
+                cached("pool")
+        assert cached.computed("pool") == 84 - calls[0]
+
+    def test_a_full_disk_is_told_beforehand(self, tmp_path, monkeypatch):
+        cached = Cached(tmp_path, monkeypatch)
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+        with pytest.raises(RunError, match=r"has room for .* CEPTION_CACHE"):
+            cached("pool")
+
+    def test_another_process_is_waited_for(self, tmp_path, monkeypatch):
+        cached = Cached(tmp_path, monkeypatch)
+        cached("pool")
+        (index,) = (tmp_path / "cache").glob("features-*.index")
+        with locked(index, "never"), pytest.raises(InputError, match="another process writes"):
+            cached("pool")
+
+    def test_no_finite_numbers(self, tmp_path, monkeypatch):
+        cached = Cached(tmp_path, monkeypatch)
+        kernel = cached.network.get_layer("conv1a_conv").kernel
+        kernel.assign(kernel * np.nan)
+        with pytest.raises(RunError, match="weights are damaged"):
+            cached("pool")
 
     def test_more_than_the_limit_is_refused(self, place, tmp_path):
-        with pytest.raises(InputError, match=r"the features take .* above --cache-limit 1e-06 GB: raise it"):
+        with pytest.raises(InputError, match=r"the activations take .* above --cache-limit 1e-06 GB: raise it"):
             trained(place, tmp_path, cache_limit=1e-6, seed=77, final_endpoint="block3")
 
 
+BOTH = {"head_only": False, "head_epochs": 2, "epochs": 2, "final_endpoint": "block4"}
+
+
+class TestPhases:
+    @pytest.mark.parametrize("batch_norm", ["frozen", pytest.param("adapt", marks=on_others), "train"])
+    def test_what_lies_before_the_place_stays(self, place, tmp_path, batch_norm):
+        run, notes = trained(place, tmp_path, batch_norm=batch_norm, **BOTH)
+        assert [row["phase"] for row in run.history] == [1, 1, 2, 2]
+        assert [row["epoch"] for row in run.history] == [1, 2, 3, 4]
+        told = "\n".join(notes.lines)
+        assert "Phase 1 of 2, head: trained: " in told
+        assert "Phase 2 of 2, fine-tuning: trained: " in told
+        assert "after block3; frozen: the rest; batch norm there: " in told
+        assert "validation pictures score" in told
+        last = run.classifier.record["phases"][1]
+        assert (last["after"], last["batch_norm"]) == ("block3", batch_norm)
+        assert run.scores["best_epoch"] in (1, 2, 3, 4)
+
+    @on_others
+    @pytest.mark.parametrize("batch_norm", ["frozen", "adapt", "train"])
+    def test_each_weight_moves_or_stays(self, place, batch_norm):
+        network = build("xception", classes=3, final_endpoint="block4", weights=place / "xception.weights.h5", **THIN)
+        before = {name: keras.ops.convert_to_numpy(tensor).copy() for name, tensor in variables(network).items()}
+        settings = TrainSettings(weights="w", batch_norm=batch_norm)
+        phase = phases.planned(settings, network)[1]
+        random = np.random.default_rng(0)
+        with phases.trainee(network, phase) as made:
+            inputs = random.normal(2, 3, (16, *made.input.shape[1:])).astype("float32")
+            if batch_norm == "adapt":
+                phases.adapt(made, lambda: iter([inputs[:8], inputs[8:]]))
+            made.compile(phase.recipe.optimizer(2, phases.rates(network, phase.recipe)), phase.recipe.loss())
+            made.fit(inputs, random.integers(0, 3, 16), batch_size=8, epochs=2, verbose=0)
+        assert all(layer.trainable for layer in network.layers)
+        moved = {name for name, tensor in variables(network).items()
+                 if not np.array_equal(keras.ops.convert_to_numpy(tensor), before[name])}  # fmt: skip
+        assert moved
+        assert all(name.startswith(("block4", "logits")) for name in moved)
+        kinds = {name.rsplit("/")[-1] for name in moved if "bn" in name}
+        statistics, scales = {"moving_mean", "moving_variance"}, {"gamma", "beta"}
+        assert kinds == {"frozen": set(), "adapt": statistics, "train": statistics | scales}[batch_norm]
+
+    @on_others
+    def test_adapted_statistics_are_those_of_all_inputs(self):
+        given = keras.Input((4, 4, 3))
+        layer = keras.layers.BatchNormalization()
+        made = keras.Model(given, keras.layers.GlobalAveragePooling2D()(layer(given)))
+        inputs = np.random.default_rng(0).normal(5, 2, (32, 4, 4, 3)).astype("float32")
+        phases.adapt(made, lambda: iter(np.split(inputs, 4)))
+        np.testing.assert_allclose(layer.moving_mean, inputs.mean((0, 1, 2)), rtol=1e-4)
+        parts = np.mean([part.var((0, 1, 2)) for part in np.split(inputs, 4)], 0)
+        np.testing.assert_allclose(layer.moving_variance, parts, rtol=1e-3)
+
+    @on_others
+    def test_the_probe_sees_statistics_that_do_not_fit_and_changes_nothing(self):
+        given = keras.Input((2, 2, 3))
+        x = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(given))
+        made = keras.Model(given, keras.layers.Dropout(0.9)(x))
+        labels = np.random.default_rng(0).integers(0, 3, 64)
+        inputs = np.eye(3, dtype="float32")[labels][:, None, None] * np.ones((1, 2, 2, 1), "float32")
+        before = [np.copy(weight) for weight in made.get_weights()]
+        found = phases.probe(made, inputs, labels)
+        assert found == phases.Probe(1.0, 1.0)
+        assert not found.parted
+        made.layers[1].moving_mean.assign([9.0, 0.0, -9.0])
+        assert phases.probe(made, inputs, labels).parted
+        np.testing.assert_array_equal(made.get_weights()[3], before[3])
+        assert made.layers[-1].rate == 0.9
+
+    @on_others
+    def test_earlier_stages_learn_slower(self, place):
+        network = build("xception", classes=3, weights=place / "xception.weights.h5", **THIN)
+        found = phases.rates(network, recipes.FINE_TUNING["best"][1])
+        assert found["logits/kernel"] == 1
+        assert found["block14_sepconv2/pointwise_kernel"] == 0.5
+        assert found["block1_conv1/kernel"] == min(found.values()) < 0.1
+        kind = recipes.discriminating(keras.optimizers.SGD, {"slow": 0.25})
+        slow, fast = (keras.Variable(np.ones(2), name=name) for name in ("slow", "fast"))
+        kind(0.1).apply([keras.ops.ones(2), keras.ops.ones(2)], [slow, fast])
+        np.testing.assert_allclose(slow, 0.975, rtol=1e-6)
+        np.testing.assert_allclose(fast, 0.9, rtol=1e-6)
+
+    @pytest.mark.parametrize(("name", "end", "after"), [
+        ("xception", None, "block13"), ("inception_v3", None, "mixed9"), ("inception_v3", "mixed8", "mixed7"),
+    ])  # fmt: skip
+    def test_the_place_is_the_last_block_but_one(self, name, end, after):
+        network = build(name, classes=3, depth_multiplier=0.1, final_endpoint=end)
+        assert phases.planned(TrainSettings(weights="w"), network)[1].after == after
+        whole = phases.planned(TrainSettings(weights="w", from_="input"), network)
+        assert [phase.after for phase in whole] == ["pool", "input"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("place_of_death", ["ception.training.state.save", "ception.training.features.features"])
-def test_killed_and_resumed(place, tmp_path, monkeypatch, place_of_death):
-    whole, _ = trained(place, tmp_path / "whole")
+@pytest.mark.parametrize("time", [1, 2, 3, 4])
+@pytest.mark.parametrize("place_of_death", ["ception.training.state.save", "ception.training.fitting._examples"])
+def test_killed_and_resumed(place, tmp_path, monkeypatch, place_of_death, time):
+    whole, _ = trained(place, tmp_path / "whole", **BOTH)
+    module, _, name = place_of_death.rpartition(".")
+    real, calls = getattr(importlib.import_module(module), name), []
+
+    def dying(*arguments, **options):
+        calls.append(1)
+        if len(calls) == time:
+            raise Killed
+        return real(*arguments, **options)
+
     with monkeypatch.context() as patched:
-        patched.setattr(place_of_death, lambda *_, **__: (_ for _ in ()).throw(Killed))
+        patched.setattr(place_of_death, dying)
+        if name == "_examples" and time > 2:
+            pytest.skip("there are two phases")
         with pytest.raises(Killed):
-            trained(place, tmp_path / "runs")
+            trained(place, tmp_path / "runs", **BOTH)
     (run,) = (tmp_path / "runs").iterdir()
     monkeypatch.chdir(tmp_path)
     ception.resume(run, reporter=Notes())
@@ -163,8 +331,11 @@ def test_killed_and_resumed(place, tmp_path, monkeypatch, place_of_death):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"recipe": "best"}, "shifts and erases, which a frozen network cannot follow: take head"),
-        ({"model": "inception_v3", "auxiliary": True, "image_size": 75}, "stays frozen with --weights"),
+        ({"recipe": "xception"}, "no recipe 'xception' for fine-tuning"),
+        ({"from_": "block2"}, "leave out --head-only"),
+        ({"from_": "pool", "head_only": False}, "ask for that with --head-only"),
+        ({"from_": "block99", "head_only": False}, "no endpoint 'block99'"),
+        ({"model": "inception_v3", "auxiliary": True, "image_size": 75}, "without --weights"),
         ({"weights": None, "partial": True}, "--partial belongs to --weights"),
         ({"weights": "nowhere.h5"}, "neither a file nor published weights"),
         ({"model": "inception_v3", "image_size": 75}, "does not fit inception_v3"),

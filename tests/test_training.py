@@ -62,7 +62,7 @@ class TestRun:
     def test_settings_are_recorded_in_the_model_too(self, trained):
         record = json.loads((trained / "settings.json").read_text())
         assert record["settings"]["epochs"] == 3
-        assert record["recipe"]["learning_rate"] == 0.01
+        assert record["phases"][0]["recipe"]["learning_rate"] == 0.01
         assert record["data"]["counts"]["train"] > record["data"]["counts"]["test"] > 0
         loaded = ception.Classifier.load(trained / "model.keras").record
         assert {key: loaded[key] for key in record} == record
@@ -217,8 +217,12 @@ def test_help_names_the_recipes_values():
     told = " ".join(TrainSettings.__doc__.split())
     for option in ("epochs", "batch_size", "learning_rate", "patience"):
         values = ", ".join(f"{name}: {getattr(recipe, option):g}" for name, recipe in recipes.RECIPES.items())
-        start = told.index(f"{option}: ")
-        assert f"({values})" in told[start : start + 200], option
+        tuned = ", ".join(f"{name}: {getattr(last, option):g}" for name, (_, last) in recipes.FINE_TUNING.items())
+        start = told.index(f" {option}: ")
+        assert f"({values}; with weights {tuned})" in told[start : start + 300], option
+    start = told.index("head_epochs: ")
+    values = ", ".join(f"{name}: {head.epochs}" for name, (head, _) in recipes.FINE_TUNING.items())
+    assert f"({values})" in told[start : start + 200]
 
 
 class TestBalance:

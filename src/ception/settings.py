@@ -10,6 +10,7 @@ from ception.errors import InputError
 
 Backend = Literal["tensorflow", "jax", "torch"]
 Resize = Literal["squash", "crop", "pad"]
+BatchNorm = Literal["frozen", "adapt", "train"]
 Split = Literal["train", "val", "test", "all"]
 
 
@@ -19,21 +20,29 @@ class TrainSettings:
 
     Attributes:
         model: Network to train, as ception models lists them.
-        weights: Start from these weights and train a fresh head on the frozen network: imagenet, a name that ception
-            models --weights lists, or a weight file; fresh weights, all trained, when not given.
+        weights: Fine-tune these weights: imagenet, a name that ception models --weights lists, or a weight file. First
+            a fresh head is trained, then what lies after a place of the network (see --from); all before it stays
+            frozen. Fresh weights, all trained, when not given.
+        from_: Place after which the network is fine-tuned, such as block13, or input for all of it; the last block but
+            one when not given.
+        head_only: Train the fresh head alone; the rest of the network stays as the weights have it.
+        head_epochs: Passes over the training pictures for the fresh head; the recipe's when not given (article: 5,
+            best: 30).
+        batch_norm: What batch normalisation does where the network is fine-tuned: frozen, adapt (the statistics of
+            the training pictures, then frozen) or train (those of each batch).
         final_endpoint: End the network there, such as mixed8, with a head of its own; at its own end when not given.
         partial: Accept weights that lack some of the network's tensors.
-        recipe: Named set of training options: article, best, the published one for ImageNet of xception or
-            inception_v3, or head; article, or with weights head, when not given. The options below change single ones
-            of it.
+        recipe: Named set of training options: article, best, or the published one for ImageNet of xception or
+            inception_v3; with weights article or best. When not given, article, or with weights best. The options
+            below change single ones of it, with weights those of the last phase.
         epochs: Passes over the training pictures; the recipe's when not given (article: 10, best: 24, xception: 100,
-            inception_v3: 100, head: 40).
+            inception_v3: 100; with weights article: 5, best: 6).
         batch_size: Pictures in one step; the recipe's when not given (article: 32, best: 64, xception: 32,
-            inception_v3: 32, head: 64).
+            inception_v3: 32; with weights article: 16, best: 32).
         learning_rate: Step size of the optimiser; the recipe's when not given (article: 0.01, best: 0.003,
-            xception: 0.045, inception_v3: 0.045, head: 0.003).
+            xception: 0.045, inception_v3: 0.045; with weights article: 0.001, best: 0.002).
         patience: Epochs without a better validation loss before training stops; the recipe's when not given
-            (article: 5, best: 24, xception: 100, inception_v3: 100, head: 40).
+            (article: 5, best: 24, xception: 100, inception_v3: 100; with weights article: 5, best: 6).
         dropout: Share of hidden units that dropout hides in training; the network's own when not given.
         auxiliary: Train the auxiliary head of inception_v3 too; the saved model is without it.
         depth_multiplier: Factor of every number of filters: below 1 the network is thinner and faster.
@@ -56,6 +65,10 @@ class TrainSettings:
     model: str = "separable_cnn"
     weights: str | None = None
     final_endpoint: str | None = None
+    from_: str | None = None
+    head_only: bool = False
+    head_epochs: int | None = None
+    batch_norm: BatchNorm = "frozen"
     partial: bool = False
     recipe: str | None = None
     epochs: int | None = None
@@ -216,7 +229,8 @@ Settings = TypeVar(
 )  # fmt: skip
 
 _LOWEST: dict[str, float] = {
-    "epochs": 1, "batch_size": 1, "patience": 1, "image_size": 1, "size": 1, "seed": 0, "cache_limit": 0, "top": 1,
+    "epochs": 1, "head_epochs": 1, "batch_size": 1, "patience": 1, "image_size": 1, "size": 1, "seed": 0,
+    "cache_limit": 0, "top": 1,
 }  # fmt: skip
 
 

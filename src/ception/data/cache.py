@@ -14,8 +14,9 @@ from pathlib import Path
 from ception.files import cache_folder, whole
 
 _STALE_S = 24 * 3600  # an unfinished file this old belongs to a process that died
-_KINDS = "(pixels|array|features)-[0-9a-f]{24}"
-_OURS = re.compile(rf"{_KINDS}\.npy|weights-[\w.-]+|\.{_KINDS}\.npy\.\d+\.tmp")
+_HEX = "[0-9a-f]{24}"
+_KINDS = rf"(pixels|array)-{_HEX}\.npy"
+_OURS = re.compile(rf"{_KINDS}|\.{_KINDS}\.\d+\.tmp|features-{_HEX}\.(rows|index)|weights-[\w.-]+")
 
 
 def entries() -> list[tuple[Path, int, float]]:
@@ -51,16 +52,21 @@ def fits(size: int, limit_gb: float) -> bool:
 
 
 def name_of(kind: str, *parts: bytes) -> str:
-    """The name of a cached file that follows from all that its content depends on.
+    """The name of a cached array that follows from all that its content depends on.
 
     Args:
-        kind: `pixels`, `array` or `features`.
+        kind: `pixels` or `array`.
         parts: What the content depends on.
     """
-    digest = hashlib.blake2b(digest_size=12)
+    return f"{kind}-{digest(*parts)}.npy"
+
+
+def digest(*parts: bytes) -> str:
+    """24 hexadecimal digits that follow from the parts."""
+    found = hashlib.blake2b(digest_size=12)
     for part in parts:
-        digest.update(len(part).to_bytes(8, "little") + part)
-    return f"{kind}-{digest.hexdigest()}.npy"
+        found.update(len(part).to_bytes(8, "little") + part)
+    return found.hexdigest()
 
 
 def find(name: str, size: int) -> Path | None:
@@ -87,16 +93,19 @@ def writing(name: str, size: int, limit_gb: float) -> Iterator[Path]:
     Raises:
         RunError: the folder cannot be written, or its disk is full.
     """
-    _make_room(size, limit_gb)
+    make_room(size, limit_gb)
     with whole(cache_folder() / name, "; set CEPTION_CACHE to a folder with room") as unfinished:
         yield unfinished
 
 
-def _make_room(size: int, limit_gb: float) -> None:
+def make_room(size: int, limit_gb: float, keep: tuple[Path, ...] = ()) -> None:
+    """Delete the files used least recently until `size` more bytes keep to the limit; those to `keep` stay."""
     present = entries()
     total = size + sum(bytes_ for _, bytes_, _ in present)
     for path, bytes_, used in present:
         unfinished = path.suffix == ".tmp"
-        if (unfinished and used < time.time() - _STALE_S) or (not unfinished and total > limit_gb * 1e9):
+        if path not in keep and (
+            (unfinished and used < time.time() - _STALE_S) or (not unfinished and total > limit_gb * 1e9)
+        ):
             path.unlink(missing_ok=True)
             total -= bytes_

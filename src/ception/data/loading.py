@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 THREADS = min(8, (os.cpu_count() or 1) + 1)
 _MOST_AT_ONCE = 1 << 22  # values of pixels, when any number of pictures would do
-_FOR_CHANGES = 1  # keeps the random numbers of augmentation apart from those of the order
+_FOR_CHANGES, _FOR_VIEWS = 1, 2  # keep the random numbers of augmentation and of views apart from those of the order
 _STEP = 64  # pictures decoded between two writes
 _DECODER = f"1, Pillow {PIL.__version__}"  # the number changes with what `images.fit` computes
 
@@ -232,6 +232,7 @@ def dataset_of_batches(
     *,
     seed: int | None,
     augmentation: Augmentation | None = None,
+    views: int = 1,
 ) -> Any:
     """Batches for `keras.Model.fit`: uint8 pictures and int32 labels, the next batches read ahead.
 
@@ -242,6 +243,8 @@ def dataset_of_batches(
         batch_size: Pictures in a batch; the last one may be smaller.
         seed: Start of the order, which changes with the attribute `epoch`; None keeps the given order.
         augmentation: How the pictures are changed, by seed, epoch and step; None leaves them as they are.
+        views: Views of each picture, of which each epoch takes one at random: view v of picture p is
+            `pixels[p + v * len(labels)]`.
 
     Returns:
         A `keras.utils.PyDataset` with an attribute `epoch`.
@@ -272,7 +275,11 @@ def dataset_of_batches(
 
         def _read(self, epoch: int, step: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
             chosen = self._order(epoch)[step * batch_size : (step + 1) * batch_size]
-            batch = pixels[chosen]
+            seen = chosen
+            if views > 1:
+                random = np.random.default_rng([seed or 0, epoch, step, _FOR_VIEWS])
+                seen = chosen + len(labels) * random.integers(0, views, len(chosen))
+            batch = pixels[seen]
             if augmentation is not None and augmentation != Augmentation():
                 batch = augment(batch, augmentation, np.random.default_rng([seed or 0, epoch, step, _FOR_CHANGES]))
             return batch, labels[chosen]

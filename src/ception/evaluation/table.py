@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +86,7 @@ def tabulate(
     dataset: Dataset,
     labels: NDArray[np.integer],
     batches: Iterable[tuple[NDArray[np.integer], NDArray[np.uint8]]],
+    compute: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None,
 ) -> Table:
     """The classifier's logits for pictures of a data set.
 
@@ -94,12 +95,14 @@ def tabulate(
         dataset: Names the pictures.
         labels: For every picture of the data set its class, counted as the model does.
         batches: Indices of pictures with their pixels.
+        compute: From pixels to logits; the classifier's own when not given.
     """
+    compute = compute or classifier.logits
     indices: list[NDArray[np.integer]] = [np.zeros(0, np.int64)]
     logits = [np.zeros((0, len(classifier.class_names)), np.float32)]
     for chosen, pixels in batches:
         indices.append(chosen)
-        logits.append(classifier.logits(pixels) if len(chosen) else logits[0])
+        logits.append(compute(pixels) if len(chosen) else logits[0])
     chosen = np.concatenate(indices)
     names = [dataset.pictures.name(int(index)) for index in chosen]
     return Table(names, labels[chosen], np.concatenate(logits), classifier.class_names)

@@ -8,7 +8,6 @@ import platform
 import re
 import shlex
 import shutil
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,14 +23,18 @@ from ception.reporting import Reporter
 from ception.settings import TrainSettings, checked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import keras
+    from numpy.typing import NDArray
 
     from ception.classifier import Classifier
     from ception.evaluation.table import Table
     from ception.training.callbacks import Row
-    from ception.training.preparation import Examples, Prepared
-    from ception.training.recipes import Recipe
-    from ception.training.trainee import Trainee
+    from ception.training.phases import Phase
+    from ception.training.preparation import Prepared
+
+    Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -74,16 +77,16 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **settings: Any
     with backends.on(options.device):
         if options.runs.exists() and not options.runs.is_dir():
             raise InputError(f"{options.runs} is a file; name a folder with --runs")
-        prepared, recipe = _prepared(data, options, reporter)
-        classifier, trainee = _fresh(prepared, options, recipe, str(data))
+        prepared = _prepared(data, options, reporter)
+        classifier, network, phases = _fresh(prepared, options, str(data))
         folder = _new_folder(options.runs, f"{options.model}-{prepared.dataset.name}")
         place = Path(data).resolve() if Path(data).exists() else data
         plan = {"data": str(place), "said": str(data), "fingerprint": prepared.fingerprint(), "backend": backend,
                 "settings": _plain(options) | {"weights": _whole_path(options.weights)},
-                "recipe": asdict(recipe)}  # fmt: skip
+                "phases": [asdict(phase) for phase in phases]}  # fmt: skip
         write_json(folder / "checkpoints" / "plan.json", plan)
         reporter.note(f"Run folder: {folder}")
-        return _carried_out(folder, classifier, trainee, prepared, options, recipe, reporter)
+        return _carried_out(folder, classifier, network, phases, prepared, options, reporter)
 
 
 def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
@@ -109,7 +112,7 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
     try:
         plan = json.loads((folder / "checkpoints" / "plan.json").read_bytes())
         options = checked(TrainSettings(**{**plan["settings"], "backend": plan["backend"]}))
-        data, said, fingerprint, planned = (plan[key] for key in ("data", "said", "fingerprint", "recipe"))
+        data, said, fingerprint, planned = (plan[key] for key in ("data", "said", "fingerprint", "phases"))
     except InputError:
         raise
     except OSError:
@@ -119,37 +122,42 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
     reporter.note(f"Backend: {backends.choose(options.backend)}")
     with backends.on(options.device):
         # the pictures keep the names they had, where the way to them is still the same
-        prepared, recipe = _prepared(said if Path(said).resolve() == Path(data) else data, options, reporter)
-        if asdict(recipe) != planned:
-            raise InputError(f"the recipe is not what it was when {folder} began: train anew")
+        prepared = _prepared(said if Path(said).resolve() == Path(data) else data, options, reporter)
         if prepared.fingerprint() != fingerprint:
             raise InputError(f"pictures, labels or split of {data} have changed since {folder} began: train anew")
+        classifier, network, phases = _fresh(prepared, options, said)
+        if [asdict(phase) for phase in phases] != planned:
+            raise InputError(f"the recipe is not what it was when {folder} began: train anew")
         reporter.note(f"Resuming {folder}")
-        classifier, trainee = _fresh(prepared, options, recipe, said)
-        return _carried_out(folder, classifier, trainee, prepared, options, recipe, reporter)
+        return _carried_out(folder, classifier, network, phases, prepared, options, reporter)
 
 
-def _prepared(data: str | Path, options: TrainSettings, reporter: Reporter) -> tuple[Prepared, Recipe]:
+def _prepared(data: str | Path, options: TrainSettings, reporter: Reporter) -> Prepared:
     from ception.models.weights import open_weights
     from ception.training import preparation, recipes
 
-    recipe = recipes.chosen(options)
     if options.weights:
         if options.auxiliary:
-            raise InputError("the auxiliary head trains the network, which stays frozen with --weights")
+            raise InputError("the auxiliary head is for a training from fresh weights, without --weights")
+        recipes.fine_tuning(options)
         open_weights(options.model, options.weights, reporter=reporter)  # told before pictures are decoded
-    elif options.partial:
-        raise InputError("--partial belongs to --weights")
-    return preparation.prepare(data, options, reporter), recipe
+    else:
+        recipes.chosen(options)
+        for name in ("partial", "from_", "head_only", "head_epochs", "batch_norm"):
+            if getattr(options, name) != getattr(TrainSettings(), name):
+                raise InputError(f"--{name.rstrip('_').replace('_', '-')} belongs to --weights")
+    if options.head_only and options.from_:
+        raise InputError("--from names what is trained after the head: leave out --head-only")
+    return preparation.prepare(data, options, reporter)
 
 
 def _carried_out(
     folder: Path,
     classifier: Classifier,
-    trainee: Trainee,
+    network: keras.Model,
+    phases: list[Phase],
     prepared: Prepared,
     options: TrainSettings,
-    recipe: Recipe,
     reporter: Reporter,
 ) -> Run:
     """Train from where the run folder stands to the end, score, and write the rest; `model.keras` comes last."""
@@ -157,15 +165,18 @@ def _carried_out(
     from ception.evaluation import write
     from ception.evaluation.plots import curves
     from ception.training.callbacks import best_epoch
+    from ception.training.fitting import fit
 
     checkpoints = folder / "checkpoints"
     with locked(checkpoints / "lock", f"another process is training in {folder}: wait for it"):
         write_json(folder / "settings.json", classifier.record)
         try:
-            examples = _examples(classifier, prepared, options, recipe, reporter)
-            history = _fit(classifier, trainee, examples, recipe, options.seed, folder, reporter)
-            classifier = _calibrated(Classifier.load(checkpoints / "best.keras"), prepared, recipe.batch_size)
-            table = _tabulated(classifier, prepared, sources.TEST, recipe.batch_size)
+            history = fit(classifier, network, phases, prepared, options, folder, reporter)
+            classifier = Classifier.load(checkpoints / "best.keras")
+            compute = _scorer(classifier, options)
+            batch_size = phases[-1].recipe.batch_size
+            classifier = _calibrated(classifier, prepared, batch_size, compute)
+            table = _tabulated(classifier, prepared, sources.TEST, batch_size, compute)
         except KeyboardInterrupt:
             reporter.warn(f"interrupted; to go on: ception train --resume {shlex.quote(str(folder))}")
             raise
@@ -183,36 +194,16 @@ def _carried_out(
     return Run(classifier, history, scores, folder)
 
 
-def _examples(
-    classifier: Classifier, prepared: Prepared, options: TrainSettings, recipe: Recipe, reporter: Reporter
-) -> Examples:
-    """What the network, or with weights its head, is trained on."""
-    from ception.training.features import divided, features
-    from ception.training.preparation import Examples, balanced
-
-    labels, training = prepared.dataset.labels, prepared.indices(sources.TRAIN)
-    validation = prepared.indices(sources.VAL)
-    factors = balanced(labels[training]) if options.balance else None
+def _scorer(classifier: Classifier, options: TrainSettings) -> Compute:
+    """What computes the scores' logits: the fastest engine in float32 for a large network, else the network itself."""
     if not options.weights:
-        return Examples(prepared.pixels, labels, training, validation, recipe.augmentation, factors)
-    boundary = divided(classifier.network)
-    trained = sum(layer.count_params() for layer in boundary.head)
-    reporter.note(
-        f"Frozen: {classifier.network.name} up to {options.final_endpoint or 'its pooling'}, batch norm with its own "
-        f"statistics; trained: a head of {trained:,} weights"
-    )
-    mirrored = recipe.augmentation.flip > 0
-    found = features(
-        boundary.body, prepared, classifier.arguments,
-        mirrored=mirrored, cache_limit=options.cache_limit, reporter=reporter,
-    )  # fmt: skip
-    if mirrored:
-        training = np.concatenate([training, np.arange(len(labels), len(found))])
-        labels = np.concatenate([labels, labels[prepared.indices(sources.TRAIN)]])
-    return Examples(found, labels, training, validation, class_weights=factors)
+        return classifier.logits
+    from ception import engines
+
+    return engines.fastest(classifier.network, precision="float32").run
 
 
-def _tabulated(classifier: Classifier, prepared: Prepared, part: int, batch_size: int) -> Table:
+def _tabulated(classifier: Classifier, prepared: Prepared, part: int, batch_size: int, compute: Compute) -> Table:
     """What the classifier says of the pictures in a part of the split."""
     from ception.evaluation.table import tabulate
 
@@ -220,14 +211,14 @@ def _tabulated(classifier: Classifier, prepared: Prepared, part: int, batch_size
     batches = (
         (chosen, prepared.pixels[chosen]) for chosen in np.split(indices, range(batch_size, len(indices), batch_size))
     )
-    return tabulate(classifier, prepared.dataset, prepared.dataset.labels, batches)
+    return tabulate(classifier, prepared.dataset, prepared.dataset.labels, batches, compute)
 
 
-def _calibrated(classifier: Classifier, prepared: Prepared, batch_size: int) -> Classifier:
+def _calibrated(classifier: Classifier, prepared: Prepared, batch_size: int, compute: Compute) -> Classifier:
     """The classifier with the temperature and the curve of precision that the validation pictures give."""
     from ception.evaluation.calibration import confidence, coverage_curve, fit_temperature
 
-    table = _tabulated(classifier, prepared, sources.VAL, batch_size)
+    table = _tabulated(classifier, prepared, sources.VAL, batch_size, compute)
     temperature = fit_temperature(table.labels, table.logits)
     curve = coverage_curve(table.right, confidence(table.logits, temperature))
     return replace(classifier, temperature=temperature, coverage=curve)
@@ -246,15 +237,15 @@ def _finished(folder: Path) -> Run:
     return Run(Classifier.load(folder / "model.keras"), history, scores, folder)
 
 
-def _fresh(prepared: Prepared, options: TrainSettings, recipe: Recipe, data: str) -> tuple[Classifier, Trainee]:
-    """A classifier with a fresh network, and the same network as it is trained, maybe with its auxiliary head."""
+def _fresh(prepared: Prepared, options: TrainSettings, data: str) -> tuple[Classifier, keras.Model, list[Phase]]:
+    """A classifier, its network as it is trained, maybe with an auxiliary head, and the phases of its training."""
     import keras
 
     from ception import models
     from ception.classifier import Classifier, shortened
     from ception.models.endpoints import truncate
     from ception.models.weights import origin
-    from ception.training.trainee import Trainee
+    from ception.training.phases import planned, start_head
 
     keras.utils.set_random_seed(options.seed)
     training = prepared.indices(sources.TRAIN)
@@ -280,9 +271,8 @@ def _fresh(prepared: Prepared, options: TrainSettings, recipe: Recipe, data: str
     if options.weights:
         published, arguments["scaling"], arguments["port"] = origin(options.model, options.weights)
         licence = published.licence if published else "unknown"
-    record = {
+    record: dict[str, Any] = {
         "settings": _plain(options),
-        "recipe": asdict(recipe),
         "data": {
             "source": data,
             "name": prepared.dataset.name,
@@ -296,8 +286,10 @@ def _fresh(prepared: Prepared, options: TrainSettings, recipe: Recipe, data: str
     network = models.build(
         **arguments, auxiliary=options.auxiliary, weights=options.weights, partial=options.partial, seed=options.seed
     )
-    trainee = _head_alone(network) if options.weights else Trainee(network.input, network.output, name=network.name)
-    trainee.l2, trainee.auxiliary_weight = recipe.l2, recipe.auxiliary_weight
+    if options.weights:
+        start_head(network)
+    phases = planned(options, network)
+    record["phases"] = [asdict(phase) for phase in phases]
     classifier = Classifier(
         network=truncate(network, "logits") if options.auxiliary else network,
         arguments=arguments,
@@ -307,108 +299,7 @@ def _fresh(prepared: Prepared, options: TrainSettings, recipe: Recipe, data: str
         record=record,
         training_digests=np.sort(shortened(prepared.digests[training])),
     )
-    return classifier, trainee
-
-
-def _head_alone(network: keras.Model) -> Trainee:
-    """The network behind its pooling with initial weights, whatever the file had there; the layers are shared."""
-    import keras
-
-    from ception.training.features import divided
-    from ception.training.trainee import Trainee
-
-    boundary = divided(network)
-    x = given = keras.Input(boundary.body.output.shape[1:], name="input_features")
-    for layer in boundary.head:
-        x = layer(x)
-    logits = network.get_layer("logits")
-    logits.kernel.assign(logits.kernel_initializer(logits.kernel.shape))
-    logits.bias.assign(np.zeros(logits.bias.shape, np.float32))
-    return Trainee(given, x, name=network.name)
-
-
-def _fit(
-    classifier: Classifier,
-    network: Trainee,
-    examples: Examples,
-    recipe: Recipe,
-    seed: int,
-    folder: Path,
-    reporter: Reporter,
-) -> list[Row]:
-    """Train the classifier's network, as `network` has it, in place, from the saved state if there is one.
-
-    The best epoch's classifier is in `checkpoints/best.keras`, the state after the last epoch in `last.npz`.
-    """
-    import keras
-
-    from ception.training import callbacks, state
-    from ception.training.trainee import Averages
-
-    inputs, labels = examples.inputs, examples.labels
-    best, last = folder / "checkpoints/best.keras", folder / "checkpoints/last.npz"
-    training = loading.dataset_of_batches(
-        inputs, labels, examples.training, recipe.batch_size, seed=seed, augmentation=examples.augmentation
-    )
-    validation = loading.dataset_of_batches(inputs, labels, examples.validation, recipe.batch_size, seed=None)
-    network.compile(
-        optimizer=recipe.optimizer(len(training)),
-        loss=recipe.loss(),
-        metrics=["accuracy"],
-        # XLA on a CPU computes the gradients of convolutions ten times slower than TensorFlow itself
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
-    rows = state.restore(last, network) if last.is_file() else []
-
-    def over(rows: list[Row]) -> bool:
-        return callbacks.patience_is_over(rows, recipe.patience, recipe.min_delta)
-
-    def tell(rows: list[Row]) -> None:
-        row = rows[-1]
-        reporter.note(
-            f"epoch {row['epoch']:.0f}/{recipe.epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
-            f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}  {row['seconds']:.1f} s"
-        )
-
-    averages = Averages() if recipe.averaging else None
-
-    def save_best() -> None:
-        with averages.in_place() if averages else nullcontext():
-            classifier.save(best)
-
-    if rows:
-        reporter.note(f"{len(rows)} of {recipe.epochs} epochs are done")
-        callbacks.write_log(folder / "log.csv", rows)
-    if len(rows) < recipe.epochs and not (rows and over(rows)):
-        steps = len(training) * (recipe.epochs - len(rows))
-        with reporter.task("Training", steps) as task, callbacks.Interruptible() as interruptible:
-            network.fit(
-                training,
-                validation_data=validation,
-                class_weight=examples.class_weights,
-                initial_epoch=len(rows),
-                epochs=recipe.epochs,
-                shuffle=False,
-                verbose=0,
-                callbacks=[
-                    interruptible,
-                    *([averages] if averages else []),
-                    callbacks.Order(training),
-                    callbacks.Progress(task, recipe.epochs),
-                    callbacks.Bookkeeping(
-                        rows,
-                        folder / "log.csv",
-                        save_best=save_best,
-                        save_state=lambda rows: state.save(last, network, rows),
-                        tell=tell,
-                        stop=over,
-                    ),
-                    callbacks.TensorBoard(folder / "tensorboard", rows),
-                ],
-            )
-    if len(rows) < recipe.epochs:
-        reporter.note(f"Stopped early: no better validation loss for {recipe.patience} epochs")
-    return rows
+    return classifier, network, phases
 
 
 def _whole_path(weights: str | None) -> str | None:

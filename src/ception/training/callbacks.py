@@ -124,6 +124,7 @@ class Bookkeeping(keras.callbacks.Callback):
     Args:
         rows: The rows of earlier epochs; one is added for each epoch.
         path: The log, a CSV.
+        phase: Number of the phase, from 1 on.
         save_best: Called when the validation loss is the lowest so far.
         save_state: Called after that, with the rows.
         tell: Called last, with the rows.
@@ -135,6 +136,7 @@ class Bookkeeping(keras.callbacks.Callback):
         rows: list[Row],
         path: Path,
         *,
+        phase: int,
         save_best: Callable[[], None],
         save_state: Callable[[list[Row]], None],
         tell: Callable[[list[Row]], None],
@@ -143,6 +145,7 @@ class Bookkeeping(keras.callbacks.Callback):
         super().__init__()
         self.rows = rows
         self.path = path
+        self.phase = phase
         self.save_best = save_best
         self.save_state = save_state
         self.tell = tell
@@ -154,12 +157,12 @@ class Bookkeeping(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if not math.isfinite(logs["val_loss"]):
             raise RunError(f"the validation loss became {logs['val_loss']} in epoch {epoch + 1}: lower --learning-rate")
-        row: Row = {"epoch": epoch + 1}
+        row: Row = {"epoch": len(self.rows) + 1, "phase": self.phase}
         row |= {key: float(logs[key]) for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row["seconds"] = round(time.monotonic() - self.begun, 3)
         self.rows.append(row)
-        if best_epoch(self.rows) == epoch + 1:
+        if best_epoch(self.rows) == len(self.rows):
             self.save_best()
         self.save_state(self.rows)
         write_log(self.path, self.rows)

@@ -1,20 +1,20 @@
-"""Training a head on a frozen body: the fastest engine computes the features of every picture once; they are kept."""
+"""What the frozen part of a network gives for every picture: computed once by the fastest engine, and kept."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
+import ml_dtypes
 import numpy as np
 
 from ception import engines
-from ception.data import cache, sources
+from ception.data import cache, rows
 from ception.data.augmentation import Augmentation, augment
-from ception.errors import InputError, RunError
+from ception.errors import RunError
 from ception.files import cache_folder
 from ception.models.names import variables
 from ception.reporting import Reporter
@@ -24,102 +24,153 @@ if TYPE_CHECKING:
 
     from ception.training.preparation import Prepared
 
-_BATCH = 32  # pictures that the body sees at once
+_BATCH = 32  # pictures that the frozen part sees at once
 _MIRROR = Augmentation(flip=1.0)
+_PLAIN, _MIRRORED = 0, 1
 
 
 @dataclass(frozen=True)
-class Boundary:
-    """A network in two parts that share its weights.
+class Views:
+    """Every picture as it is, mirrored, and in further views changed at random, the same ones each time.
+
+    View v of picture p has the index p + v * pictures.
 
     Attributes:
-        body: From pictures to pooled features, in inference mode: batch norm uses its statistics.
-        head: From features to logits.
+        prepared: The pictures.
+        augmentation: How the views from the third on are changed; without its flip, the second is as the first.
     """
 
-    body: keras.Model
-    head: list[keras.Layer]
+    prepared: Prepared
+    augmentation: Augmentation
+
+    @property
+    def identity(self) -> bytes:
+        """What the pixels depend on beside the picture."""
+        return repr(self.prepared.contract).encode()
+
+    def keys(self, indices: NDArray[np.integer]) -> NDArray[np.void]:
+        """What each view shows: the digest of the picture and how it is changed, of type `V16`."""
+        found = np.zeros(len(indices), "V16")
+        for place, index in enumerate(indices.tolist()):
+            view, picture = divmod(index, len(self.prepared.place))
+            digest = hashlib.blake2b(self.prepared.digests[picture].tobytes(), digest_size=16)
+            digest.update({_PLAIN: "plain", _MIRRORED: "mirrored"}.get(view, repr((view, self.augmentation))).encode())
+            found[place] = np.void(digest.digest())
+        return found
+
+    def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.uint8]:
+        view, picture = np.divmod(indices, len(self.prepared.place))
+        batch = np.array(self.prepared.pixels[picture])
+        batch[view == _MIRRORED] = augment(batch[view == _MIRRORED], _MIRROR, np.random.default_rng(0))
+        for place in np.flatnonzero(view > _MIRRORED):
+            start = np.frombuffer(self.prepared.digests[picture[place]].tobytes(), np.uint32)
+            random = np.random.default_rng([int(view[place]), *start.tolist()])
+            batch[place] = augment(batch[place][None], self.augmentation, random)[0]
+        return batch
 
 
-def divided(network: keras.Model) -> Boundary:
-    """The network before and after its pooling.
+@dataclass(frozen=True)
+class Activations:
+    """What a network gives at a place for some views of the pictures.
 
-    Raises:
-        InputError: it has no pooling.
+    Attributes:
+        stored: Memory-mapped, (rows, *shape).
+        rows: By index of a view, its row; -1 where it was not computed.
+        views: What it was computed for.
+        place: Name of the layer whose output it is.
+        identity: What it depends on beside the view.
     """
-    names = [layer.name for layer in network.layers]
-    if "pool" not in names:
-        raise InputError(f"{network.name} has no pooling, after which a head could be trained")
-    end = names.index("pool")
-    return Boundary(keras.Model(network.input, network.layers[end].output), network.layers[end + 1 :])
+
+    stored: NDArray[Any]
+    rows: NDArray[np.int64]
+    views: Views
+    place: str
+    identity: bytes
+
+    def keys(self, indices: NDArray[np.integer]) -> NDArray[np.void]:
+        """As `Views.keys`."""
+        return self.views.keys(indices)
+
+    def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.float32]:
+        return np.asarray(self.stored[self.rows[indices]], np.float32)
 
 
-def features(
-    body: keras.Model,
-    prepared: Prepared,
+def part(network: keras.Model, start: str | None, end: str) -> keras.Model:
+    """The network from its pictures, or the output of layer `start`, to that of layer `end`; weights are shared."""
+    given = network.input if start is None else network.get_layer(start).output
+    return keras.Model(given, network.get_layer(end).output, name=network.name)
+
+
+def activations(
+    network: keras.Model,
+    place: str,
+    source: Views | Activations,
+    wanted: NDArray[np.int64],
     arguments: Mapping[str, Any],
     *,
-    mirrored: bool,
     cache_limit: float,
     reporter: Reporter,
-) -> NDArray[np.float32]:
-    """What the body gives for every picture and, after those, for the mirror image of every training picture.
+) -> Activations:
+    """What the network, in inference mode, gives at a place.
 
-    They follow from weights, pictures, contract and engine, by which they are named in the cache folder.
+    They are kept in the cache folder under what they follow from: weights, layers, contract, engine and picture. Only
+    pictures that are not there yet are computed. Feature maps that were computed in bfloat16 are kept so.
 
     Args:
-        body: From pictures (batch, height, width, channels) to features.
-        prepared: The pictures.
+        network: From pictures (batch, height, width, channels) to logits.
+        place: Name of a layer.
+        source: The pictures, or what the network gives at an earlier place.
+        wanted: Indices of views.
         arguments: What `ception.build` made the network with.
-        mirrored: Whether the mirror images are wanted.
         cache_limit: Most that the cache folder may hold, in GB.
         reporter: Receives progress.
 
-    Returns:
-        float32 of shape (pictures + mirrored ones, *features), memory-mapped.
-
     Raises:
-        RunError: the body gives what is no finite number, or the cache cannot be written.
+        InputError: they are larger than the limit.
+        RunError: the network gives what is no finite number, or the cache cannot be written.
     """
-    training = prepared.indices(sources.TRAIN) if mirrored else np.zeros(0, np.int64)
-    count = len(prepared.place)
-    shape = (count + len(training), *body.output.shape[1:])
-    size = 4 * int(np.prod(shape, dtype=np.int64))
+    body = part(network, source.place if isinstance(source, Activations) else None, place)
     engine = engines.fastest(body, reporter=reporter)
-    name = cache.name_of("features", _identity(body, engine, arguments), repr((prepared.contract, shape)).encode(),
-                         prepared.digests.tobytes(), training.tobytes())  # fmt: skip
-    found = cache.find(name, size)
-    if found:
-        with suppress(ValueError, OSError):  # a broken header, or another process made room: it is made again
-            kept: NDArray[np.float32] = np.load(found, mmap_mode="r")
-            return kept
-    if not cache.fits(size, cache_limit):
-        raise InputError(f"the features take {size / 1e9:.1f} GB, above --cache-limit {cache_limit:g} GB: raise it")
-    reporter.note(f"Features of {shape[0]:,} pictures, once, by {engine}, into {cache_folder()} ({size / 1e6:,.1f} MB)")
-    everything = np.concatenate([np.arange(count), training])
-    with cache.writing(name, size, cache_limit) as target, reporter.task("Features", shape[0]) as task:
-        stored = np.lib.format.open_memmap(target, "w+", np.float32, shape)
-        for start in range(0, shape[0], _BATCH):
-            batch = prepared.pixels[everything[start : start + _BATCH]]
-            first_mirrored = max(0, count - start)
-            turned = augment(batch[first_mirrored:], _MIRROR, np.random.default_rng(0))
-            batch = np.concatenate([batch[:first_mirrored], turned])
-            padded = np.zeros((_BATCH, *batch.shape[1:]), np.float32)  # one shape: compiled once
-            padded[: len(batch)] = batch
-            stored[start : start + _BATCH] = engine.run(padded)[: len(batch)]
-            if not np.isfinite(stored[start : start + _BATCH]).all():
-                raise RunError("the frozen network gives what is no finite number: its weights are damaged")
-            task.advance(len(batch))
-        stored.flush()
-    made: NDArray[np.float32] = np.load(cache_folder() / name, mmap_mode="r")
-    return made
+    shape = tuple(body.output.shape[1:])
+    dtype = ml_dtypes.bfloat16 if engine.precision == "bfloat16" and len(shape) == 3 and shape[0] > 1 else np.float32
+    identity = source.identity + _identity(body, engine, arguments)
+    what = "Features" if place == "pool" else f"Activations at {place}"
+
+    def announce(count: int, size: int) -> None:
+        where = f"{cache_folder()} ({size / 1e6:,.1f} MB)"
+        reporter.note(f"{what} of {count:,} pictures and views, once, by {engine}, into {where}")
+
+    def compute(positions: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
+        with reporter.task(what, len(positions)) as task:
+            for start in range(0, len(positions), _BATCH):
+                batch = source[wanted[positions[start : start + _BATCH]]]
+                padded = np.zeros((_BATCH, *batch.shape[1:]), np.float32)  # one shape: compiled once
+                padded[: len(batch)] = batch
+                found = engine.run(padded)[: len(batch)]
+                if not np.isfinite(found).all():
+                    raise RunError("the frozen network gives what is no finite number: the weights are damaged")
+                yield found.astype(dtype)
+                task.advance(len(batch))
+
+    stored, place_of = rows.collect(
+        f"features-{cache.digest(identity)}", source.keys(wanted), shape, dtype, compute,
+        limit_gb=cache_limit, announce=announce, reporter=reporter,
+    )  # fmt: skip
+    views = source.views if isinstance(source, Activations) else source
+    by_view = np.full(1 + max(wanted.max(initial=0), len(views.prepared.place)), -1, np.int64)
+    by_view[wanted] = place_of
+    return Activations(stored, by_view, views, place, identity)
 
 
 def _identity(body: keras.Model, engine: engines.Engine, arguments: Mapping[str, Any]) -> bytes:
     """What the body computes: its layers, its weights, and what computes it."""
     behind = ("classes", "dropout")  # of the head
     layers = sorted((option, repr(value)) for option, value in arguments.items() if option not in behind)
-    digest = hashlib.blake2b(f"{engine} {keras.__version__} {layers}".encode())
+    names = [layer.name for layer in body.layers if not isinstance(layer, keras.layers.InputLayer)]
+    digest = hashlib.blake2b(f"{engine} {keras.__version__} {layers} {names}".encode())
     for name, tensor in variables(body).items():
-        digest.update(name.encode() + np.ascontiguousarray(keras.ops.convert_to_numpy(tensor)).tobytes())
+        values = np.ascontiguousarray(keras.ops.convert_to_numpy(tensor))
+        if not np.isfinite(values).all():  # which an activation such as ReLU may hide
+            raise RunError(f"{name} holds what is no finite number: the weights are damaged")
+        digest.update(name.encode() + values.tobytes())
     return digest.digest()

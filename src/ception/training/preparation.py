@@ -65,6 +65,7 @@ class Examples:
         validation: Indices to validate on.
         augmentation: How training inputs are changed; None leaves them as they are.
         class_weights: Factor of each class's loss; None weighs every picture the same.
+        views: Views of each picture among the inputs, as `loading.dataset_of_batches` counts them.
     """
 
     inputs: Any
@@ -73,6 +74,7 @@ class Examples:
     validation: NDArray[np.int64]
     augmentation: Augmentation | None = None
     class_weights: dict[int, float] | None = None
+    views: int = 1
 
 
 def balanced(labels: NDArray[np.int32]) -> dict[int, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -20,12 +21,16 @@ class Recipe:
         algorithm: `sgd`, `rmsprop`, or `adamw` (Adam with decoupled weight decay).
         learning_rate: Step size, the largest one where it changes.
         momentum: Of `sgd` and `rmsprop`.
+        nesterov: Whether the momentum of `sgd` is Nesterov's.
         decay: Of the mean of squared gradients in `rmsprop`.
         epsilon: What `rmsprop` adds to that mean under the root.
-        schedule: `constant`; `cosine`: rising from 0 over `warmup_epochs`, then falling to 0 as a half cosine; or
-            `exponential`: multiplied by `decay_rate` every `decay_epochs`.
+        schedule: `constant`; `cosine`: rising from 0 over `warmup_epochs`, then falling to 0 as a half cosine;
+            `exponential`: multiplied by `decay_rate` every `decay_epochs`; or `inverse_time`: divided by
+            1 + `decay_rate` * steps.
         warmup_epochs: Epochs over which the learning rate rises.
-        decay_rate: Factor of the exponential schedule.
+        decay_rate: Factor of the exponential schedule, or of the steps in that of inverse time.
+        stage_factor: Factor of the learning rate for each stage further from the head; a stage is what has feature
+            maps of one size.
         decay_epochs: Epochs between two of its steps.
         weight_decay: Decoupled weight decay, as a share per step of learning rate 1.
         l2: Factor of the sum of the squared kernels, which is added to the loss.
@@ -36,6 +41,7 @@ class Recipe:
         label_smoothing: Share, 0..1, of each label that is spread over all classes.
         auxiliary_weight: Factor of the auxiliary head's loss, where it is trained.
         augmentation: How training pictures are changed.
+        views: Views of each training picture that a frozen part sees: plain, mirrored, then changed by `augmentation`.
         batch_size: Pictures in one step.
         epochs: Passes over the training pictures.
         patience: Epochs without a validation loss better by `min_delta` before training stops.
@@ -48,10 +54,12 @@ class Recipe:
     momentum: float = 0.0
     decay: float = 0.9
     epsilon: float = 1e-7
-    schedule: Literal["constant", "cosine", "exponential"] = "constant"
+    nesterov: bool = False
+    schedule: Literal["constant", "cosine", "exponential", "inverse_time"] = "constant"
     warmup_epochs: float = 0.0
     decay_rate: float = 1.0
     decay_epochs: float = 1.0
+    stage_factor: float = 1.0
     weight_decay: float = 0.0
     l2: float = 0.0
     clip_norm: float | None = None
@@ -59,32 +67,42 @@ class Recipe:
     label_smoothing: float = 0.0
     auxiliary_weight: float = 0.4
     augmentation: Augmentation = field(default_factory=Augmentation)
+    views: int = 1
     batch_size: int
     epochs: int
     patience: int
     min_delta: float = 0.0
     source: str
 
-    def optimizer(self, steps_per_epoch: int) -> keras.Optimizer:
-        """A fresh Keras optimiser for a training of that many steps an epoch."""
+    def optimizer(self, steps_per_epoch: int, rates: Mapping[str, float] | None = None) -> keras.Optimizer:
+        """A fresh Keras optimiser for a training of that many steps an epoch.
+
+        Args:
+            steps_per_epoch: Batches in an epoch.
+            rates: Factor of the learning rate by the path of a variable; 1 where there is none.
+        """
         options: dict[str, Any] = {"weight_decay": self.weight_decay or None, "global_clipnorm": self.clip_norm}
         if self.averaging:
             options |= {"use_ema": True, "ema_momentum": self.averaging}
         kind: Any = keras.optimizers.AdamW
         if self.algorithm == "sgd":
-            kind, options = keras.optimizers.SGD, options | {"momentum": self.momentum}
+            kind, options = keras.optimizers.SGD, options | {"momentum": self.momentum, "nesterov": self.nesterov}
         elif self.algorithm == "rmsprop":
             rmsprop = {"rho": self.decay, "momentum": self.momentum, "epsilon": self.epsilon}
             kind, options = keras.optimizers.RMSprop, options | rmsprop
         else:
             options["weight_decay"] = self.weight_decay
-        return (averaged(kind) if self.averaging else kind)(self._rate(steps_per_epoch), **options)
+        kind = averaged(kind) if self.averaging else kind
+        kind = discriminating(kind, rates) if rates else kind
+        return kind(self._rate(steps_per_epoch), **options)
 
     def _rate(self, steps_per_epoch: int) -> Any:
         schedules = keras.optimizers.schedules
         if self.schedule == "exponential":
             steps = max(1, round(self.decay_epochs * steps_per_epoch))
             return schedules.ExponentialDecay(self.learning_rate, steps, self.decay_rate, staircase=True)
+        if self.schedule == "inverse_time":
+            return schedules.InverseTimeDecay(self.learning_rate, 1, self.decay_rate)
         if self.schedule == "constant":
             return self.learning_rate
         warmup = round(min(self.warmup_epochs, self.epochs / 2) * steps_per_epoch)
@@ -124,6 +142,24 @@ def averaged(kind: Any) -> Any:
                 average.assign(keep * average + (1 - keep) * variable)
 
     return Averaged
+
+
+def discriminating(kind: Any, rates: Mapping[str, float]) -> Any:
+    """The optimiser class with a factor of the learning rate for each variable, by its path.
+
+    Source: Howard and Ruder, arXiv:1801.06146, section 3.2.
+    """
+
+    class Discriminating(kind):
+        def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
+            groups: dict[float, list[tuple[Any, Any]]] = {}
+            for pair in zip(grads, trainable_variables, strict=True):
+                groups.setdefault(rates.get(pair[1].path, 1.0), []).append(pair)
+            for factor, pairs in groups.items():
+                some_grads, some_variables = (list(part) for part in zip(*pairs, strict=True))
+                super()._backend_update_step(some_grads, some_variables, learning_rate * factor)
+
+    return Discriminating
 
 
 RECIPES = {
@@ -183,36 +219,94 @@ RECIPES = {
         source="arXiv:1512.00567, sections 7 and 8 (on ImageNet); momentum, the auxiliary head's weight and the "
         "average's decay as in TF-Slim",
     ),
-    "head": Recipe(
-        algorithm="adamw",
-        learning_rate=0.003,
-        schedule="cosine",
-        weight_decay=0.01,
-        label_smoothing=0.1,
-        augmentation=Augmentation(flip=0.5),
-        batch_size=64,
-        epochs=40,
-        patience=40,
-        source="docs/recipes.md: a dense layer on the features of a frozen network",
+}
+
+# For a network with weights: of its fresh head, and of what lies behind a place of the network
+FINE_TUNING = {
+    "article": (
+        _ARTICLE := Recipe(
+            learning_rate=1e-3,
+            momentum=0.9,
+            nesterov=True,
+            schedule="inverse_time",
+            decay_rate=1e-6,
+            augmentation=Augmentation(flip=0.5),
+            views=2,
+            batch_size=16,
+            epochs=5,
+            patience=5,
+            source="a tutorial that fine-tunes Xception in Keras",
+        ),
+        _ARTICLE,
+    ),
+    "best": (
+        Recipe(
+            algorithm="adamw",
+            learning_rate=0.003,
+            schedule="cosine",
+            weight_decay=0.01,
+            label_smoothing=0.1,
+            augmentation=Augmentation(flip=0.5),
+            views=2,
+            batch_size=64,
+            epochs=30,
+            patience=30,
+            source="docs/recipes.md: a dense layer on the features of a frozen network",
+        ),
+        Recipe(
+            algorithm="adamw",
+            learning_rate=0.002,
+            schedule="cosine",
+            warmup_epochs=1.5,
+            stage_factor=0.5,
+            weight_decay=0.01,
+            averaging=0.99,
+            label_smoothing=0.1,
+            augmentation=Augmentation(flip=0.5),
+            views=2,
+            batch_size=32,
+            epochs=6,
+            patience=6,
+            source="docs/recipes.md: the last block on cached activations",
+        ),
     ),
 }
 
 
 def chosen(settings: TrainSettings) -> Recipe:
-    """The recipe of the settings, with the single options that the settings change.
+    """The recipe of a training from fresh weights, with the single options that the settings change.
 
     Raises:
         InputError: there is no recipe of that name.
     """
-    name = settings.recipe or ("head" if settings.weights else "article")
+    name = settings.recipe or "article"
     if name not in RECIPES:
         raise InputError(f"unknown recipe '{name}': {nearest(name, RECIPES)}")
-    changes: dict[str, Any] = {
-        name: getattr(settings, name)
-        for name in ("epochs", "batch_size", "learning_rate", "patience")
-        if getattr(settings, name) is not None
-    }
-    recipe = replace(RECIPES[name], **changes)
-    if settings.weights and (recipe.augmentation.shift or recipe.augmentation.erase):
-        raise InputError(f"the recipe '{name}' shifts and erases, which a frozen network cannot follow: take head")
-    return recipe if settings.flip else replace(recipe, augmentation=replace(recipe.augmentation, flip=0.0))
+    return _changed(RECIPES[name], settings, ("epochs", "batch_size", "learning_rate", "patience"))
+
+
+def fine_tuning(settings: TrainSettings) -> tuple[Recipe, Recipe]:
+    """The recipes of the head and of what lies behind a place, with the single options that the settings change.
+
+    Epochs, learning rate and patience of the settings are those of the last phase, the batch size that of both.
+
+    Raises:
+        InputError: there is no recipe of that name.
+    """
+    name = settings.recipe or "best"
+    if name not in FINE_TUNING:
+        raise InputError(f"no recipe '{name}' for fine-tuning: {nearest(name, FINE_TUNING)}")
+    head, rest = FINE_TUNING[name]
+    last = ("epochs", "batch_size", "learning_rate", "patience")
+    head = _changed(head, settings, last if settings.head_only else ("batch_size",))
+    if settings.head_epochs:
+        head = replace(head, epochs=settings.head_epochs)
+    return head, _changed(rest, settings, last)
+
+
+def _changed(recipe: Recipe, settings: TrainSettings, names: tuple[str, ...]) -> Recipe:
+    changes: dict[str, Any] = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
+    recipe = replace(recipe, **changes)
+    if settings.flip:
+        return recipe
+    return replace(recipe, augmentation=replace(recipe.augmentation, flip=0.0), views=1)

@@ -28,8 +28,22 @@ def save(path: Path, network: keras.Model, rows: list[Row]) -> None:
         np.savez(file, rows=np.frombuffer(json.dumps(rows).encode(), np.uint8), **arrays)
 
 
-def restore(path: Path, network: keras.Model) -> list[Row]:
-    """Read what `save` wrote into a compiled network; the rows of the epochs so far.
+def rows(path: Path) -> list[Row]:
+    """The rows of the epochs so far in what `save` wrote.
+
+    Raises:
+        RunError: the file is broken.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found: list[Row] = json.loads(arrays["rows"].tobytes())
+            return found
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path} is broken ({error}): start the training anew") from None
+
+
+def restore(path: Path, network: keras.Model) -> None:
+    """Read what `save` wrote into a compiled network.
 
     Raises:
         RunError: the file is broken or of another network.
@@ -39,7 +53,6 @@ def restore(path: Path, network: keras.Model) -> list[Row]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             stored = [arrays[f"{n:05d}"] for n in range(len(arrays.files) - 1)]
-            rows: list[Row] = json.loads(arrays["rows"].tobytes())
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise RunError(f"{path} is broken ({error}): start the training anew") from None
     shapes = [tuple(variable.shape) for variable in variables]
@@ -47,4 +60,3 @@ def restore(path: Path, network: keras.Model) -> list[Row]:
         raise RunError(f"{path} belongs to another network: start the training anew")
     for variable, array in zip(variables, stored, strict=True):
         variable.assign(array)
-    return rows
