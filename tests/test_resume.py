@@ -117,7 +117,7 @@ class TestWithinTheProcess:
     def test_a_changed_recipe_is_refused(self, folder, tmp_path, monkeypatch):
         run = self.interrupted(folder, tmp_path, monkeypatch)
         plan = json.loads((run / "checkpoints" / "plan.json").read_text())
-        plan["recipe"]["weight_decay"] = 0.5
+        plan["phases"][0]["recipe"]["weight_decay"] = 0.5
         (run / "checkpoints" / "plan.json").write_text(json.dumps(plan))
         with pytest.raises(ception.InputError, match="the recipe is not what it was"):
             ception.resume(run, reporter=Quiet())
