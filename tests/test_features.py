@@ -304,7 +304,7 @@ class TestPhases:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("time", [1, 2, 3, 4])
-@pytest.mark.parametrize("place_of_death", ["ception.training.state.save", "ception.training.fitting._examples"])
+@pytest.mark.parametrize("place_of_death", ["ception.training.state.save", "ception.training.fitting.examples_of"])
 def test_killed_and_resumed(place, tmp_path, monkeypatch, place_of_death, time):
     whole, _ = trained(place, tmp_path / "whole", **BOTH)
     module, _, name = place_of_death.rpartition(".")
@@ -318,7 +318,7 @@ def test_killed_and_resumed(place, tmp_path, monkeypatch, place_of_death, time):
 
     with monkeypatch.context() as patched:
         patched.setattr(place_of_death, dying)
-        if name == "_examples" and time > 2:
+        if name == "examples_of" and time > 2:
             pytest.skip("there are two phases")
         with pytest.raises(Killed):
             trained(place, tmp_path / "runs", **BOTH)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ception.models.endpoints import truncate as truncate
     from ception.prediction import predict as predict
     from ception.training import Run as Run
+    from ception.training import find_learning_rate as find_learning_rate
     from ception.training import resume as resume
     from ception.training import train as train
 
@@ -41,6 +42,7 @@ _PLACES = {
     "endpoints": "models.endpoints",
     "features": "models.endpoints",
     "evaluate": "evaluation",
+    "find_learning_rate": "training",
     "predict": "prediction",
     "resume": "training",
     "stages": "models.endpoints",

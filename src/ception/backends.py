@@ -6,7 +6,8 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 from ception.errors import InputError, nearest
@@ -97,3 +98,40 @@ def devices() -> list[str]:
         return ["cpu:0", *gpus, *(["mps:0"] if torch.backends.mps.is_available() else [])]
     devices: list[str] = keras.distribution.list_devices()
     return devices
+
+
+def fast_at_bfloat16(device: str | None = None) -> bool:
+    """Whether training in bfloat16 is quicker than in float32 here: the processor has it, and the backend uses it.
+
+    Args:
+        device: As for `on`; None means the backend's own choice.
+
+    Source: benchmarks/results/precision.csv for CPUs; NVIDIA's from compute capability 8.0 on.
+    """
+    import keras
+
+    backend = keras.backend.backend()
+    if not any(name.startswith("gpu") for name in devices()) or (device or "gpu").startswith("cpu"):
+        return backend == "tensorflow" and bool({"amx_bf16", "avx512_bf16"} & _cpu_flags())
+    with suppress(ImportError, AttributeError, IndexError, KeyError, RuntimeError, ValueError):
+        if backend == "torch":
+            import torch
+
+            return bool(torch.cuda.is_bf16_supported())
+        if backend == "jax":
+            import jax
+
+            return float(jax.devices("gpu")[0].compute_capability) >= 8
+        import tensorflow as tf
+
+        details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+        return bool(details["compute_capability"] >= (8, 0))
+    return False
+
+
+def _cpu_flags() -> set[str]:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("flags"):
+                return set(line.split())
+    return set()

@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,17 +59,33 @@ def train(
     /, *, settings: Annotated[TrainSettings, Flat] = TrainSettings(),
     resume: Annotated[Path | None, Parameter(
         help="Go on with an interrupted training, by its run folder, with its own settings.")] = None,
+    find_lr: Annotated[bool, Parameter(name="--find-lr", negative="",
+        help="Look for the learning rate instead of training: try rising ones and draw the loss.")] = False,
     quiet: Quiet = False, json: AsJson = False,
 ) -> int:  # fmt: skip
     """Train a network on DATA, score it on test pictures and save all in a new run folder."""
+    from ception.training import find_learning_rate, train
     from ception.training import resume as go_on
-    from ception.training import train
 
     if (data is None) == (resume is None):
         raise InputError("train needs either DATA or --resume RUN" + (", not both" if data else ""))
-    changed = [name for name, value in _fields(settings).items() if value != getattr(TrainSettings(), name)]
-    if resume and changed:
-        raise InputError(f"a resumed training keeps its settings: leave out --{changed[0].replace('_', '-')}")
+    if resume and (changed := _flags(settings).split()):
+        raise InputError(f"a resumed training keeps its settings: leave out {changed[0]}")
+    if find_lr:
+        if resume:
+            raise InputError("--find-lr is for a new training: leave out --resume")
+        with terminal(quiet) as reporter:
+            found = find_learning_rate(str(data), reporter=reporter, **_fields(settings))
+        if json:
+            _print_json(vars(found) | {"picture": str(found.picture)})
+        else:
+            print(
+                f"Learning rate {found.suggestion:g} for the phase '{found.phase}': there the loss falls most steeply"
+            )
+            print(f"Drawn in {found.picture}")
+        chosen = _flags(replace(settings, learning_rate=float(f"{found.suggestion:g}")))
+        _next(f"ception train {shlex.quote(str(data))}{chosen}", quiet or json)
+        return 0
     with terminal(quiet) as reporter:
         new = _fields(settings)
         run = go_on(resume, reporter=reporter) if resume else train(str(data), reporter=reporter, **new)
@@ -208,9 +224,8 @@ def check(
     if settings.model and Path(settings.model).exists():
         _next(f"ception evaluate {shlex.quote(settings.model)} {shlex.quote(data)}", quiet or json)
         return 0
-    given = [f" --{name.replace('_', '-')} {value}" for name in ("model", "image_size")
-             if (value := getattr(settings, name))]  # fmt: skip
-    _next(f"ception train {shlex.quote(data)}{''.join(given)}", quiet or json)
+    same = TrainSettings(model=settings.model or TrainSettings().model, image_size=settings.image_size)
+    _next(f"ception train {shlex.quote(data)}{_flags(same)}", quiet or json)
     return 0
 
 
@@ -378,6 +393,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _fields(settings: Any) -> dict[str, Any]:
     return {field.name: getattr(settings, field.name) for field in fields(settings)}
+
+
+def _flags(settings: Any) -> str:
+    """The settings that are not the defaults as they are typed, each with a blank before it."""
+    given = ""
+    for name, value in _fields(settings).items():
+        if value == getattr(type(settings)(), name):
+            continue
+        flag = name.rstrip("_").replace("_", "-")
+        if isinstance(value, bool):
+            given += f" --{flag}" if value else f" --no-{flag}"
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            given += "".join(f" --{flag} {shlex.quote(str(one))}" for one in values)
+    return given
 
 
 def _command(error: cyclopts.CycloptsError) -> list[str]:

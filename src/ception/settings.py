@@ -11,6 +11,7 @@ from ception.errors import InputError
 Backend = Literal["tensorflow", "jax", "torch"]
 Resize = Literal["squash", "crop", "pad"]
 BatchNorm = Literal["frozen", "adapt", "train"]
+Precision = Literal["float32", "bfloat16"]
 Split = Literal["train", "val", "test", "all"]
 
 
@@ -54,6 +55,17 @@ class TrainSettings:
         image_size: Side of the square the network sees, in pixels; the network's own when not given.
         channels: 1 for grey, 3 for colour; when not given, 1 if the pictures are stored as grey, else 3.
         resize: How a picture becomes a square: squashed, its centre cropped, or padded with black.
+        crop: Largest share of the area, 0..1, that random crops of the training pictures cut away; the recipe's when
+            not given, as for the next four.
+        colour: Largest change of the training pictures' brightness, contrast and saturation, as a share of each.
+        randaugment: Magnitude, 0..30, of two operations of RandAugment; 0 makes none.
+        mixup: Mix training examples in pairs, by shares from a Beta distribution with this parameter (MixUp); 0 for
+            none.
+        cutmix: The same for rectangles of one in another (CutMix); 0 for none.
+        views: Views of each training picture that the frozen part sees: plain, mirrored, then changed by chance.
+        precision: Numbers that training computes with, float32 or bfloat16 (weights stay float32); when not given,
+            with --weights bfloat16 where this machine is quicker with it, else float32.
+        time_budget: Minutes until the training ends, by fewer epochs if need be; scoring comes after them.
         skip_unreadable: Leave out pictures that cannot be read instead of stopping.
         seed: Start of every random choice: initial weights, order of the pictures, dropout.
         runs: Folder that receives the run's folder.
@@ -84,6 +96,14 @@ class TrainSettings:
     image_size: int | None = None
     channels: Literal[1, 3] | None = None
     resize: Resize = "squash"
+    crop: float | None = None
+    colour: float | None = None
+    randaugment: int | None = None
+    mixup: float | None = None
+    cutmix: float | None = None
+    views: int | None = None
+    precision: Precision | None = None
+    time_budget: float | None = None
     skip_unreadable: bool = False
     seed: int = 0
     runs: Path = Path("runs")
@@ -230,7 +250,7 @@ Settings = TypeVar(
 
 _LOWEST: dict[str, float] = {
     "epochs": 1, "head_epochs": 1, "batch_size": 1, "patience": 1, "image_size": 1, "size": 1, "seed": 0,
-    "cache_limit": 0, "top": 1,
+    "cache_limit": 0, "top": 1, "mixup": 0, "cutmix": 0, "randaugment": 0, "views": 1,
 }  # fmt: skip
 
 
@@ -251,13 +271,17 @@ def checked(settings: Settings) -> Settings:
     seed: Any = getattr(settings, "seed", None)
     if seed is not None and seed >= 2**32:
         raise InputError(f"--seed must be below {2**32}, got {seed}")
-    for name in ("learning_rate", "depth_multiplier"):
+    for name in ("crop", "colour", "dropout"):
+        part: Any = getattr(settings, name, None)
+        if part is not None and not 0 <= part < 1:
+            raise InputError(f"--{name} must be at least 0 and below 1, got {part}")
+    magnitude: Any = getattr(settings, "randaugment", None)
+    if magnitude is not None and magnitude > 30:
+        raise InputError(f"--randaugment must be at most 30, got {magnitude}")
+    for name in ("learning_rate", "depth_multiplier", "time_budget"):
         factor: Any = getattr(settings, name, None)
         if factor is not None and not 0 < factor < float("inf"):
-            raise InputError(f"--{name.replace('_', '-')} must be above 0, got {factor}")
-    dropout: Any = getattr(settings, "dropout", None)
-    if dropout is not None and not 0 <= dropout < 1:
-        raise InputError(f"--dropout must be at least 0 and below 1, got {dropout}")
+            raise InputError(f"--{name.replace('_', '-')} must be above 0, and no infinity; got {factor}")
     paths: dict[str, Any] = {
         name: Path(getattr(settings, name))
         for name in ("runs", "output", "graph", "out")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_LARGEST_RATIO = 4 / 3  # of the sides of a crop, as a share of the picture's own
+_OPERATIONS = 2  # of RandAugment, for each picture
+_MOST_MAGNITUDE = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +25,30 @@ class Augmentation:
         flip: Share of the pictures, 0..1, that are mirrored left to right.
         shift: Largest shift in each direction, as a share of height and width; the border is repeated.
         erase: Share of the pictures in which a rectangle of 2 % to 25 % of the area gets one random value.
+        crop: Largest share of the area, 0..1, that is cut away around a random rectangle, which is then enlarged.
+        colour: Largest change of brightness, contrast and saturation, as a share of each.
+        randaugment: Magnitude, 0..30, of two operations of RandAugment; 0 makes none.
     """
 
     flip: float = 0.0
     shift: float = 0.0
     erase: float = 0.0
+    crop: float = 0.0
+    colour: float = 0.0
+    randaugment: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixing:
+    """How training examples are mixed in pairs, labels as well.
+
+    Attributes:
+        mixup: Parameter of the Beta distribution that the share of the first one is from; 0 mixes none.
+        cutmix: The same for a rectangle of the second one in the first. Where both are given, each batch takes one.
+    """
+
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
 
 def augment(batch: NDArray[np.uint8], augmentation: Augmentation, random: np.random.Generator) -> NDArray[np.uint8]:
@@ -36,6 +61,8 @@ def augment(batch: NDArray[np.uint8], augmentation: Augmentation, random: np.ran
 
     Source: erasing is that of Zhong et al., arXiv:1708.04896, algorithm 1, but for the largest area (there
         40 %), the ratio of the sides, which is drawn on a logarithmic scale, and one value for the whole rectangle.
+        RandAugment is Cubuk et al., arXiv:1909.13719, with the ranges of torchvision's `RandAugment`. The random
+        rectangle is that of Szegedy et al., arXiv:1409.4842, section 6.
     """
     count, height, width, _ = batch.shape
     rows = np.repeat(np.arange(height)[None], count, 0)
@@ -48,6 +75,9 @@ def augment(batch: NDArray[np.uint8], augmentation: Augmentation, random: np.ran
     rows = np.clip(rows + down, 0, height - 1)
     columns = np.take_along_axis(columns, np.clip(np.arange(width)[None] + right, 0, width - 1), 1)
     changed: NDArray[np.uint8] = batch[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    if augmentation.crop or augmentation.colour or augmentation.randaugment:
+        for picture in changed:
+            _redraw(picture, augmentation, random)
     for index in np.flatnonzero(random.random(count) < augmentation.erase):
         area = random.uniform(0.02, 0.25) * height * width
         ratio = np.exp(random.uniform(np.log(0.3), np.log(1 / 0.3)))
@@ -56,3 +86,104 @@ def augment(batch: NDArray[np.uint8], augmentation: Augmentation, random: np.ran
         top, left = random.integers(0, height - tall + 1), random.integers(0, width - wide + 1)
         changed[index, top : top + tall, left : left + wide] = random.integers(0, 256)
     return changed
+
+
+def _redraw(picture: NDArray[np.uint8], augmentation: Augmentation, random: np.random.Generator) -> None:
+    """Crop, colour and RandAugment, in place."""
+    image = Image.fromarray(picture if picture.shape[-1] == 3 else picture[..., 0])
+    if augmentation.crop:
+        image = image.resize(
+            image.size, Image.Resampling.BILINEAR, box=_rectangle(image.size, augmentation.crop, random)
+        )
+    if augmentation.colour:
+        for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+            image = enhance(image).enhance(1 + random.uniform(-augmentation.colour, augmentation.colour))
+    if augmentation.randaugment:
+        names = random.choice(list(_RANDAUGMENT), _OPERATIONS)
+        for name in names:
+            strength = augmentation.randaugment / _MOST_MAGNITUDE * random.choice([-1, 1])
+            image = _RANDAUGMENT[name](image, float(strength))
+    picture[:] = np.asarray(image).reshape(picture.shape)
+
+
+def _rectangle(size: tuple[int, int], most: float, random: np.random.Generator) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a random part of a picture of (width, height)."""
+    width, height = size
+    area = 1 - random.uniform(0, most)
+    ratio = np.exp(random.uniform(-np.log(_LARGEST_RATIO), np.log(_LARGEST_RATIO)))
+    wide, tall = min(1.0, float(np.sqrt(area * ratio))), min(1.0, float(np.sqrt(area / ratio)))
+    left, top = random.uniform(0, 1 - wide), random.uniform(0, 1 - tall)
+    return left * width, top * height, (left + wide) * width, (top + tall) * height
+
+
+def _warped(image: Image.Image, matrix: tuple[float, ...]) -> Image.Image:
+    """What an affine map from places in the result to places in the picture gives; grey where there is none."""
+    fill: Any = (127,) * len(image.getbands()) if image.mode == "RGB" else 127
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=fill)
+
+
+def _rotated(image: Image.Image, strength: float) -> Image.Image:
+    fill: Any = (127,) * len(image.getbands()) if image.mode == "RGB" else 127
+    return image.rotate(30 * strength, Image.Resampling.BILINEAR, fillcolor=fill)
+
+
+def _enhanced(kind: Any) -> Callable[[Image.Image, float], Image.Image]:
+    def enhance(image: Image.Image, strength: float) -> Image.Image:
+        changed: Image.Image = kind(image).enhance(1 + 0.9 * strength)
+        return changed
+
+    return enhance
+
+
+# From a picture and a strength, -1..1, to the changed picture
+_RANDAUGMENT: dict[str, Callable[[Image.Image, float], Image.Image]] = {
+    "identity": lambda image, _: image,
+    "shear_x": lambda image, strength: _warped(image, (1, 0.3 * strength, 0, 0, 1, 0)),
+    "shear_y": lambda image, strength: _warped(image, (1, 0, 0, 0.3 * strength, 1, 0)),
+    "translate_x": lambda image, strength: _warped(image, (1, 0, 150 / 331 * strength * image.width, 0, 1, 0)),
+    "translate_y": lambda image, strength: _warped(image, (1, 0, 0, 0, 1, 150 / 331 * strength * image.height)),
+    "rotate": _rotated,
+    "brightness": _enhanced(ImageEnhance.Brightness),
+    "saturation": _enhanced(ImageEnhance.Color),
+    "contrast": _enhanced(ImageEnhance.Contrast),
+    "sharpness": _enhanced(ImageEnhance.Sharpness),
+    "posterize": lambda image, strength: ImageOps.posterize(image, 8 - round(4 * abs(strength))),
+    "solarize": lambda image, strength: ImageOps.solarize(image, round(255 * (1 - abs(strength)))),
+    "autocontrast": lambda image, _: ImageOps.autocontrast(image),
+    "equalize": lambda image, _: ImageOps.equalize(image),
+}
+
+
+def mix(
+    batch: NDArray[Any], targets: NDArray[np.float32], mixing: Mixing, random: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Each example mixed with another one of its batch, and the labels in the same shares.
+
+    Args:
+        batch: Pictures or feature maps (batch, height, width, channels), or features (batch, channels), which have no
+            rectangles: CutMix leaves them as they are.
+        targets: Weight of each class, (batch, classes).
+        mixing: How they are mixed.
+        random: Decides the pairs and the shares.
+
+    Source: MixUp is Zhang et al., arXiv:1710.09412; on what layers give, Verma et al., arXiv:1806.05236. CutMix is Yun
+        et al., arXiv:1905.04899.
+    """
+    other = random.permutation(len(batch))
+    ways = [way for way, on in (("mixup", mixing.mixup), ("cutmix", mixing.cutmix and batch.ndim == 4)) if on]
+    mixed = batch.astype(np.float32)
+    if not ways:
+        return mixed, targets
+    way = ways[random.integers(len(ways))]
+    own = float(random.beta(*2 * [getattr(mixing, way)]))
+    if way == "mixup":
+        mixed = own * mixed + np.float32(1 - own) * mixed[other]
+    else:
+        height, width = batch.shape[1:3]
+        tall, wide = height * np.sqrt(1 - own), width * np.sqrt(1 - own)
+        middle = random.uniform(0, height), random.uniform(0, width)
+        top, bottom = (int(np.clip(round(middle[0] + sign * tall / 2), 0, height)) for sign in (-1, 1))
+        left, right = (int(np.clip(round(middle[1] + sign * wide / 2), 0, width)) for sign in (-1, 1))
+        mixed[:, top:bottom, left:right] = batch[other, top:bottom, left:right]
+        own = 1 - (bottom - top) * (right - left) / (height * width)
+    return mixed, np.float32(own) * targets + np.float32(1 - own) * targets[other]

@@ -16,7 +16,7 @@ import numpy as np
 import PIL
 
 from ception.data import cache
-from ception.data.augmentation import Augmentation, augment
+from ception.data.augmentation import Augmentation, Mixing, augment, mix
 from ception.data.images import ImageContract, PictureError, fit
 from ception.data.sources import Arrays, Dataset, Files, Pictures, parallel
 from ception.errors import RunError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 THREADS = min(8, (os.cpu_count() or 1) + 1)
 _MOST_AT_ONCE = 1 << 22  # values of pixels, when any number of pictures would do
-_FOR_CHANGES, _FOR_VIEWS = 1, 2  # keep the random numbers of augmentation and of views apart from those of the order
+_FOR_CHANGES, _FOR_VIEWS, _FOR_MIXING = 1, 2, 3  # keep their random numbers apart from those of the order
 _STEP = 64  # pictures decoded between two writes
 _DECODER = f"1, Pillow {PIL.__version__}"  # the number changes with what `images.fit` computes
 
@@ -233,6 +233,8 @@ def dataset_of_batches(
     seed: int | None,
     augmentation: Augmentation | None = None,
     views: int = 1,
+    mixing: Mixing | None = None,
+    weight_of: NDArray[np.float32] | None = None,
 ) -> Any:
     """Batches for `keras.Model.fit`: uint8 pictures and int32 labels, the next batches read ahead.
 
@@ -245,6 +247,9 @@ def dataset_of_batches(
         augmentation: How the pictures are changed, by seed, epoch and step; None leaves them as they are.
         views: Views of each picture, of which each epoch takes one at random: view v of picture p is
             `pixels[p + v * len(labels)]`.
+        mixing: How examples are mixed in pairs; None or `Mixing()` leaves them apart.
+        weight_of: Factor of each class's loss, (classes,); with it the labels become weights of classes, float32 of
+            shape (batch, classes), which mixing needs.
 
     Returns:
         A `keras.utils.PyDataset` with an attribute `epoch`.
@@ -264,16 +269,16 @@ def dataset_of_batches(
         def __len__(self) -> int:
             return -(-len(indices) // batch_size)
 
-        def __getitem__(self, step: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        def __getitem__(self, step: int) -> tuple[NDArray[Any], NDArray[Any]]:
             epoch = self.epoch
             self._ahead = {key: value for key, value in self._ahead.items() if key[0] == epoch and key[1] >= step}
             for later in range(step, min(step + 4, len(self))):
                 if (epoch, later) not in self._ahead:
                     self._ahead[epoch, later] = self._pool.submit(self._read, epoch, later)
-            batch: tuple[NDArray[np.uint8], NDArray[np.int32]] = self._ahead.pop((epoch, step)).result()
+            batch: tuple[NDArray[Any], NDArray[Any]] = self._ahead.pop((epoch, step)).result()
             return batch
 
-        def _read(self, epoch: int, step: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        def _read(self, epoch: int, step: int) -> tuple[NDArray[Any], NDArray[Any]]:
             chosen = self._order(epoch)[step * batch_size : (step + 1) * batch_size]
             seen = chosen
             if views > 1:
@@ -282,7 +287,12 @@ def dataset_of_batches(
             batch = pixels[seen]
             if augmentation is not None and augmentation != Augmentation():
                 batch = augment(batch, augmentation, np.random.default_rng([seed or 0, epoch, step, _FOR_CHANGES]))
-            return batch, labels[chosen]
+            if weight_of is None:
+                return batch, labels[chosen]
+            targets = np.diag(weight_of)[labels[chosen]]
+            if mixing is not None and mixing != Mixing():
+                return mix(batch, targets, mixing, np.random.default_rng([seed or 0, epoch, step, _FOR_MIXING]))
+            return batch, targets
 
     return Batches()
 

@@ -76,6 +76,18 @@ def curves_figure(history: Sequence[dict[str, float]], best_epoch: int | None) -
     return figure
 
 
+def learning_rates(rates: Sequence[float], losses: Sequence[float], suggestion: float, phase: str, path: Path) -> None:
+    """Draw the loss over the learning rate, with the suggested one marked."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(rates, losses)
+    axes.axvline(suggestion, color="grey", linestyle=":", label=f"falls most steeply: {suggestion:.1e}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss, running average", title=f"Phase: {phase}")
+    axes.grid(alpha=0.3)
+    axes.legend(framealpha=0)
+    _save(figure, path)
+
+
 def reliability_figure(table: Table, temperature: float) -> Figure:
     """Accuracy over confidence with and without the temperature, and how many pictures have which confidence."""
     figure = Figure(figsize=(10, 4), layout="constrained")

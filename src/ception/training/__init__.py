@@ -8,6 +8,7 @@ import platform
 import re
 import shlex
 import shutil
+import time
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -25,13 +26,13 @@ from ception.settings import TrainSettings, checked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import keras
     from numpy.typing import NDArray
 
     from ception.classifier import Classifier
     from ception.evaluation.table import Table
     from ception.training.callbacks import Row
-    from ception.training.phases import Phase
+    from ception.training.fitting import Training
+    from ception.training.learning_rate import Search
     from ception.training.preparation import Prepared
 
     Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -70,23 +71,28 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **settings: Any
         InputError: the data or a setting cannot be used.
         RunError: the training failed: the loss became NaN, or a file cannot be written.
     """
+    began = time.monotonic()
     options = checked(TrainSettings(**settings))
     reporter = reporter or Reporter()
     backend = backends.choose(options.backend)
-    reporter.note(f"Backend: {backend}")
     with backends.on(options.device):
+        from ception.training.state import Decisions
+
+        precision = _precision(options)
+        reporter.note(f"Backend: {backend}, computing in {precision}")
         if options.runs.exists() and not options.runs.is_dir():
             raise InputError(f"{options.runs} is a file; name a folder with --runs")
         prepared = _prepared(data, options, reporter)
-        classifier, network, phases = _fresh(prepared, options, str(data))
-        folder = _new_folder(options.runs, f"{options.model}-{prepared.dataset.name}")
+        begun = _fresh(prepared, options, str(data), precision, reporter)
+        begun.folder = folder = _new_folder(options.runs, f"{options.model}-{prepared.dataset.name}")
         place = Path(data).resolve() if Path(data).exists() else data
         plan = {"data": str(place), "said": str(data), "fingerprint": prepared.fingerprint(), "backend": backend,
                 "settings": _plain(options) | {"weights": _whole_path(options.weights)},
-                "phases": [asdict(phase) for phase in phases]}  # fmt: skip
+                "phases": [asdict(phase) for phase in begun.planned]}  # fmt: skip
+        Decisions(precision).save(folder / "checkpoints" / "decided.json")
         write_json(folder / "checkpoints" / "plan.json", plan)
         reporter.note(f"Run folder: {folder}")
-        return _carried_out(folder, classifier, network, phases, prepared, options, reporter)
+        return _carried_out(begun, began)
 
 
 def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
@@ -103,6 +109,7 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         InputError: the folder is no interrupted run, or its data set has changed since.
         RunError: as for `train`.
     """
+    began = time.monotonic()
     folder = Path(run)
     reporter = reporter or Reporter()
     if (folder / "model.keras").is_file():
@@ -119,17 +126,49 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         raise InputError(f"{folder} is no interrupted run: name a folder such as runs/001-...") from None
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{folder / 'checkpoints' / 'plan.json'} is broken: start the training anew") from None
-    reporter.note(f"Backend: {backends.choose(options.backend)}")
+    backend = backends.choose(options.backend)
     with backends.on(options.device):
+        from ception.training.state import Decisions
+
+        precision = Decisions.load(folder / "checkpoints" / "decided.json").precision
+        reporter.note(f"Backend: {backend}, computing in {precision}")
         # the pictures keep the names they had, where the way to them is still the same
         prepared = _prepared(said if Path(said).resolve() == Path(data) else data, options, reporter)
         if prepared.fingerprint() != fingerprint:
             raise InputError(f"pictures, labels or split of {data} have changed since {folder} began: train anew")
-        classifier, network, phases = _fresh(prepared, options, said)
-        if [asdict(phase) for phase in phases] != planned:
+        begun = _fresh(prepared, options, said, precision, reporter)
+        if [asdict(phase) for phase in begun.planned] != planned:
             raise InputError(f"the recipe is not what it was when {folder} began: train anew")
+        begun.folder = folder
         reporter.note(f"Resuming {folder}")
-        return _carried_out(folder, classifier, network, phases, prepared, options, reporter)
+        return _carried_out(begun, began)
+
+
+def find_learning_rate(
+    data: str | Path, *, picture: str | Path | None = None, reporter: Reporter | None = None, **settings: Any
+) -> Search:
+    """Look for the learning rate of a training, or of its last phase, without training to the end.
+
+    Args:
+        data: As for `train`.
+        picture: PNG to draw the losses in; `find-lr-<data>.png` in the current folder when not given.
+        reporter: Receives notes, warnings and progress.
+        settings: As for `train`.
+
+    Raises:
+        InputError: as for `train`.
+        RunError: as for `train`.
+    """
+    options = checked(TrainSettings(**settings))
+    reporter = reporter or Reporter()
+    backends.choose(options.backend)
+    with backends.on(options.device):
+        from ception.training.learning_rate import search
+
+        prepared = _prepared(data, options, reporter)
+        precision = _precision(options)
+        run = _fresh(prepared, options, str(data), precision, reporter)
+        return search(run, Path(picture or f"find-lr-{_plain_name(prepared.dataset.name)}.png"))
 
 
 def _prepared(data: str | Path, options: TrainSettings, reporter: Reporter) -> Prepared:
@@ -151,15 +190,7 @@ def _prepared(data: str | Path, options: TrainSettings, reporter: Reporter) -> P
     return preparation.prepare(data, options, reporter)
 
 
-def _carried_out(
-    folder: Path,
-    classifier: Classifier,
-    network: keras.Model,
-    phases: list[Phase],
-    prepared: Prepared,
-    options: TrainSettings,
-    reporter: Reporter,
-) -> Run:
+def _carried_out(run: Training, began: float) -> Run:
     """Train from where the run folder stands to the end, score, and write the rest; `model.keras` comes last."""
     from ception.classifier import Classifier
     from ception.evaluation import write
@@ -167,18 +198,21 @@ def _carried_out(
     from ception.training.callbacks import best_epoch
     from ception.training.fitting import fit
 
+    classifier, prepared, options, folder = run.classifier, run.prepared, run.options, run.folder
     checkpoints = folder / "checkpoints"
+    if options.time_budget:
+        run.deadline = began + 60 * options.time_budget
     with locked(checkpoints / "lock", f"another process is training in {folder}: wait for it"):
         write_json(folder / "settings.json", classifier.record)
         try:
-            history = fit(classifier, network, phases, prepared, options, folder, reporter)
+            history = fit(run)
             classifier = Classifier.load(checkpoints / "best.keras")
             compute = _scorer(classifier, options)
-            batch_size = phases[-1].recipe.batch_size
+            batch_size = run.planned[-1].recipe.batch_size
             classifier = _calibrated(classifier, prepared, batch_size, compute)
             table = _tabulated(classifier, prepared, sources.TEST, batch_size, compute)
         except KeyboardInterrupt:
-            reporter.warn(f"interrupted; to go on: ception train --resume {shlex.quote(str(folder))}")
+            run.reporter.warn(f"interrupted; to go on: ception train --resume {shlex.quote(str(folder))}")
             raise
         best = best_epoch(history)
         scores = table.scores(classifier.temperature) | {
@@ -237,14 +271,15 @@ def _finished(folder: Path) -> Run:
     return Run(Classifier.load(folder / "model.keras"), history, scores, folder)
 
 
-def _fresh(prepared: Prepared, options: TrainSettings, data: str) -> tuple[Classifier, keras.Model, list[Phase]]:
-    """A classifier, its network as it is trained, maybe with an auxiliary head, and the phases of its training."""
+def _fresh(prepared: Prepared, options: TrainSettings, data: str, precision: str, reporter: Reporter) -> Training:
+    """A training that has not begun and has no run folder yet."""
     import keras
 
     from ception import models
     from ception.classifier import Classifier, shortened
     from ception.models.endpoints import truncate
     from ception.models.weights import origin
+    from ception.training.fitting import Training
     from ception.training.phases import planned, start_head
 
     keras.utils.set_random_seed(options.seed)
@@ -282,10 +317,12 @@ def _fresh(prepared: Prepared, options: TrainSettings, data: str) -> tuple[Class
         "versions": {name: version(name) for name in ("ception", "keras", "numpy", "pillow")}
         | {"python": platform.python_version(), "backend": keras.backend.backend()},
         "weights_licence": licence,
+        "precision": precision,
     }
     network = models.build(
-        **arguments, auxiliary=options.auxiliary, weights=options.weights, partial=options.partial, seed=options.seed
-    )
+        **arguments, auxiliary=options.auxiliary, weights=options.weights, partial=options.partial, seed=options.seed,
+        dtype={"bfloat16": "mixed_bfloat16"}.get(precision, precision),
+    )  # fmt: skip
     if options.weights:
         start_head(network)
     phases = planned(options, network)
@@ -299,7 +336,14 @@ def _fresh(prepared: Prepared, options: TrainSettings, data: str) -> tuple[Class
         record=record,
         training_digests=np.sort(shortened(prepared.digests[training])),
     )
-    return classifier, network, phases
+    return Training(classifier, network, phases, prepared, options, Path(), reporter)
+
+
+def _precision(options: TrainSettings) -> str:
+    """What the network computes with; a published recipe from fresh weights is followed in float32."""
+    if options.precision:
+        return options.precision
+    return "bfloat16" if options.weights and backends.fast_at_bfloat16(options.device) else "float32"
 
 
 def _whole_path(weights: str | None) -> str | None:
@@ -311,9 +355,14 @@ def _plain(options: TrainSettings) -> dict[str, Any]:
     return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()}
 
 
+def _plain_name(text: str) -> str:
+    """The text as part of a file's name."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:80] or "run"
+
+
 def _new_folder(runs: Path, name: str) -> Path:
     """Make the next run folder, `001-<name>` in an empty `runs`; two processes never get the same."""
-    name = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:80] or "run"
+    name = _plain_name(name)
     try:
         runs.mkdir(parents=True, exist_ok=True)
         while True:

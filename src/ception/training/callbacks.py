@@ -20,6 +20,10 @@ from ception.reporting import Task
 Row = dict[str, float]
 
 
+class NotFiniteError(RunError):
+    """A loss that is no number any more."""
+
+
 def best_epoch(rows: list[Row]) -> int:
     """The number, from 1 on, of the epoch with the lowest validation loss."""
     return int(min(rows, key=lambda row: row["val_loss"])["epoch"])
@@ -104,7 +108,7 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         loss = float(logs["loss"])
         if not math.isfinite(loss):
-            raise RunError(
+            raise NotFiniteError(
                 f"the loss became {loss} in step {batch + 1} of epoch {self.epoch + 1}: lower --learning-rate"
             )
         now = time.monotonic()
@@ -126,9 +130,9 @@ class Bookkeeping(keras.callbacks.Callback):
         path: The log, a CSV.
         phase: Number of the phase, from 1 on.
         save_best: Called when the validation loss is the lowest so far.
-        save_state: Called after that, with the rows.
-        tell: Called last, with the rows.
-        stop: Whether the training shall stop, by the rows.
+        save_state: Called after that.
+        tell: Called last.
+        stop: Whether the training shall stop.
     """
 
     def __init__(
@@ -138,9 +142,9 @@ class Bookkeeping(keras.callbacks.Callback):
         *,
         phase: int,
         save_best: Callable[[], None],
-        save_state: Callable[[list[Row]], None],
-        tell: Callable[[list[Row]], None],
-        stop: Callable[[list[Row]], bool],
+        save_state: Callable[[], None],
+        tell: Callable[[], None],
+        stop: Callable[[], bool],
     ) -> None:
         super().__init__()
         self.rows = rows
@@ -156,7 +160,9 @@ class Bookkeeping(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if not math.isfinite(logs["val_loss"]):
-            raise RunError(f"the validation loss became {logs['val_loss']} in epoch {epoch + 1}: lower --learning-rate")
+            raise NotFiniteError(
+                f"the validation loss became {logs['val_loss']} in epoch {epoch + 1}: lower --learning-rate"
+            )
         row: Row = {"epoch": len(self.rows) + 1, "phase": self.phase}
         row |= {key: float(logs[key]) for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
@@ -164,10 +170,10 @@ class Bookkeeping(keras.callbacks.Callback):
         self.rows.append(row)
         if best_epoch(self.rows) == len(self.rows):
             self.save_best()
-        self.save_state(self.rows)
+        self.save_state()
         write_log(self.path, self.rows)
-        self.tell(self.rows)
-        if self.stop(self.rows):
+        self.tell()
+        if self.stop():
             self.model.stop_training = True
 
 

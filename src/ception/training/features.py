@@ -26,18 +26,17 @@ if TYPE_CHECKING:
 
 _BATCH = 32  # pictures that the frozen part sees at once
 _MIRROR = Augmentation(flip=1.0)
-_PLAIN, _MIRRORED = 0, 1
 
 
 @dataclass(frozen=True)
 class Views:
-    """Every picture as it is, mirrored, and in further views changed at random, the same ones each time.
+    """Every picture as it is, mirrored, and in further views changed at random, the same way each time.
 
     View v of picture p has the index p + v * pictures.
 
     Attributes:
         prepared: The pictures.
-        augmentation: How the views from the third on are changed; without its flip, the second is as the first.
+        augmentation: How further views are changed; without its flip the second one, too.
     """
 
     prepared: Prepared
@@ -54,19 +53,26 @@ class Views:
         for place, index in enumerate(indices.tolist()):
             view, picture = divmod(index, len(self.prepared.place))
             digest = hashlib.blake2b(self.prepared.digests[picture].tobytes(), digest_size=16)
-            digest.update({_PLAIN: "plain", _MIRRORED: "mirrored"}.get(view, repr((view, self.augmentation))).encode())
+            digest.update(self._change(view).encode())
             found[place] = np.void(digest.digest())
         return found
 
     def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.uint8]:
         view, picture = np.divmod(indices, len(self.prepared.place))
         batch = np.array(self.prepared.pixels[picture])
-        batch[view == _MIRRORED] = augment(batch[view == _MIRRORED], _MIRROR, np.random.default_rng(0))
-        for place in np.flatnonzero(view > _MIRRORED):
+        mirrored = (view == 1) & (self.augmentation.flip > 0)
+        batch[mirrored] = augment(batch[mirrored], _MIRROR, np.random.default_rng(0))
+        for place in np.flatnonzero((view > 0) & ~mirrored):
             start = np.frombuffer(self.prepared.digests[picture[place]].tobytes(), np.uint32)
             random = np.random.default_rng([int(view[place]), *start.tolist()])
             batch[place] = augment(batch[place][None], self.augmentation, random)[0]
         return batch
+
+    def _change(self, view: int) -> str:
+        """How a view is changed, in words that tell it from others."""
+        if view == 0:
+            return "plain"
+        return "mirrored" if view == 1 and self.augmentation.flip else repr((view, self.augmentation))
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,67 +13,166 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from ception import models
 from ception.classifier import Classifier
 from ception.data import loading, sources
+from ception.data.augmentation import Mixing
+from ception.errors import RunError
+from ception.models.endpoints import truncate
 from ception.reporting import Reporter
 from ception.settings import TrainSettings
-from ception.training import callbacks, phases, state
-from ception.training.callbacks import Row
+from ception.training import callbacks, memory, phases, state
+from ception.training.callbacks import NotFiniteError, Row
 from ception.training.features import Activations, Views, activations
 from ception.training.phases import INPUT, POOL, Phase
 from ception.training.preparation import Examples, Prepared, balanced
+from ception.training.recipes import Recipe
+from ception.training.state import Decisions
 from ception.training.trainee import Averages, Trainee
 
 _PROBED = 64  # pictures
+_EARLY_SHARE = 0.25  # of the time that is left, for a phase that is not the last
 
 
-def fit(
-    classifier: Classifier,
-    network: keras.Model,
-    planned: list[Phase],
-    prepared: Prepared,
-    options: TrainSettings,
-    folder: Path,
-    reporter: Reporter,
-) -> list[Row]:
-    """Train the network in place, from the saved state if there is one; the rows of all epochs.
+@dataclass
+class Training:
+    """A training under way.
 
-    The best epoch's classifier is in `checkpoints/best.keras`, the state after the last epoch in `last.npz`. Each phase
-    begins with the best weights of those before it.
+    Attributes:
+        classifier: What is saved; its network shares the weights of `network`.
+        network: What is trained.
+        planned: The phases.
+        prepared: The pictures.
+        options: The settings.
+        folder: The run folder; what is needed only while the training runs lies in its `checkpoints/`.
+        reporter: Receives notes, warnings and progress.
+        deadline: When the training shall end, on the clock of `time.monotonic`.
+        rows: Of all epochs so far.
+        decided: What follows from this machine.
     """
-    best, last = folder / "checkpoints/best.keras", folder / "checkpoints/last.npz"
-    rows = state.rows(last) if last.is_file() else []
-    if rows:
-        reporter.note(f"{len(rows)} of {sum(phase.recipe.epochs for phase in planned)} epochs are done")
-        callbacks.write_log(folder / "log.csv", rows)
-    for number, phase in enumerate(planned, 1):
-        if any(row["phase"] > number for row in rows):
+
+    classifier: Classifier
+    network: keras.Model
+    planned: list[Phase]
+    prepared: Prepared
+    options: TrainSettings
+    folder: Path
+    reporter: Reporter
+    deadline: float | None = None
+    rows: list[Row] = field(default_factory=list)
+    decided: Decisions = field(default_factory=Decisions)
+
+    def own(self, number: int) -> list[Row]:
+        """The rows of a phase."""
+        return [row for row in self.rows if row["phase"] == number]
+
+    def file(self, name: str) -> Path:
+        """A file that lies there while the training runs."""
+        return self.folder / "checkpoints" / name
+
+
+def fit(run: Training) -> list[Row]:
+    """Train the network, from wherever the run folder stands; the rows of all epochs.
+
+    The best epoch's classifier is in `checkpoints/best.keras`, the state after the last epoch in `last.npz`, what was
+    decided in `decided.json`. Each phase begins with the best weights of those before it. A phase whose loss becomes
+    infinite in bfloat16 goes on in float32; one that memory is too small for goes on with its batches in parts.
+    """
+    last = run.file("last.npz")
+    run.rows = state.rows(last) if last.is_file() else []
+    run.decided = Decisions.load(run.file("decided.json"))
+    if run.rows:
+        run.reporter.note(f"{len(run.rows)} of {sum(phase.recipe.epochs for phase in run.planned)} epochs are done")
+        callbacks.write_log(run.folder / "log.csv", run.rows)
+        if run.deadline is not None:
+            run.deadline -= sum(row["seconds"] for row in run.rows)
+    for number in range(1, len(run.planned) + 1):
+        if any(row["phase"] > number for row in run.rows):
             continue  # its weights are in the later phase's state
-        begun = any(row["phase"] == number for row in rows)
-        if number > 1 and not begun:
-            network.set_weights(Classifier.load(best).network.get_weights())
-        examples = _examples(network, planned, phase, prepared, classifier.arguments, options, reporter)
-        with phases.trainee(network, phase) as made:
-            if len(planned) > 1 or phase.after != INPUT:
-                reporter.note(f"Phase {number} of {len(planned)}, {phase.describe(made)}")
-            if phase.batch_norm == "adapt" and not begun:
-                phases.adapt(made, lambda: _batches(examples, phase.recipe.batch_size))  # noqa: B023
-            _train(classifier, made, examples, phase, number, rows, options.seed, folder, reporter)
-            if phase.batch_norm != "train" or options.weights:
-                _probe(made, examples, reporter)
-    return rows
+        if number > 1 and not run.own(number):
+            run.network.set_weights(Classifier.load(run.file("best.keras")).network.get_weights())
+        _carry_out(run, number)
+    return run.rows
 
 
-def _examples(
-    network: keras.Model,
-    planned: list[Phase],
-    phase: Phase,
-    prepared: Prepared,
-    arguments: dict[str, Any],
-    options: TrainSettings,
-    reporter: Reporter,
-) -> Examples:
+def _carry_out(run: Training, number: int) -> None:
+    """One phase, whatever it takes."""
+    phase, decided = run.planned[number - 1], run.decided
+    examples = examples_of(run, phase)
+    until = run.deadline
+    if until is not None and number < len(run.planned):
+        until = time.monotonic() + _EARLY_SHARE * (until - time.monotonic())
+    beginning = _values(run.network)
+    done, quiet = False, False
+    while not done:
+        try:
+            with phases.trainee(run.network, phase) as made:
+                if not quiet and (len(run.planned) > 1 or phase.after != INPUT):
+                    run.reporter.note(f"Phase {number} of {len(run.planned)}, {phase.describe(made)}")
+                if phase.batch_norm == "adapt" and not run.own(number):
+                    phases.adapt(made, lambda: _batches(examples, phase.recipe.batch_size))
+                _decide(run, number, made, until)
+                done = _train(run, number, made, examples, until)
+                if done and (phase.batch_norm != "train" or run.options.weights):
+                    _probe(made, examples, run.reporter)
+        except NotFiniteError as error:
+            if decided.precision == "float32":
+                raise
+            run.reporter.warn(f"{str(error).partition(':')[0]} in {decided.precision}: it goes on in float32")
+            decided.precision = "float32"
+            _restore(run.network, beginning)
+            run.classifier, run.network = _in_float32(run)
+        except Exception as error:
+            if not memory.ran_out(error):
+                raise
+            if decided.parts[number] >= phase.recipe.batch_size:
+                raise RunError("even one picture at a time takes more memory than there is") from None
+            decided.parts[number] = min(2 * decided.parts[number], phase.recipe.batch_size)
+            run.reporter.warn(f"memory ran out; {_cut(phase.recipe, decided.parts[number])}")
+            _restore(run.network, beginning)
+        quiet = True
+
+
+def _decide(run: Training, number: int, made: Trainee, until: float | None) -> None:
+    """Settle what follows from this machine as far as it can be told by now, and keep it."""
+    recipe, decided, own = run.planned[number - 1].recipe, run.decided, run.own(number)
+    if number not in decided.parts:
+        decided.parts[number] = memory.parts_that_fit(made, recipe.batch_size, memory.free_bytes())
+        if decided.parts[number] > 1:
+            run.reporter.note(f"{_cut(recipe, decided.parts[number])}, which fits the free memory")
+    if until is not None and own and number not in decided.epochs:
+        fitting = len(own) + int((until - time.monotonic()) // min(row["seconds"] for row in own))
+        decided.epochs[number] = max(1, len(own), min(recipe.epochs, fitting))
+        if decided.epochs[number] < recipe.epochs:
+            run.reporter.note(f"--time-budget allows {decided.epochs[number]} of {recipe.epochs} epochs")
+    decided.save(run.file("decided.json"))
+
+
+def _cut(recipe: Recipe, parts: int) -> str:
+    size = -(-recipe.batch_size // parts)
+    return f"batches of {recipe.batch_size} are computed {size} at a time, their gradients averaged"
+
+
+def _values(network: keras.Model) -> list[NDArray[Any]]:
+    return [keras.ops.convert_to_numpy(variable).copy() for variable in network.variables]
+
+
+def _restore(network: keras.Model, values: list[NDArray[Any]]) -> None:
+    for variable, value in zip(network.variables, values, strict=True):
+        variable.assign(value)
+
+
+def _in_float32(run: Training) -> tuple[Classifier, keras.Model]:
+    """The classifier and its network with the same weights, computing in float32."""
+    auxiliary = run.options.auxiliary
+    made = models.build(**run.classifier.arguments, auxiliary=auxiliary, seed=run.options.seed)
+    made.set_weights(run.network.get_weights())
+    return replace(run.classifier, network=truncate(made, "logits") if auxiliary else made), made
+
+
+def examples_of(run: Training, phase: Phase) -> Examples:
     """What the phase is trained on: pictures, or what the frozen part gives for them."""
+    prepared, planned, options = run.prepared, run.planned, run.options
     labels, training = prepared.dataset.labels, prepared.indices(sources.TRAIN)
     validation, recipe = prepared.indices(sources.VAL), phase.recipe
     factors = balanced(labels[training]) if options.balance else None
@@ -84,8 +185,9 @@ def _examples(
         views = recipe.views if place == phase.after else max(one.recipe.views for one in planned)
         wanted = np.concatenate([*(training + view * count for view in range(views)), validation])
         found = activations(
-            network, place, found, wanted, arguments, cache_limit=options.cache_limit, reporter=reporter
-        )
+            run.network, place, found, wanted, run.classifier.arguments,
+            cache_limit=options.cache_limit, reporter=run.reporter,
+        )  # fmt: skip
     return Examples(found, labels, training, validation, None, factors, recipe.views)
 
 
@@ -93,6 +195,34 @@ def _batches(examples: Examples, batch_size: int) -> Iterator[NDArray[np.float32
     training = examples.training
     for start in range(0, len(training), batch_size):
         yield np.asarray(examples.inputs[training[start : start + batch_size]], np.float32)
+
+
+def batches_of(examples: Examples, recipe: Recipe, *, classes: int, seed: int, parts: int = 1) -> tuple[Any, Any]:
+    """Training and validation batches of a phase for `keras.Model.fit`; each batch in so many parts."""
+    inputs, labels, size = examples.inputs, examples.labels, -(-recipe.batch_size // parts)
+    mixes = recipe.mixing != Mixing()
+    factors = examples.class_weights or {}
+    weight_of = np.array([factors.get(label, 1.0) for label in range(classes)], np.float32)
+    training = loading.dataset_of_batches(
+        inputs, labels, examples.training, size, seed=seed, augmentation=examples.augmentation, views=examples.views,
+        mixing=recipe.mixing, weight_of=weight_of if mixes else None,
+    )  # fmt: skip
+    validation = loading.dataset_of_batches(
+        inputs, labels, examples.validation, size, seed=None,
+        weight_of=np.ones(classes, np.float32) if mixes else None,
+    )  # fmt: skip
+    return training, validation
+
+
+def compile_for(made: Trainee, recipe: Recipe, optimizer: keras.Optimizer) -> None:
+    """Compile a network for a recipe."""
+    made.compile(
+        optimizer=optimizer,
+        loss=recipe.loss(),
+        metrics=["accuracy"],
+        # XLA on a CPU computes the gradients of convolutions ten times slower than TensorFlow itself
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
 
 
 def _probe(made: Trainee, examples: Examples, reporter: Reporter) -> None:
@@ -110,63 +240,52 @@ def _probe(made: Trainee, examples: Examples, reporter: Reporter) -> None:
         reporter.note(told)
 
 
-def _train(
-    classifier: Classifier,
-    network: Trainee,
-    examples: Examples,
-    phase: Phase,
-    number: int,
-    rows: list[Row],
-    seed: int,
-    folder: Path,
-    reporter: Reporter,
-) -> None:
-    """Train one phase, adding to the rows."""
-    recipe, inputs, labels = phase.recipe, examples.inputs, examples.labels
-    best, last = folder / "checkpoints/best.keras", folder / "checkpoints/last.npz"
-    training = loading.dataset_of_batches(
-        inputs, labels, examples.training, recipe.batch_size,
-        seed=seed, augmentation=examples.augmentation, views=examples.views,
-    )  # fmt: skip
-    validation = loading.dataset_of_batches(inputs, labels, examples.validation, recipe.batch_size, seed=None)
-    network.compile(
-        optimizer=recipe.optimizer(len(training), phases.rates(classifier.network, recipe)),
-        loss=recipe.loss(),
-        metrics=["accuracy"],
-        # XLA on a CPU computes the gradients of convolutions ten times slower than TensorFlow itself
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
+def _train(run: Training, number: int, network: Trainee, examples: Examples, until: float | None) -> bool:
+    """Train one phase, adding to the rows; whether it is done.
 
-    def own(rows: list[Row]) -> list[Row]:
-        return [row for row in rows if row["phase"] == number]
+    With a time budget that has not decided its epochs yet, only one is trained.
+    """
+    phase, decided, rows, reporter = run.planned[number - 1], run.decided, run.rows, run.reporter
+    recipe = replace(phase.recipe, epochs=decided.epochs.get(number, phase.recipe.epochs))
+    undecided = until is not None and number not in decided.epochs
+    best, last = run.file("best.keras"), run.file("last.npz")
+    classes, parts = len(run.classifier.class_names), decided.parts[number]
+    training, validation = batches_of(examples, recipe, classes=classes, seed=run.options.seed, parts=parts)
+    optimizer = recipe.optimizer(len(training), phases.rates(run.classifier.network, recipe), parts=parts)
+    compile_for(network, recipe, optimizer)
 
-    def over(rows: list[Row]) -> bool:
-        return callbacks.patience_is_over(own(rows), recipe.patience, recipe.min_delta)
+    def impatient() -> bool:
+        return callbacks.patience_is_over(run.own(number), recipe.patience, recipe.min_delta)
 
-    def tell(rows: list[Row]) -> None:
+    def over() -> bool:
+        late = until is not None and time.monotonic() + run.own(number)[-1]["seconds"] > until
+        return undecided or late or impatient()
+
+    def tell() -> None:
         row = rows[-1]
         named = f"{phase.name} " if phase.after != INPUT or number > 1 else ""
         reporter.note(
-            f"{named}epoch {len(own(rows))}/{recipe.epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
-            f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}  {row['seconds']:.1f} s"
+            f"{named}epoch {len(run.own(number))}/{recipe.epochs}  "
+            f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  val_loss {row['val_loss']:.4f}  "
+            f"val_accuracy {row['val_accuracy']:.4f}  {row['seconds']:.1f} s"
         )
 
     averages = Averages() if recipe.averaging else None
 
     def save_best() -> None:
         with averages.in_place() if averages else nullcontext():
-            classifier.save(best)
+            run.classifier.save(best)
 
-    begun = len(own(rows))
+    begun = len(run.own(number))
     if begun:
-        state.restore(last, network)
-    if begun < recipe.epochs and not (begun and over(rows)):
+        state.restore(last, network, steps=begun * len(training))
+    if begun < recipe.epochs and not (begun and over()):
         steps = len(training) * (recipe.epochs - begun)
         with reporter.task("Training", steps) as task, callbacks.Interruptible() as interruptible:
             network.fit(
                 training,
                 validation_data=validation,
-                class_weight=examples.class_weights,
+                class_weight=None if recipe.mixing != Mixing() else examples.class_weights,
                 initial_epoch=begun,
                 epochs=recipe.epochs,
                 shuffle=False,
@@ -178,15 +297,17 @@ def _train(
                     callbacks.Progress(task, recipe.epochs),
                     callbacks.Bookkeeping(
                         rows,
-                        folder / "log.csv",
+                        run.folder / "log.csv",
                         phase=number,
                         save_best=save_best,
-                        save_state=lambda rows: state.save(last, network, rows),
+                        save_state=lambda: state.save(last, network, rows),
                         tell=tell,
                         stop=over,
                     ),
-                    callbacks.TensorBoard(folder / "tensorboard", rows),
+                    callbacks.TensorBoard(run.folder / "tensorboard", rows),
                 ],
             )
-    if len(own(rows)) < recipe.epochs:
-        reporter.note(f"Stopped early: no better validation loss for {recipe.patience} epochs")
+    if len(run.own(number)) < recipe.epochs and not undecided:
+        why = f"no better validation loss for {recipe.patience} epochs" if impatient() else "the time is used up"
+        reporter.note(f"Stopped early: {why}")
+    return not undecided

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import keras
 
-from ception.data.augmentation import Augmentation
+from ception.data.augmentation import Augmentation, Mixing
 from ception.errors import InputError, nearest
 from ception.settings import TrainSettings
 
@@ -41,6 +41,7 @@ class Recipe:
         label_smoothing: Share, 0..1, of each label that is spread over all classes.
         auxiliary_weight: Factor of the auxiliary head's loss, where it is trained.
         augmentation: How training pictures are changed.
+        mixing: How training examples are mixed in pairs, behind a frozen part what it gives for them.
         views: Views of each training picture that a frozen part sees: plain, mirrored, then changed by `augmentation`.
         batch_size: Pictures in one step.
         epochs: Passes over the training pictures.
@@ -67,6 +68,7 @@ class Recipe:
     label_smoothing: float = 0.0
     auxiliary_weight: float = 0.4
     augmentation: Augmentation = field(default_factory=Augmentation)
+    mixing: Mixing = field(default_factory=Mixing)
     views: int = 1
     batch_size: int
     epochs: int
@@ -74,16 +76,21 @@ class Recipe:
     min_delta: float = 0.0
     source: str
 
-    def optimizer(self, steps_per_epoch: int, rates: Mapping[str, float] | None = None) -> keras.Optimizer:
+    def optimizer(
+        self, steps_per_epoch: int, rates: Mapping[str, float] | None = None, *, parts: int = 1
+    ) -> keras.Optimizer:
         """A fresh Keras optimiser for a training of that many steps an epoch.
 
         Args:
             steps_per_epoch: Batches in an epoch.
             rates: Factor of the learning rate by the path of a variable; 1 where there is none.
+            parts: Batches that one step of the optimiser is made of; their gradients are averaged.
         """
         options: dict[str, Any] = {"weight_decay": self.weight_decay or None, "global_clipnorm": self.clip_norm}
+        if parts > 1:
+            options["gradient_accumulation_steps"] = parts
         if self.averaging:
-            options |= {"use_ema": True, "ema_momentum": self.averaging}
+            options |= {"use_ema": True, "ema_momentum": self.averaging ** (1 / parts)}
         kind: Any = keras.optimizers.AdamW
         if self.algorithm == "sgd":
             kind, options = keras.optimizers.SGD, options | {"momentum": self.momentum, "nesterov": self.nesterov}
@@ -94,7 +101,7 @@ class Recipe:
             options["weight_decay"] = self.weight_decay
         kind = averaged(kind) if self.averaging else kind
         kind = discriminating(kind, rates) if rates else kind
-        return kind(self._rate(steps_per_epoch), **options)
+        return kind(self._rate(-(-steps_per_epoch // parts)), **options)
 
     def _rate(self, steps_per_epoch: int) -> Any:
         schedules = keras.optimizers.schedules
@@ -114,15 +121,23 @@ class Recipe:
         )
 
     def loss(self) -> Any:
-        """Cross-entropy of integer labels and logits, with the recipe's label smoothing, for each picture."""
+        """Cross-entropy of labels and logits, with the recipe's label smoothing, for each picture.
+
+        Labels are integers (batch,) or weights of the classes (batch, classes).
+        """
         share = self.label_smoothing
 
         def smoothed(labels: Any, logits: Any) -> Any:
             """Cross-entropy against (1 - share) of the label and share spread over all classes."""
-            label = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+            if len(labels.shape) == 2 and labels.shape[-1] == logits.shape[-1] > 1:
+                label = -keras.ops.sum(labels * keras.ops.log_softmax(logits), axis=-1)
+                weight = keras.ops.sum(labels, axis=-1)
+            else:
+                label = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+                weight = 1
             if not share:
                 return label
-            even = -keras.ops.mean(keras.ops.log_softmax(logits), axis=-1)
+            even = -keras.ops.mean(keras.ops.log_softmax(logits), axis=-1) * weight
             return (1 - share) * label + share * even
 
         return smoothed
@@ -305,8 +320,18 @@ def fine_tuning(settings: TrainSettings) -> tuple[Recipe, Recipe]:
 
 
 def _changed(recipe: Recipe, settings: TrainSettings, names: tuple[str, ...]) -> Recipe:
+    augmentation = _given(recipe.augmentation, settings, ("crop", "colour", "randaugment"))
+    mixing = _given(recipe.mixing, settings, ("mixup", "cutmix"))
+    views = recipe.views
+    if not settings.flip:
+        augmentation, views = replace(augmentation, flip=0.0), 1
+    return _given(replace(recipe, augmentation=augmentation, mixing=mixing, views=views), settings, ("views", *names))
+
+
+Fields = TypeVar("Fields", Recipe, Augmentation, Mixing)
+
+
+def _given(value: Fields, settings: TrainSettings, names: tuple[str, ...]) -> Fields:
+    """The value with those of its fields changed that the settings give."""
     changes: dict[str, Any] = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
-    recipe = replace(recipe, **changes)
-    if settings.flip:
-        return recipe
-    return replace(recipe, augmentation=replace(recipe.augmentation, flip=0.0), views=1)
+    return replace(value, **changes)

@@ -1,21 +1,58 @@
-"""Where a training stands after an epoch: all that the next epoch depends on, in one file."""
+"""Where a training stands after an epoch: all that the next epoch depends on, and what was decided on the way."""
 
 from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ception.errors import RunError
-from ception.files import whole
+from ception.files import whole, write_json
 
 if TYPE_CHECKING:
     import keras
 
     from ception.training.callbacks import Row
+
+
+@dataclass
+class Decisions:
+    """What follows from the machine and the moment, kept so that a resumed training keeps to it.
+
+    Attributes:
+        precision: What the network computes with: `float32` or `bfloat16`.
+        epochs: By the number of a phase, its epochs, where a time budget cuts them.
+        parts: By the number of a phase, into how many parts each batch is cut for want of memory.
+    """
+
+    precision: str = "float32"
+    epochs: dict[int, int] = field(default_factory=dict)
+    parts: dict[int, int] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write them as JSON."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> Decisions:
+        """What `save` wrote; the defaults where there is no such file.
+
+        Raises:
+            RunError: the file is broken.
+        """
+        try:
+            found = json.loads(path.read_bytes())
+            counts = {name: {int(phase): int(count) for phase, count in found[name].items()}
+                      for name in ("epochs", "parts")}  # fmt: skip
+            return cls(str(found["precision"]), **counts)
+        except FileNotFoundError:
+            return cls()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{path} is broken ({error}): start the training anew") from None
 
 
 def save(path: Path, network: keras.Model, rows: list[Row]) -> None:
@@ -42,21 +79,40 @@ def rows(path: Path) -> list[Row]:
         raise RunError(f"{path} is broken ({error}): start the training anew") from None
 
 
-def restore(path: Path, network: keras.Model) -> None:
+def restore(path: Path, network: keras.Model, *, steps: int) -> None:
     """Read what `save` wrote into a compiled network.
+
+    The optimiser of a state that was saved with batches in another number of parts has other variables: it starts anew
+    at the same step.
+
+    Args:
+        path: The file.
+        network: Compiled.
+        steps: Batches that were trained on.
 
     Raises:
         RunError: the file is broken or of another network.
     """
-    network.optimizer.build(network.trainable_variables)
-    variables = [*network.variables, *network.optimizer.variables]
+    optimizer = network.optimizer
+    optimizer.build(network.trainable_variables)
+    variables = [*network.variables, *optimizer.variables]
     try:
         with np.load(path, allow_pickle=False) as arrays:
             stored = [arrays[f"{n:05d}"] for n in range(len(arrays.files) - 1)]
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise RunError(f"{path} is broken ({error}): start the training anew") from None
-    shapes = [tuple(variable.shape) for variable in variables]
-    if [array.shape for array in stored] != shapes:
+    anew = len(stored) != len(variables)
+    if anew:
+        variables = network.variables
+        stored = stored[: len(variables)]
+    if [array.shape for array in stored] != [tuple(variable.shape) for variable in variables]:
         raise RunError(f"{path} belongs to another network: start the training anew")
     for variable, array in zip(variables, stored, strict=True):
         variable.assign(array)
+    if anew:
+        optimizer._iterations.assign(steps)
+        if optimizer.use_ema:
+            for variable, average in zip(
+                network.trainable_variables, optimizer._model_variables_moving_average, strict=True
+            ):
+                average.assign(variable)

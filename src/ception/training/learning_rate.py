@@ -1,0 +1,99 @@
+"""A search for the learning rate: it rises from step to step, and the loss shows where it is too large."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ception.evaluation.plots import learning_rates
+from ception.training import phases
+from ception.training.fitting import Training, batches_of, compile_for, examples_of, fit
+from ception.training.preparation import Examples
+
+_LOWEST, _HIGHEST = 1e-6, 10.0
+_STEPS = 100
+_MEMORY = 0.95  # of the running average of the loss
+_TOO_LARGE = 4  # times the lowest loss, at which the search ends
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search found.
+
+    Attributes:
+        rates: The learning rates tried, rising.
+        losses: Running average of the loss after a step with each.
+        suggestion: The rate at which the loss falls most steeply.
+        phase: Name of the phase that it is for.
+        picture: The plot.
+    """
+
+    rates: list[float]
+    losses: list[float]
+    suggestion: float
+    phase: str
+    picture: Path
+
+
+def search(run: Training, picture: Path) -> Search:
+    """Try rising learning rates in the last phase of a training, after those before it were carried out.
+
+    Args:
+        run: A training that has not begun.
+        picture: PNG to draw.
+
+    Source: Smith, arXiv:1506.01186, section 3.3; the running average and the steepest place are fastai's.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        run.folder = Path(folder)
+        early = run.planned[:-1]
+        if early:
+            fit(replace(run, planned=early))
+        phase = run.planned[-1]
+        examples = examples_of(run, phase)
+        with phases.trainee(run.network, phase) as made:
+            run.reporter.note(f"Trying learning rates, {phase.describe(made)}")
+            rates, losses = _tried(run, made, examples)
+    best = int(np.argmin(losses))
+    slopes = np.gradient(losses[: best + 1], np.log(rates[: best + 1])) if best > 1 else np.zeros(1)
+    found = Search(rates, losses, _rounded(rates[int(np.argmin(slopes))]), phase.name, picture)
+    learning_rates(found.rates, found.losses, found.suggestion, phase.name, picture)
+    return found
+
+
+def _tried(run: Training, made: Any, examples: Examples) -> tuple[list[float], list[float]]:
+    recipe = replace(run.planned[-1].recipe, schedule="constant", learning_rate=_LOWEST, averaging=0.0)
+    classes = len(run.classifier.class_names)
+    batches, _ = batches_of(examples, recipe, classes=classes, seed=run.options.seed)
+    compile_for(made, recipe, recipe.optimizer(len(batches), phases.rates(run.classifier.network, recipe)))
+    rates: list[float] = []
+    losses: list[float] = []
+    average = 0.0
+    with run.reporter.task("Learning rates", _STEPS) as task:
+        for step, rate in enumerate(np.geomspace(_LOWEST, _HIGHEST, _STEPS).tolist()):
+            batches.epoch = step // len(batches)
+            made.optimizer.learning_rate = rate
+            made.reset_metrics()
+            x, y = batches[step % len(batches)]
+            weights = None
+            if examples.class_weights and y.ndim == 1:
+                weights = np.array([examples.class_weights[int(label)] for label in y], np.float32)
+            loss = float(made.train_on_batch(x, y, sample_weight=weights, return_dict=True)["loss"])
+            average = _MEMORY * average + (1 - _MEMORY) * loss
+            smooth = average / (1 - _MEMORY ** (step + 1))
+            if not math.isfinite(smooth) or (losses and smooth > _TOO_LARGE * min(losses)):
+                break
+            rates.append(rate)
+            losses.append(smooth)
+            task.advance(1, f"{rate:.1e}  loss {smooth:.3f}")
+    return rates, losses
+
+
+def _rounded(rate: float) -> float:
+    """With two digits."""
+    return float(f"{rate:.1e}")

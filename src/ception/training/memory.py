@@ -1,0 +1,72 @@
+"""Whether a training step fits into memory: estimated beforehand, and what the backends say when it does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+
+from ception.inspection import training_memory
+
+_SHARE = 0.8  # of the free memory that a step may take
+_SURPLUS = {"tensorflow": 1.0, "torch": 2.0, "jax": 2.5}  # over what TensorFlow takes; benchmarks/results/memory.csv
+_SAYS = ("out of memory", "resource exhausted", "resource_exhausted", "can't allocate memory", "failed to allocate")
+
+
+def free_bytes() -> int | None:
+    """Memory that a training may take on its device; None where that cannot be told."""
+    device = _gpu()
+    if device is not None:
+        return device
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return None
+    for folder, most, used in (
+        ("/sys/fs/cgroup", "memory.max", "memory.current"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        try:
+            left = int(Path(folder, most).read_text()) - int(Path(folder, used).read_text())
+        except (OSError, ValueError):  # no such limit, or "max"
+            continue
+        free = min(free, left)
+    return free
+
+
+def _gpu() -> int | None:
+    """Free memory of the GPU that PyTorch would use; the other backends claim theirs whole and do not tell."""
+    if keras.backend.backend() != "torch":
+        return None
+    import torch
+
+    return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else None
+
+
+def parts_that_fit(network: keras.Model, batch_size: int, free: int | None) -> int:
+    """Into how many equal parts a batch must be cut for a training step to fit, by estimate: 1, 2, 4, ...
+
+    Args:
+        network: What is trained.
+        batch_size: Pictures in a step.
+        free: Bytes that there are; None means that nobody knows: one part.
+    """
+    parts = 1
+    factor = _SURPLUS[keras.backend.backend()]
+    while (
+        free is not None
+        and parts < batch_size
+        and factor * training_memory(network, -(-batch_size // parts)) > _SHARE * free
+    ):
+        parts *= 2
+    return min(parts, batch_size)
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error is a backend's way to say that memory is exhausted."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if kinds & {"MemoryError", "OutOfMemoryError", "ResourceExhaustedError"}:
+        return True
+    told = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in told for words in _SAYS)
