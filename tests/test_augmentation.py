@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from ception.data.augmentation import Augmentation, augment
+import ception
+from ception.data import augmentation
+from ception.data.augmentation import Augmentation, Mixing, augment, mix
+from ception.data.loading import dataset_of_batches, order
+from ception.training.recipes import RECIPES
+from test_features import Notes
 
 
 def batch(count: int = 8, height: int = 12, width: int = 10) -> np.ndarray:
@@ -71,3 +80,140 @@ def test_erase_fills_one_rectangle_of_the_stated_area(seed):
 def test_any_shape(shape):
     pictures = np.zeros(shape, np.uint8)
     assert changed(Augmentation(flip=1, shift=0.5, erase=1), pictures=pictures).shape == shape
+
+
+class TestRedrawing:
+    def test_crops_are_enlarged_parts(self):
+        ramp = np.tile(np.linspace(0, 250, 60).astype(np.uint8)[None, None, :, None], (20, 60, 1, 3))
+        found = changed(Augmentation(crop=0.5), pictures=ramp)
+        assert found.shape == ramp.shape
+        spans = np.ptp(found[:, 30, :, 0].astype(int), axis=1)
+        assert (spans <= 250).all()
+        assert spans.min() < 220
+        assert (np.diff(found.astype(int), axis=2) >= 0).all()  # still a ramp
+        middles = found[:, 30, 30, 0]
+        assert np.ptp(middles.astype(int)) > 10  # not always the same part
+
+    def test_a_crop_of_nothing_is_the_picture(self):
+        np.testing.assert_allclose(changed(Augmentation(crop=1e-9)).astype(int), batch().astype(int), atol=1)
+
+    def test_colour_keeps_places_and_moves_values(self):
+        flat = np.full((30, 6, 6, 3), (100, 150, 50), np.uint8)
+        found = changed(Augmentation(colour=0.4), pictures=flat)
+        assert (np.ptp(found.astype(int), axis=(1, 2)) == 0).all()
+        means = found.mean((1, 2, 3))
+        assert means.min() < 90 < 110 < means.max()
+        assert (means > 60 / 1.7).all()
+        assert (means < 100 * 1.7).all()
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    @pytest.mark.parametrize("magnitude", [1, 9, 30])
+    def test_randaugment_changes_most_pictures_in_different_ways(self, channels, magnitude):
+        pictures = np.random.default_rng(1).integers(0, 256, (40, 16, 12, channels), np.uint8)
+        found = changed(Augmentation(randaugment=magnitude), pictures=pictures)
+        assert found.shape == pictures.shape
+        moved = [not np.array_equal(one, two) for one, two in zip(found, pictures, strict=True)]
+        assert 20 < sum(moved) <= 40
+        np.testing.assert_array_equal(found, changed(Augmentation(randaugment=magnitude), pictures=pictures))
+
+    @pytest.mark.parametrize("name", augmentation._RANDAUGMENT)
+    def test_every_operation_of_randaugment(self, name):
+        picture = np.random.default_rng(2).integers(0, 256, (16, 16, 3), np.uint8)
+        operation = augmentation._RANDAUGMENT[name]
+        found = {sign: np.asarray(operation(Image.fromarray(picture), sign)) for sign in (-1.0, 1.0, 0.0)}
+        assert all(one.shape == picture.shape for one in found.values())
+        if name not in ("autocontrast", "equalize", "solarize"):
+            np.testing.assert_array_equal(found[0.0], picture)  # no strength, no change
+        if name not in ("identity", "autocontrast"):
+            assert not np.array_equal(found[1.0], picture)
+        if name in ("shear_x", "shear_y", "translate_x", "translate_y", "rotate", "brightness", "saturation"):
+            assert not np.array_equal(found[1.0], found[-1.0])
+
+
+class TestMixing:
+    TARGETS = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2, 0, 1]]
+
+    def mixed(self, mixing: Mixing, seed: int = 0, pictures: np.ndarray | None = None):
+        return mix(batch() if pictures is None else pictures, self.TARGETS, mixing, np.random.default_rng(seed))
+
+    @given(st.integers(0, 200))
+    def test_mixup_mixes_pictures_and_labels_in_the_same_shares(self, seed):
+        flat = np.broadcast_to(np.arange(8, dtype=np.float32)[:, None, None, None], (8, 4, 4, 1))
+        values, targets = self.mixed(Mixing(mixup=1.0), seed, flat)
+        other = np.random.default_rng(seed).permutation(8)
+        own = np.random.default_rng(seed)
+        own.permutation(8)
+        own.integers(1)
+        share = own.beta(1.0, 1.0)
+        np.testing.assert_allclose(values[:, 0, 0, 0], share * np.arange(8) + (1 - share) * other, rtol=1e-5)
+        np.testing.assert_allclose(targets, share * self.TARGETS + (1 - share) * self.TARGETS[other], rtol=1e-5)
+
+    @given(st.integers(0, 200))
+    def test_cutmix_gives_labels_by_area(self, seed):
+        classes = self.TARGETS.argmax(1)
+        flat = np.broadcast_to(classes.astype(np.float32)[:, None, None, None], (8, 10, 12, 1))
+        values, targets = self.mixed(Mixing(cutmix=1.0), seed, flat)
+        for label in range(3):
+            np.testing.assert_allclose((values == label).mean((1, 2, 3)), targets[:, label], atol=1e-6)
+        for one, own in zip(values[..., 0], classes, strict=True):
+            foreign = np.argwhere(one != own)
+            if len(foreign):  # a rectangle
+                assert len(foreign) == np.prod(np.ptp(foreign, axis=0) + 1)
+
+    def test_features_have_no_rectangles(self):
+        features = np.arange(16, dtype=np.float32).reshape(8, 2)
+        values, targets = self.mixed(Mixing(cutmix=1.0), pictures=features)
+        np.testing.assert_array_equal(values, features)
+        np.testing.assert_array_equal(targets, self.TARGETS)
+
+    def test_where_both_are_given_each_batch_takes_one(self):
+        flat = np.broadcast_to(np.arange(8, dtype=np.float32)[:, None, None, None], (8, 6, 6, 1))
+        whole = [np.equal(self.mixed(Mixing(mixup=1.0, cutmix=1.0), seed, flat)[0] % 1, 0).all() for seed in range(20)]
+        assert 0 < sum(whole) < 20
+
+
+class TestBatches:
+    def given(self, **options):
+        pixels = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3), np.uint8)
+        labels = np.arange(20, dtype=np.int32) % 4
+        return pixels, labels, dataset_of_batches(pixels, labels, np.arange(20), 8, seed=3, **options)
+
+    def test_labels_become_weights_of_classes(self):
+        weight_of = np.array([1, 2, 3, 4], np.float32)
+        pixels, labels, batches = self.given(weight_of=weight_of)
+        chosen = order(np.arange(20), 3, 0)[:8]
+        x, y = batches[0]
+        np.testing.assert_array_equal(x, pixels[chosen])
+        np.testing.assert_array_equal(y, np.diag(weight_of)[labels[chosen]])
+
+    def test_mixing_differs_from_step_to_step_and_is_the_same_again(self):
+        _, _, batches = self.given(weight_of=np.ones(4, np.float32), mixing=Mixing(mixup=1.0))
+        _, _, again = self.given(weight_of=np.ones(4, np.float32), mixing=Mixing(mixup=1.0))
+        shares = [batches[step][1].max(1).min() for step in range(2)]
+        assert shares[0] != shares[1]
+        for step in range(2):
+            for one, other in zip(batches[step], again[step], strict=True):
+                np.testing.assert_array_equal(one, other)
+            np.testing.assert_allclose(batches[step][1].sum(1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_the_loss_of_weights_of_classes_is_that_of_labels(share):
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(6, 4)).astype("float32"), np.array([0, 1, 2, 3, 0, 1])
+    loss = replace(RECIPES["article"], label_smoothing=share).loss()
+    plain = keras.ops.convert_to_numpy(loss(labels, logits))
+    factor = np.array([1, 2, 3, 4], np.float32)
+    soft = keras.ops.convert_to_numpy(loss(np.diag(factor)[labels].astype("float32"), logits))
+    np.testing.assert_allclose(soft, plain * factor[labels], rtol=1e-5)
+
+
+def test_a_training_with_everything(folder, tmp_path):
+    run = ception.train(
+        folder, runs=tmp_path, epochs=2, batch_size=8, image_size=8, crop=0.3, colour=0.2, randaugment=5, mixup=0.2,
+        cutmix=1.0, balance=True, reporter=Notes(),
+    )  # fmt: skip
+    recipe = run.classifier.record["phases"][0]["recipe"]
+    assert recipe["augmentation"]["crop"] == 0.3
+    assert recipe["mixing"] == {"mixup": 0.2, "cutmix": 1.0}
+    assert 0 <= run.history[0]["accuracy"] <= 1

@@ -110,8 +110,9 @@ def _rectangle(size: tuple[int, int], most: float, random: np.random.Generator) 
     """Left, top, right and bottom of a random part of a picture of (width, height)."""
     width, height = size
     area = 1 - random.uniform(0, most)
-    ratio = np.exp(random.uniform(-np.log(_LARGEST_RATIO), np.log(_LARGEST_RATIO)))
-    wide, tall = min(1.0, float(np.sqrt(area * ratio))), min(1.0, float(np.sqrt(area / ratio)))
+    most_ratio = min(np.log(_LARGEST_RATIO), -np.log(area))  # at which no side is longer than the picture's
+    ratio = np.exp(random.uniform(-most_ratio, most_ratio))
+    wide, tall = float(np.sqrt(area * ratio)), float(np.sqrt(area / ratio))
     left, top = random.uniform(0, 1 - wide), random.uniform(0, 1 - tall)
     return left * width, top * height, (left + wide) * width, (top + tall) * height
 

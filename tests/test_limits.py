@@ -1,0 +1,219 @@
+"""What a training does at the machine's limits: precision, memory, time; and the search for the learning rate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import ception
+from ception import backends
+from ception.errors import InputError, RunError
+from ception.models import build
+from ception.training import memory
+from ception.training.callbacks import NotFiniteError, Progress
+from ception.training.recipes import RECIPES
+from ception.training.state import Decisions
+from test_features import Notes
+from test_resume import Killed, assert_same_run
+
+SMALL = {"epochs": 2, "batch_size": 8, "image_size": 8}
+
+
+def train(folder: Path, runs: Path, **settings) -> tuple[ception.Run, list[str]]:
+    notes = Notes()
+    return ception.train(folder, runs=runs, reporter=notes, **SMALL | settings), notes.lines
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, step: int, times: int = 1) -> list[int]:
+    """Let the training fail that often, each time at its step of that number; the list of all steps."""
+    real, calls, failed = Progress.on_train_batch_end, [], []
+
+    def dying(progress, batch, logs=None):
+        calls.append(batch)
+        if len(failed) < times and len(calls) - (failed[-1] if failed else 0) == step:
+            failed.append(len(calls))
+            raise error
+        real(progress, batch, logs)
+
+    monkeypatch.setattr(Progress, "on_train_batch_end", dying)
+    return calls
+
+
+class TestPrecision:
+    def test_fresh_weights_are_trained_in_float32_unless_asked_otherwise(self, folder, tmp_path):
+        run, lines = train(folder, tmp_path)
+        assert lines[0].endswith("computing in float32")
+        assert run.classifier.record["precision"] == "float32"
+        other, lines = train(folder, tmp_path, precision="bfloat16")
+        assert lines[0].endswith("computing in bfloat16")
+        assert other.classifier.record["precision"] == "bfloat16"
+        assert not np.array_equal(run.classifier.network.get_weights()[0], other.classifier.network.get_weights()[0])
+        kinds = {layer.compute_dtype for layer in ception.Classifier.load(other.folder).network.layers}
+        assert kinds == {"float32"}
+        assert keras.saving.load_model(other.folder / "model.keras").layers[-1].compute_dtype == "float32"
+
+    @pytest.mark.parametrize("step", [2, 12])  # in the first epoch, and in the second
+    def test_a_loss_that_is_no_number_in_bfloat16_falls_back(self, folder, tmp_path, monkeypatch, step):
+        failing(monkeypatch, NotFiniteError("the loss became nan in step 2: lower it"), step=step)
+        run, lines = train(folder, tmp_path, precision="bfloat16")
+        assert "warning: the loss became nan in step 2 in bfloat16: it goes on in float32" in lines
+        assert len(run.history) == 2
+        assert run.scores["accuracy"] > 0.3
+
+    def test_a_loss_that_is_no_number_in_float32_either_ends_the_run(self, folder, tmp_path):
+        with pytest.raises(RunError, match="lower --learning-rate"):
+            train(folder, tmp_path, precision="bfloat16", learning_rate=1e30)
+        decided = json.loads(next(tmp_path.glob("0*/checkpoints/decided.json")).read_text())
+        assert decided["precision"] == "float32"
+
+    def test_a_resumed_training_keeps_to_it(self, folder, tmp_path, monkeypatch):
+        whole, _ = train(folder, tmp_path / "whole", precision="bfloat16")
+        with monkeypatch.context() as patched:
+            failing(patched, Killed(), step=12)
+            with pytest.raises(Killed):
+                train(folder, tmp_path / "runs", precision="bfloat16")
+        (run,) = (tmp_path / "runs").iterdir()
+        notes = Notes()
+        ception.resume(run, reporter=notes)
+        assert notes.lines[0].endswith("computing in bfloat16")
+        assert_same_run(whole.folder, run)
+
+    def test_known_processors(self, monkeypatch):
+        monkeypatch.setattr(backends, "devices", lambda: ["cpu:0"])
+        for flags, fast in (({"avx512_bf16"}, True), ({"amx_bf16"}, True), ({"avx2"}, False)):
+            monkeypatch.setattr(backends, "_cpu_flags", lambda flags=flags: flags)
+            assert backends.fast_at_bfloat16() == (fast and keras.backend.backend() == "tensorflow")
+
+
+class TestMemory:
+    @pytest.mark.parametrize("step", [2, 12])
+    def test_batches_are_cut_when_memory_runs_out(self, folder, tmp_path, monkeypatch, step):
+        calls = failing(monkeypatch, MemoryError(), step=step)
+        run, lines = train(folder, tmp_path)
+        told = "memory ran out; batches of 8 are computed 4 at a time, their gradients averaged"
+        assert f"warning: {told}" in lines
+        assert [row["epoch"] for row in run.history] == [1, 2]
+        assert run.history[-1]["loss"] < run.history[0]["loss"] + 0.1
+        assert len(calls) > 16
+
+    def test_when_one_picture_is_too_many(self, folder, tmp_path, monkeypatch):
+        failing(monkeypatch, MemoryError(), step=1, times=99)
+        with pytest.raises(RunError, match="even one picture at a time takes more memory"):
+            train(folder, tmp_path, batch_size=4)
+
+    def test_other_errors_are_not_swallowed(self, folder, tmp_path, monkeypatch):
+        failing(monkeypatch, RuntimeError("something else"), step=1)
+        with pytest.raises(RuntimeError, match="something else"):
+            train(folder, tmp_path)
+
+    def test_parts_follow_from_the_free_memory(self, folder, tmp_path, monkeypatch):
+        network = build("separable_cnn", classes=3)
+        free = [memory.parts_that_fit(network, 64, bytes_) for bytes_ in (None, 1 << 40, 60_000_000, 1)]
+        assert free[:2] == [1, 1]
+        assert 1 < free[2] < 64
+        assert free[3] == 64
+        monkeypatch.setattr(memory, "free_bytes", lambda: 1)
+        _, lines = train(folder, tmp_path)
+        assert "batches of 8 are computed 1 at a time, their gradients averaged, which fits the free memory" in lines
+
+    def test_parts_of_a_batch_give_the_gradient_of_the_whole(self):
+        random = np.random.default_rng(0)
+        x, y = random.normal(size=(8, 3)).astype("float32"), random.integers(0, 2, 8)
+        results = []
+        for parts in (1, 2, 4):
+            given = keras.Input((3,))
+            network = keras.Model(given, keras.layers.Dense(2, kernel_initializer="ones")(given))
+            recipe = replace(RECIPES["article"], averaging=0.5, momentum=0.9)
+            optimizer = recipe.optimizer(3 * parts, parts=parts)
+            network.compile(optimizer, recipe.loss(), jit_compile=False)
+            for _ in range(3):
+                for part in range(parts):
+                    network.train_on_batch(x[part::parts], y[part::parts])
+            results.append(network.get_weights()[0])
+        np.testing.assert_allclose(results[1], results[0], rtol=1e-5)
+        np.testing.assert_allclose(results[2], results[0], rtol=1e-5)
+
+    def test_free_memory_is_a_number_here(self):
+        free = memory.free_bytes()
+        assert free is None or 1e6 < free < 1e15
+
+    def test_what_backends_say(self):
+        exhausted = type("ResourceExhaustedError", (Exception,), {})("OOM when allocating tensor")
+        xla = RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 bytes")
+        torch = RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried"
+        )
+        assert all(map(memory.ran_out, (MemoryError(), exhausted, xla, torch)))
+        assert not any(map(memory.ran_out, (ValueError("out of memory"), RuntimeError("shape mismatch"), Killed())))
+
+
+class TestTime:
+    def test_epochs_that_do_not_fit_are_left_out(self, folder, tmp_path):
+        run, lines = train(folder, tmp_path, epochs=100_000, patience=100_000, learning_rate=0.001, time_budget=0.1)
+        told = [line for line in lines if line.startswith("--time-budget allows ")]
+        count = int(told[0].split()[2])
+        assert 1 <= len(run.history) <= count < 100_000
+        assert sum(row["seconds"] for row in run.history) < 6
+
+    def test_one_epoch_is_trained_whatever_it_takes(self, folder, tmp_path):
+        run, _ = train(folder, tmp_path, epochs=5, time_budget=1e-6)
+        assert len(run.history) == 1
+        assert run.scores["best_epoch"] == 1
+
+    def test_a_budget_that_is_large_enough_changes_nothing(self, folder, tmp_path):
+        plain, _ = train(folder, tmp_path)
+        run, lines = train(folder, tmp_path, time_budget=60)
+        assert not any("--time-budget" in line for line in lines)
+        assert_same_run(plain.folder, run.folder)
+
+    def test_a_broken_file_of_decisions(self, tmp_path):
+        (tmp_path / "decided.json").write_text("{")
+        with pytest.raises(RunError, match="start the training anew"):
+            Decisions.load(tmp_path / "decided.json")
+        Decisions("bfloat16", {2: 5}, {1: 2}).save(tmp_path / "decided.json")
+        assert Decisions.load(tmp_path / "decided.json") == Decisions("bfloat16", {2: 5}, {1: 2})
+
+
+class TestLearningRate:
+    def test_the_loss_falls_then_rises(self, folder, tmp_path):
+        found = ception.find_learning_rate(folder, picture=tmp_path / "f.png", reporter=Notes(), **SMALL)
+        assert found.phase == "all"
+        assert found.rates == sorted(found.rates)
+        assert found.rates[0] < found.suggestion < found.rates[int(np.argmin(found.losses))] * 1.01
+        assert min(found.losses) < found.losses[0] - 0.05
+        with Image.open(tmp_path / "f.png") as image:
+            assert image.size == (840, 480)
+        assert not (tmp_path / "runs").exists()
+
+    def test_command(self, folder, tmp_path, run_cli, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        options = ("--image-size", "8", "--batch-size", "8", "--balance", "--no-flip")
+        code, out, _ = run_cli("train", str(folder), "--find-lr", *options)
+        assert code == 0
+        assert "Drawn in find-lr-colours.png" in out
+        command = out.splitlines()[-1]
+        assert command.startswith(f"Next: ception train {folder} --batch-size 8 --learning-rate ")
+        assert command.endswith(" --balance --no-flip --image-size 8")
+        code, out, _ = run_cli("train", str(folder), "--find-lr", "--json", *options)
+        assert json.loads(out)["picture"] == "find-lr-colours.png"
+        code, _, err = run_cli("train", "--resume", "x", "--find-lr")
+        assert (code, "leave out --resume" in err) == (2, True)
+
+
+@pytest.mark.parametrize(("settings", "says"), [
+    ({"time_budget": 0}, "--time-budget must be above 0"),
+    ({"crop": 1.0}, "--crop must be at least 0 and below 1"),
+    ({"colour": -0.1}, "--colour must be at least 0 and below 1"),
+    ({"randaugment": 31}, "--randaugment must be at most 30"),
+    ({"mixup": -1}, "--mixup must be at least 0"),
+    ({"views": 0}, "--views must be at least 1"),
+])  # fmt: skip
+def test_ranges(folder, tmp_path, settings, says):
+    with pytest.raises(InputError, match=says):
+        train(folder, tmp_path, **settings)
