@@ -140,7 +140,7 @@ class TestCommands:
 
     def test_cache(self, run_cli, tmp_path, monkeypatch):
         monkeypatch.setenv("CEPTION_CACHE", str(tmp_path))
-        (tmp_path / f"pixels-{'0' * 24}.npy").write_bytes(b"x" * 2_000_000)
+        (tmp_path / f"array-{'0' * 24}.npy").write_bytes(b"x" * 2_000_000)
         (tmp_path / "thesis.txt").touch()
         (tmp_path / "folder").mkdir()
         assert "1 files, 2.0 MB" in run_cli("cache")[1]

@@ -15,7 +15,6 @@ import ception
 from ception import engines
 from ception.data.augmentation import Augmentation
 from ception.errors import InputError, RunError
-from ception.files import locked
 from ception.models import build
 from ception.models.checkpoints import read
 from ception.models.names import variables
@@ -190,13 +189,6 @@ class TestCache:
         cached = Cached(tmp_path, monkeypatch)
         monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
         with pytest.raises(RunError, match=r"has room for .* CEPTION_CACHE"):
-            cached("pool")
-
-    def test_another_process_is_waited_for(self, tmp_path, monkeypatch):
-        cached = Cached(tmp_path, monkeypatch)
-        cached("pool")
-        (index,) = (tmp_path / "cache").glob("features-*.index")
-        with locked(index, "never"), pytest.raises(InputError, match="another process writes"):
             cached("pool")
 
     def test_no_finite_numbers(self, tmp_path, monkeypatch):

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ception.data import cache, loading, sources
 from ception.data.images import ImageContract, fit
 from ception.errors import RunError
+from ception.files import locked
 from ception.reporting import Reporter
 from conftest import write_pictures
 
@@ -50,12 +56,17 @@ class TestPrepare:
         other, _ = prepared(dataset, ImageContract(height=12, width=10, channels=1))
         assert other[np.array([0])].shape == (1, 12, 10, 1)
 
-    def test_unreadable_pictures_are_told_and_nothing_is_kept(self, folder, own_cache):
+    def test_unreadable_pictures_are_told_and_the_others_kept(self, folder, own_cache):
         dataset = sources.load(folder)
-        Path(dataset.pictures.name(5)).write_text("no picture")
-        _, failed = prepared(dataset)
-        assert failed == {5: "not a picture of a known format"}
-        assert list(own_cache.iterdir()) == []
+        for index in (5, 7):
+            Path(dataset.pictures.name(index)).write_text("no picture")
+        pixels, failed = prepared(dataset)
+        assert failed == dict.fromkeys((5, 7), "not a picture of a known format")
+        expected = fit(dataset.pictures.open(8), CONTRACT)
+        np.testing.assert_array_equal(pixels[np.array([8])][0], expected)
+        again, failed = prepared(dataset.without([5, 7]))
+        assert not failed
+        np.testing.assert_array_equal(again[np.array([6])][0], expected)
 
     def test_above_the_limit_pictures_are_decoded_when_asked_for(self, folder, own_cache):
         dataset = sources.load(folder)
@@ -65,12 +76,64 @@ class TestPrepare:
         assert not own_cache.exists()
         np.testing.assert_array_equal(pixels[np.array([3])][0], fit(dataset.pictures.open(3), CONTRACT))
 
-    def test_a_truncated_cache_is_made_again(self, folder, own_cache):
+    @pytest.mark.parametrize("damage", ["cut off", "other bytes", "no index"])
+    def test_a_damaged_cache_is_mended(self, folder, own_cache, damage):
         dataset = sources.load(folder)
         before = prepared(dataset)[0][np.arange(90)]
-        (cached,) = own_cache.iterdir()
-        cached.write_bytes(cached.read_bytes()[:5000])
+        (cached,) = own_cache.glob("*.rows")
+        content = bytearray(cached.read_bytes())
+        content[7] ^= 255
+        if damage == "cut off":
+            cached.write_bytes(cached.read_bytes()[:5000])
+        elif damage == "no index":
+            cached.with_suffix(".index").unlink()
+        else:
+            cached.write_bytes(content)
+        with pytest.warns(UserWarning, match="1 of 90 rows .* damaged") if damage == "other bytes" else nullcontext():
+            np.testing.assert_array_equal(prepared(dataset)[0][np.arange(90)], before)
+
+    def test_only_new_pictures_are_decoded(self, folder, own_cache, monkeypatch):
+        prepared(sources.load(folder))
+        new = write_pictures(folder.parent / "new", {"red": 2}, seed=9) / "red"
+        for path in new.iterdir():
+            path.rename(folder / "red" / f"new-{path.name}")
+        calls = []
+        real = loading.fit
+        monkeypatch.setattr(loading, "fit", lambda *given: calls.append(1) or real(*given))
+        dataset = sources.load(folder)
+        pixels, _ = prepared(dataset)
+        assert len(calls) == 2
+        for index in (0, 60, 91):
+            np.testing.assert_array_equal(pixels[np.array([index])][0], real(dataset.pictures.open(index), CONTRACT))
+
+    def test_pictures_of_the_past_make_room(self, folder, own_cache):
+        dataset = sources.load(folder)
+        limit = 1.2 * 90 * np.prod(CONTRACT.shape) / 1e9
+        prepared(dataset, limit=limit)
+        for number, path in enumerate(sorted(folder.rglob("*.png"))):
+            Image.fromarray(np.full((9, 9, 3), number, np.uint8)).save(path)
+        pixels, _ = prepared(sources.load(folder), limit=limit)
+        assert (pixels[np.array([17])] == 17).all()
+        assert sum(path.stat().st_size for path in own_cache.glob("*.rows")) <= limit * 1e9
+
+    def test_another_process_is_waited_for(self, folder, own_cache):
+        dataset = sources.load(folder)
+        before = prepared(dataset)[0][np.arange(90)]
+        (lock,) = own_cache.glob("*.lock")
+        held, done = threading.Event(), []
+
+        def hold() -> None:
+            with locked(lock, "never"):
+                held.set()
+                time.sleep(0.3)
+                done.append(True)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait()
         np.testing.assert_array_equal(prepared(dataset)[0][np.arange(90)], before)
+        assert done
+        thread.join()
 
     def test_arrays_of_the_right_shape_are_used_as_they_are(self, tmp_path, own_cache):
         x = np.random.default_rng(0).integers(0, 256, (30, 8, 8), np.uint8)
@@ -168,7 +231,7 @@ def test_colour_is_found(tmp_path):
 class TestCache:
     @staticmethod
     def name(letter: str) -> str:
-        return f"pixels-{letter * 24}.npy"
+        return f"array-{letter * 24}.npy"
 
     def put(self, letter: str, size: int, limit_gb: float = 1.0) -> None:
         with cache.writing(self.name(letter), size, limit_gb) as path:
@@ -206,11 +269,19 @@ class TestCache:
         assert cache.clear() == 1000
         assert sorted(path.name for path in own_cache.iterdir()) == ["pixels-notes.npy", "thesis.txt"]
 
-    def test_a_full_disk_is_an_error(self, folder, monkeypatch, own_cache):
-        def full(*_: object) -> None:
-            raise OSError(28, "No space left on device")
+    def test_a_write_that_fails_is_one_clear_error(self, folder):
+        resource = pytest.importorskip("resource")
+        dataset = sources.load(folder)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+        try:
+            with pytest.raises(RunError, match=r"cannot be written: File too large; set CEPTION_CACHE"):
+                prepared(dataset)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert not prepared(dataset)[1]
 
-        monkeypatch.setattr(os, "posix_fallocate", full)
-        with pytest.raises(RunError, match="No space left"):
+    def test_a_full_disk_is_told_beforehand(self, folder, monkeypatch):
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+        with pytest.raises(RunError, match=r"has room for .* CEPTION_CACHE"):
             prepared(sources.load(folder))
-        assert list(own_cache.iterdir()) == []

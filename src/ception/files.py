@@ -47,11 +47,16 @@ def whole(path: Path, hint: str = "") -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path, refusal: str) -> Iterator[None]:
+def locked(path: Path, refusal: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock file for as long as the context lasts; it is free again when the process ends, however it ends.
 
+    Args:
+        path: The lock file; it stays.
+        refusal: Message of the error.
+        wait: Whether to wait for a process that holds it.
+
     Raises:
-        InputError: another process holds it; the message is `refusal`. (Windows has no such locks: all may enter.)
+        InputError: another process holds it. (Windows has no such locks: all may enter.)
     """
     try:
         import fcntl
@@ -60,7 +65,7 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
         return
     with path.open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(refusal) from None
         yield

@@ -51,7 +51,7 @@ def scan(
     failed: dict[int, str] = {}
     keys: dict[int, bytes] = {}
     todo = list(range(len(pictures)))
-    name = cache.name_of("array", b"check", _VERSION.encode(), os.fsencode(os.path.abspath(source)))
+    name = cache.name_of(b"check", _VERSION.encode(), os.fsencode(os.path.abspath(source)))
     if isinstance(pictures, Files):
         keys = {index: key for index, path in enumerate(pictures.paths) if (key := _state(path))}
         known = _remembered(name, reporter)

@@ -111,7 +111,7 @@ def _unpacked(path: Path, member: str, stream: Any, size: int, unpacking: Unpack
     """A file in the cache with what the stream holds; made once for each state of the source."""
     status = path.stat()
     state = f"{path.resolve()}|{member}|{status.st_size}|{status.st_mtime_ns}"
-    name = cache.name_of("array", os.fsencode(state))
+    name = cache.name_of(os.fsencode(state))
     found = cache.find(name, size)
     if found:
         return found

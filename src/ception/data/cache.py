@@ -15,8 +15,9 @@ from ception.files import cache_folder, whole
 
 _STALE_S = 24 * 3600  # an unfinished file this old belongs to a process that died
 _HEX = "[0-9a-f]{24}"
-_KINDS = rf"(pixels|array)-{_HEX}\.npy"
-_OURS = re.compile(rf"{_KINDS}|\.{_KINDS}\.\d+\.tmp|features-{_HEX}\.(rows|index)|weights-[\w.-]+")
+_ARRAY = rf"array-{_HEX}\.npy"
+_ROWS = rf"(pixels|features)-{_HEX}\.(rows|index|lock)"
+_OURS = re.compile(rf"{_ARRAY}|\.{_ARRAY}\.\d+\.tmp|{_ROWS}|weights-[\w.-]+")
 
 
 def entries() -> list[tuple[Path, int, float]]:
@@ -51,14 +52,9 @@ def fits(size: int, limit_gb: float) -> bool:
     return size <= limit_gb * 1e9
 
 
-def name_of(kind: str, *parts: bytes) -> str:
-    """The name of a cached array that follows from all that its content depends on.
-
-    Args:
-        kind: `pixels` or `array`.
-        parts: What the content depends on.
-    """
-    return f"{kind}-{digest(*parts)}.npy"
+def name_of(*parts: bytes) -> str:
+    """The name of a cached array that follows from all that its content depends on."""
+    return f"array-{digest(*parts)}.npy"
 
 
 def digest(*parts: bytes) -> str:

@@ -6,16 +6,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import PIL
 
-from ception.data import cache
+from ception.data import cache, rows
 from ception.data.augmentation import Augmentation, Mixing, augment, mix
 from ception.data.images import ImageContract, PictureError, fit
 from ception.data.sources import Arrays, Dataset, Files, Pictures, parallel
@@ -59,6 +57,17 @@ class _Decoding:
 
 
 @dataclass(frozen=True)
+class _Decoded:
+    """Pixels in the cache, each picture in a row of its own."""
+
+    stored: NDArray[np.uint8]
+    row: NDArray[np.int64]
+
+    def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.uint8]:
+        return np.asarray(self.stored[self.row[indices]])
+
+
+@dataclass(frozen=True)
 class _Parts:
     """Pixels that lie in several arrays one after another."""
 
@@ -89,11 +98,11 @@ def prepare(
 ) -> tuple[Pixels, dict[int, str]]:
     """Every picture of a data set decoded and resized, memory-mapped from the cache.
 
-    Arrays that already have the contract's shape are used as they are. What was decoded before with the
-    same contract is not decoded again. A data set larger than the cache's limit is decoded in each epoch.
+    Arrays that already have the contract's shape are used as they are. A picture that was decoded before with the same
+    contract is not decoded again. A data set larger than the cache's limit is decoded in each epoch.
 
     Returns:
-        The pixels by index, and the reasons why pictures could not be read by index.
+        The pixels by index, and the reasons why pictures could not be read by index; those have no pixels.
 
     Raises:
         RunError: the cache cannot be written.
@@ -101,15 +110,9 @@ def prepare(
     pictures = dataset.pictures
     if isinstance(pictures, Arrays) and all(_is_shaped(array, contract) for _, array in pictures.parts):
         return _Parts([array.reshape(-1, *contract.shape) for _, array in pictures.parts]), {}
-    shape = (len(pictures), *contract.shape)
-    size = int(np.prod(shape, dtype=np.int64))
-    name = cache.name_of("pixels", _DECODER.encode(), repr((contract, shape)).encode(), digests.tobytes())
-    found = cache.find(name, size)
-    if found:
-        with suppress(ValueError, OSError):  # a broken header, or another process made room: it is made again
-            return np.load(found, mmap_mode="r"), {}
-    failed: dict[int, str] = {}
     everything = np.arange(len(pictures))
+    size = len(pictures) * int(np.prod(contract.shape, dtype=np.int64))
+    failed: dict[int, str] = {}
     if not cache.fits(size, cache_limit):
         reporter.warn(
             f"the decoded pictures take {size / 1e9:.1f} GB, above --cache-limit {cache_limit:g} GB: "
@@ -118,33 +121,25 @@ def prepare(
         for _, _, reasons in stream(pictures, everything, contract, _STEP, reporter=reporter, label="Checking"):
             failed |= reasons
         return _Decoding(pictures, contract), failed
-    reporter.note(f"Decoding {len(pictures):,} pictures once into {cache_folder()} ({size / 1e6:,.0f} MB)")
-    try:
-        with cache.writing(name, size, cache_limit) as target:
-            pixels = np.lib.format.open_memmap(target, "w+", np.uint8, shape)
-            _allocate(target)
-            for indices, batch, reasons in stream(
-                pictures, everything, contract, _STEP, reporter=reporter, label="Decoding"
-            ):
-                pixels[indices] = batch
-                failed |= reasons
-            pixels.flush()
-            if failed:
-                raise _UnreadableError
-    except _UnreadableError:
-        return _Decoding(pictures, contract), failed
-    return np.load(cache_folder() / name, mmap_mode="r"), {}
 
+    def announce(count: int, size: int) -> None:
+        reporter.note(f"Decoding {count:,} pictures once into {cache_folder()} ({size / 1e6:,.0f} MB)")
 
-class _UnreadableError(Exception):
-    """Leaves the writing of a cached file, which then never gets its name."""
+    def decode(positions: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.integer], NDArray[np.uint8]]]:
+        for indices, batch, reasons in stream(
+            pictures, positions, contract, _STEP, reporter=reporter, label="Decoding"
+        ):
+            failed.update(reasons)
+            yield indices, batch
 
-
-def _allocate(path: Path) -> None:
-    """Reserve a sparse file's space: a full disk is an error here, but would kill the process at a mapped write."""
-    if hasattr(os, "posix_fallocate"):
-        with path.open("rb+") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    name = f"pixels-{cache.digest(_DECODER.encode(), repr(contract).encode(), os.fsencode(dataset.name))}"
+    stored, row = rows.collect(
+        name, digests, contract.shape, np.uint8, decode, limit_gb=cache_limit, announce=announce, reporter=reporter
+    )
+    for index in np.flatnonzero(row < 0):  # equal bytes fail for the same reason
+        twin = next(other for other in failed if digests[other] == digests[index])
+        failed[int(index)] = failed[twin]
+    return _Decoded(stored, row), failed
 
 
 def _is_shaped(array: NDArray[np.uint8], contract: ImageContract) -> bool:

@@ -146,16 +146,17 @@ def activations(
         where = f"{cache_folder()} ({size / 1e6:,.1f} MB)"
         reporter.note(f"{what} of {count:,} pictures and views, once, by {engine}, into {where}")
 
-    def compute(positions: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
+    def compute(positions: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
         with reporter.task(what, len(positions)) as task:
             for start in range(0, len(positions), _BATCH):
-                batch = source[wanted[positions[start : start + _BATCH]]]
+                now = positions[start : start + _BATCH]
+                batch = source[wanted[now]]
                 padded = np.zeros((_BATCH, *batch.shape[1:]), np.float32)  # one shape: compiled once
                 padded[: len(batch)] = batch
                 found = engine.run(padded)[: len(batch)]
                 if not np.isfinite(found).all():
                     raise RunError("the frozen network gives what is no finite number: the weights are damaged")
-                yield found.astype(dtype)
+                yield now, found.astype(dtype)
                 task.advance(len(batch))
 
     stored, place_of = rows.collect(
