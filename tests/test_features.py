@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -347,3 +349,48 @@ def test_a_network_without_pooling(tmp_path, place, folder):
         ception.train(
             folder, model="separable_cnn", image_size=16, weights=str(tmp_path / "s.weights.h5"), runs=tmp_path
         )
+
+
+class TestExamples:
+    def run(self, name: str, *options: object, cwd: Path) -> str:
+        script = Path(__file__).parents[1] / "examples" / name
+        command = [sys.executable, str(script), *map(str, options)]
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @on_others
+    def test_step_by_step(self, folder, tmp_path):
+        build("inception_v1", classes=5, image_size=32).save_weights(tmp_path / "w.weights.h5")
+        options = ("--model", "inception_v1", "--weights", "w.weights.h5", "--at", "mixed5b", "--image-size", "32")
+        said = self.run("fine_tuning_step_by_step.py", folder, *options, cwd=tmp_path)
+        assert "mixed5b: (90, 1, 1, 832)" in said
+        assert ception.Classifier.load(tmp_path / "step-by-step.keras").class_names == ("blue", "green", "red")
+
+    @on_others
+    def test_in_a_few_lines(self, folder, tmp_path):
+        build("inception_v1", classes=5, image_size=32).save_weights(tmp_path / "w.weights.h5")
+        options = ("--model", "inception_v1", "--weights", "w.weights.h5", "--image-size", "32")
+        said = self.run("fine_tuning.py", folder, *options, cwd=tmp_path)
+        assert "90 photos" in said
+        assert "Test accuracy " in said
+        assert (tmp_path / "runs" / "001-inception_v1-colours" / "report.html").is_file()
+
+
+class TestClassifier:
+    def test_a_built_one_is_saved_and_loaded(self, place, tmp_path):
+        made = ception.Classifier.build(
+            "xception", ["x", "y"], weights=place / "xception.weights.h5", resize="crop", **THIN
+        )
+        made.save(tmp_path / "m.keras")
+        again = ception.Classifier.load(tmp_path / "m.keras")
+        assert (again.class_names, again.image.resize, again.image.shape) == (("x", "y"), "crop", (71, 71, 3))
+        picture = np.random.default_rng(0).integers(0, 256, (1, 71, 71, 3), np.uint8)
+        np.testing.assert_allclose(again.logits(picture), made.logits(picture), rtol=1e-5)
+        stored = read(place / "xception.weights.h5").tensors
+        body = keras.ops.convert_to_numpy(again.network.get_layer("block4_sepconv1").pointwise_kernel)
+        np.testing.assert_array_equal(body, stored["block4_sepconv1/pointwise_kernel"])
+
+    def test_what_it_cannot_be(self):
+        with pytest.raises(InputError, match="no option 'weights_path'"):
+            ception.Classifier.build("xception", ["x"], weights_path="w")

@@ -8,6 +8,7 @@ import json
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -20,7 +21,8 @@ from ception.data.images import ImageContract
 from ception.errors import InputError, reason
 from ception.files import whole
 from ception.models.checkpoints import Checkpoint, read
-from ception.models.weights import Report, classes_in, imagenet_classes, load, open_weights, port_of
+from ception.models.sizes import height_and_width
+from ception.models.weights import Report, classes_in, imagenet_classes, load, open_weights, origin, port_of
 from ception.settings import Resize
 
 if TYPE_CHECKING:
@@ -168,6 +170,40 @@ class Classifier:
             )
         except (KeyError, TypeError, ValueError, OSError, RuntimeError, AttributeError) as error:
             raise InputError(f"{path} is a broken model file: {' '.join(str(error).split())}") from None
+
+    @classmethod
+    def build(
+        cls, name: str, class_names: Sequence[str], *, weights: str | Path | None = None, resize: Resize = "squash",
+        **options: Any,
+    ) -> Classifier:  # fmt: skip
+        """A classifier whose `network` is to be trained, with plain Keras or otherwise, and then to be saved.
+
+        Args:
+            name: Network, a key of `MODELS`.
+            class_names: Names of the classes, in the order of the labels.
+            weights: As for `ception.build`; their head is left out unless it has as many classes.
+            resize: As in `ImageContract`.
+            options: What `ception.build` takes for the network: `image_size`, `channels`, `dropout`, `scaling`,
+                `depth_multiplier`, `min_depth`, `every`, `final_endpoint`.
+
+        Raises:
+            InputError: as for `ception.build`.
+            RunError: likewise.
+        """
+        if foreign := set(options) - _ARGUMENTS:
+            raise InputError(f"a classifier's network has no option '{min(foreign)}' (known: {', '.join(_ARGUMENTS)})")
+        entry = models.find(name)
+        height, width = height_and_width(options.get("image_size") or entry.image_size)
+        published, scaling, port = origin(name, weights) if weights else (None, [127.5, 127.5], None)
+        defaults = {"scaling": scaling, "port": port, "channels": entry.channels}
+        arguments: dict[str, Any] = defaults | options | {
+            "name": name, "classes": len(class_names), "image_size": [height, width],
+        }  # fmt: skip
+        return cls(
+            network=models.build(**arguments, weights=weights), arguments=arguments, class_names=tuple(class_names),
+            image=ImageContract(height=height, width=width, channels=arguments["channels"], resize=resize),
+            record={"weights": weights and str(weights), "weights_licence": published.licence if published else None},
+        )  # fmt: skip
 
     @classmethod
     def pretrained(
