@@ -24,8 +24,8 @@ class TrainSettings:
         weights: Fine-tune these weights: imagenet, a name that ception models --weights lists, or a weight file. First
             a fresh head is trained, then what lies after a place of the network (see --from); all before it stays
             frozen. Fresh weights, all trained, when not given.
-        from_: Place after which the network is fine-tuned, such as block13, or input for all of it; the last block but
-            one when not given.
+        from_: Place after which the network is fine-tuned, such as block13, or input for all of it; the last two blocks
+            are when not given.
         head_only: Train the fresh head alone; the rest of the network stays as the weights have it.
         head_epochs: Passes over the training pictures for the fresh head; the recipe's when not given (article: 5,
             best: 30).
@@ -37,13 +37,13 @@ class TrainSettings:
             inception_v3; with weights article or best. When not given, article, or with weights best. The options
             below change single ones of it, with weights those of the last phase.
         epochs: Passes over the training pictures; the recipe's when not given (article: 10, best: 24, xception: 100,
-            inception_v3: 100; with weights article: 5, best: 6).
+            inception_v3: 100; with weights article: 5, best: 10).
         batch_size: Pictures in one step; the recipe's when not given (article: 32, best: 64, xception: 32,
             inception_v3: 32; with weights article: 16, best: 32).
         learning_rate: Step size of the optimiser; the recipe's when not given (article: 0.01, best: 0.003,
-            xception: 0.045, inception_v3: 0.045; with weights article: 0.001, best: 0.002).
+            xception: 0.045, inception_v3: 0.045; with weights article: 0.001, best: 0.003).
         patience: Epochs without a better validation loss before training stops; the recipe's when not given
-            (article: 5, best: 24, xception: 100, inception_v3: 100; with weights article: 5, best: 6).
+            (article: 5, best: 24, xception: 100, inception_v3: 100; with weights article: 5, best: 10).
         dropout: Share of hidden units that dropout hides in training; the network's own when not given.
         auxiliary: Train the auxiliary head of inception_v3 too; the saved model is without it.
         depth_multiplier: Factor of every number of filters: below 1 the network is thinner and faster.

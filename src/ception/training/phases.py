@@ -79,9 +79,9 @@ def _place(network: keras.Model, name: str | None) -> str:
     names = [layer.name for layer in network.layers]
     if name == INPUT:
         return INPUT
-    if name is None:  # the last block but one
+    if name is None:  # what lies before the last two blocks: docs/recipes.md
         maps = [place for place in endpoints(network) if names.index(place) < names.index(POOL)]
-        return maps[-2] if len(maps) > 1 else INPUT
+        return maps[-3] if len(maps) > 2 else INPUT
     place = str(truncate(network, name).output._keras_history.operation.name)
     if names.index(place) >= names.index(POOL):
         raise InputError(f"--from {name} leaves the head alone to be trained: ask for that with --head-only")

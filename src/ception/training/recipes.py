@@ -270,7 +270,7 @@ FINE_TUNING = {
         ),
         Recipe(
             algorithm="adamw",
-            learning_rate=0.002,
+            learning_rate=0.003,
             schedule="cosine",
             warmup_epochs=1.5,
             stage_factor=0.5,
@@ -280,9 +280,9 @@ FINE_TUNING = {
             augmentation=Augmentation(flip=0.5),
             views=2,
             batch_size=32,
-            epochs=6,
-            patience=6,
-            source="docs/recipes.md: the last block on cached activations",
+            epochs=10,
+            patience=10,
+            source="docs/recipes.md: the last two blocks on cached activations",
         ),
     ),
 }
