@@ -343,6 +343,24 @@ def test_what_cannot_be_trained_is_one_line(place, tmp_path, settings, says):
     assert not list(tmp_path.glob("0*"))
 
 
+@pytest.mark.parametrize("settings", [
+    {"model": "inception_v3", "image_size": 75},
+    {"from_": "block99", "head_only": False},
+    {"final_endpoint": "block99"},
+])  # fmt: skip
+def test_what_does_not_fit_is_told_before_the_pictures_are_decoded(place, tmp_path, monkeypatch, settings):
+    monkeypatch.setattr("ception.data.loading.prepare", lambda *_, **__: pytest.fail("pictures were decoded"))
+    with pytest.raises(InputError):
+        trained(place, tmp_path, **settings)
+
+
+def test_a_class_of_the_validation_pictures_alone(place, tmp_path):
+    write_pictures(tmp_path / "d" / "train", {"blue": 3, "red": 3})
+    write_pictures(tmp_path / "d" / "val", {"blue": 2, "green": 2, "red": 2}, seed=1)
+    with pytest.raises(InputError, match="has no training picture of class 'green': add some, or remove the class"):
+        ception.train(tmp_path / "d", image_size=16, runs=tmp_path)
+
+
 def test_a_network_without_pooling(tmp_path, place, folder):
     build("separable_cnn", image_size=16, classes=3, channels=3).save_weights(tmp_path / "s.weights.h5")
     with pytest.raises(InputError, match="separable_cnn has no pooling"):
@@ -368,6 +386,7 @@ class TestExamples:
         assert ception.Classifier.load(tmp_path / "step-by-step.keras").class_names == ("blue", "green", "red")
 
     @on_others
+    @pytest.mark.slow
     def test_in_a_few_lines(self, folder, tmp_path):
         build("inception_v1", classes=5, image_size=32).save_weights(tmp_path / "w.weights.h5")
         options = ("--model", "inception_v1", "--weights", "w.weights.h5", "--image-size", "32")

@@ -26,9 +26,11 @@ from ception.settings import TrainSettings, checked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import keras
     from numpy.typing import NDArray
 
     from ception.classifier import Classifier
+    from ception.data.images import ImageContract
     from ception.evaluation.table import Table
     from ception.training.callbacks import Row
     from ception.training.fitting import Training
@@ -82,11 +84,11 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **settings: Any
         reporter.note(f"Backend: {backend}, computing in {precision}")
         if options.runs.exists() and not options.runs.is_dir():
             raise InputError(f"{options.runs} is a file; name a folder with --runs")
-        prepared = _prepared(data, options, reporter)
-        begun = _fresh(prepared, options, str(data), precision, reporter)
-        begun.folder = folder = _new_folder(options.runs, f"{options.model}-{prepared.dataset.name}")
+        begun = _fresh(data, str(data), options, precision, reporter)
+        begun.folder = folder = _new_folder(options.runs, f"{options.model}-{begun.prepared.dataset.name}")
         place = Path(data).resolve() if Path(data).exists() else data
-        plan = {"data": str(place), "said": str(data), "fingerprint": prepared.fingerprint(), "backend": backend,
+        plan = {"data": str(place), "said": str(data), "backend": backend,
+                "fingerprint": begun.prepared.fingerprint(),
                 "settings": _plain(options) | {"weights": _whole_path(options.weights)},
                 "phases": [asdict(phase) for phase in begun.planned]}  # fmt: skip
         Decisions(precision).save(folder / "checkpoints" / "decided.json")
@@ -133,10 +135,10 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         precision = Decisions.load(folder / "checkpoints" / "decided.json").precision
         reporter.note(f"Backend: {backend}, computing in {precision}")
         # the pictures keep the names they had, where the way to them is still the same
-        prepared = _prepared(said if Path(said).resolve() == Path(data) else data, options, reporter)
-        if prepared.fingerprint() != fingerprint:
+        place = said if Path(said).resolve() == Path(data) else data
+        begun = _fresh(place, said, options, precision, reporter)
+        if begun.prepared.fingerprint() != fingerprint:
             raise InputError(f"pictures, labels or split of {data} have changed since {folder} began: train anew")
-        begun = _fresh(prepared, options, said, precision, reporter)
         if [asdict(phase) for phase in begun.planned] != planned:
             raise InputError(f"the recipe is not what it was when {folder} began: train anew")
         begun.folder = folder
@@ -165,29 +167,25 @@ def find_learning_rate(
     with backends.on(options.device):
         from ception.training.learning_rate import search
 
-        prepared = _prepared(data, options, reporter)
-        precision = _precision(options)
-        run = _fresh(prepared, options, str(data), precision, reporter)
-        return search(run, Path(picture or f"find-lr-{_plain_name(prepared.dataset.name)}.png"))
+        run = _fresh(data, str(data), options, _precision(options), reporter)
+        return search(run, Path(picture or f"find-lr-{_plain_name(run.prepared.dataset.name)}.png"))
 
 
-def _prepared(data: str | Path, options: TrainSettings, reporter: Reporter) -> Prepared:
-    from ception.models.weights import open_weights
-    from ception.training import preparation, recipes
+def _check(options: TrainSettings) -> None:
+    """Refuse settings that do not go together."""
+    from ception.training import recipes
 
     if options.weights:
         if options.auxiliary:
             raise InputError("the auxiliary head is for a training from fresh weights, without --weights")
         recipes.fine_tuning(options)
-        open_weights(options.model, options.weights, reporter=reporter)  # told before pictures are decoded
     else:
         recipes.chosen(options)
-        for name in ("partial", "from_", "head_only", "head_epochs", "batch_norm"):
+        for name in ("partial", "from_", "head_only", "head_epochs", "batch_norm", "views"):
             if getattr(options, name) != getattr(TrainSettings(), name):
                 raise InputError(f"--{name.rstrip('_').replace('_', '-')} belongs to --weights")
     if options.head_only and options.from_:
         raise InputError("--from names what is trained after the head: leave out --head-only")
-    return preparation.prepare(data, options, reporter)
 
 
 def _carried_out(run: Training, began: float) -> Run:
@@ -271,45 +269,56 @@ def _finished(folder: Path) -> Run:
     return Run(Classifier.load(folder / "model.keras"), history, scores, folder)
 
 
-def _fresh(prepared: Prepared, options: TrainSettings, data: str, precision: str, reporter: Reporter) -> Training:
-    """A training that has not begun and has no run folder yet."""
+def _fresh(data: str | Path, said: str, options: TrainSettings, precision: str, reporter: Reporter) -> Training:
+    """A training that has not begun and has no run folder yet.
+
+    Settings and weights that do not fit are told before the slow decoding.
+
+    Args:
+        data: The data set.
+        said: What the user calls it.
+        options: The settings.
+        precision: Numbers that the network computes with.
+        reporter: Receives notes, warnings and progress.
+    """
     import keras
 
-    from ception import models
     from ception.classifier import Classifier, shortened
     from ception.models.endpoints import truncate
-    from ception.models.weights import origin
+    from ception.models.weights import open_weights, origin
+    from ception.training import preparation
     from ception.training.fitting import Training
-    from ception.training.phases import planned, start_head
+    from ception.training.phases import planned
 
+    _check(options)
     keras.utils.set_random_seed(options.seed)
+    licence, pretrained = None, None
+    arguments: dict[str, Any] = {}
+
+    def before_decoding(classes: int, contract: ImageContract) -> None:
+        nonlocal pretrained
+        arguments.update(_arguments(options, classes, contract))
+        if options.weights:
+            pretrained = _network(arguments, options, precision)
+            planned(options, pretrained)
+
+    if options.weights:
+        open_weights(options.model, options.weights, reporter=reporter)  # which may have to be downloaded
+        published, scaling, port = origin(options.model, options.weights)
+        arguments |= {"scaling": scaling, "port": port}
+        licence = published.licence if published else "unknown"
+    prepared = preparation.prepare(data, options, reporter, before_decoding)
     training = prepared.indices(sources.TRAIN)
     mean, deviation = loading.mean_and_deviation(prepared.pixels, training)
     if deviation == 0:
-        raise InputError(f"every training picture of {data} has the same single colour: nothing can be learnt")
-    contract = prepared.contract
-    arguments: dict[str, Any] = {
-        "name": options.model,
-        "classes": len(prepared.dataset.class_names),
-        "image_size": [contract.height, contract.width],
-        "channels": contract.channels,
-        "scaling": [mean, deviation],
-        "depth_multiplier": options.depth_multiplier,
-    }
-    if options.dropout is not None:
-        arguments["dropout"] = options.dropout
-    if options.every:
-        arguments["every"] = models.columns(options.every)
-    if options.final_endpoint:
-        arguments["final_endpoint"] = options.final_endpoint
-    licence = None
-    if options.weights:
-        published, arguments["scaling"], arguments["port"] = origin(options.model, options.weights)
-        licence = published.licence if published else "unknown"
+        raise InputError(f"every training picture of {said} has the same single colour: nothing can be learnt")
+    arguments.setdefault("scaling", [mean, deviation])
+    network = pretrained or _network(arguments, options, precision)
+    phases = planned(options, network)
     record: dict[str, Any] = {
         "settings": _plain(options),
         "data": {
-            "source": data,
+            "source": said,
             "name": prepared.dataset.name,
             "fingerprint": prepared.fingerprint(),
             "counts": {part: len(prepared.indices(number)) for part, number in sources.SPLITS.items()},
@@ -318,25 +327,52 @@ def _fresh(prepared: Prepared, options: TrainSettings, data: str, precision: str
         | {"python": platform.python_version(), "backend": keras.backend.backend()},
         "weights_licence": licence,
         "precision": precision,
+        "phases": [asdict(phase) for phase in phases],
     }
+    classifier = Classifier(
+        network=truncate(network, "logits") if options.auxiliary else network,
+        arguments=arguments,
+        class_names=prepared.dataset.class_names,
+        unnamed=prepared.dataset.unnamed,
+        image=prepared.contract,
+        record=record,
+        training_digests=np.sort(shortened(prepared.digests[training])),
+    )
+    return Training(classifier, network, phases, prepared, options, Path(), reporter)
+
+
+def _arguments(options: TrainSettings, classes: int, contract: ImageContract) -> dict[str, Any]:
+    """What `models.build` makes the network with, but for its scaling."""
+    from ception import models
+
+    arguments: dict[str, Any] = {
+        "name": options.model,
+        "classes": classes,
+        "image_size": [contract.height, contract.width],
+        "channels": contract.channels,
+        "depth_multiplier": options.depth_multiplier,
+    }
+    if options.dropout is not None:
+        arguments["dropout"] = options.dropout
+    if options.every:
+        arguments["every"] = models.columns(options.every)
+    if options.final_endpoint:
+        arguments["final_endpoint"] = options.final_endpoint
+    return arguments
+
+
+def _network(arguments: dict[str, Any], options: TrainSettings, precision: str) -> keras.Model:
+    """The network as it is trained, with a fresh head."""
+    from ception import models
+    from ception.training.phases import start_head
+
     network = models.build(
         **arguments, auxiliary=options.auxiliary, weights=options.weights, partial=options.partial, seed=options.seed,
         dtype={"bfloat16": "mixed_bfloat16"}.get(precision, precision),
     )  # fmt: skip
     if options.weights:
         start_head(network)
-    phases = planned(options, network)
-    record["phases"] = [asdict(phase) for phase in phases]
-    classifier = Classifier(
-        network=truncate(network, "logits") if options.auxiliary else network,
-        arguments=arguments,
-        class_names=prepared.dataset.class_names,
-        unnamed=prepared.dataset.unnamed,
-        image=contract,
-        record=record,
-        training_digests=np.sort(shortened(prepared.digests[training])),
-    )
-    return Training(classifier, network, phases, prepared, options, Path(), reporter)
+    return network
 
 
 def _precision(options: TrainSettings) -> str:

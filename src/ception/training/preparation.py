@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,8 +84,19 @@ def balanced(labels: NDArray[np.int32]) -> dict[int, float]:
     return {int(label): len(labels) / (len(classes) * int(count)) for label, count in zip(classes, counts, strict=True)}
 
 
-def prepare(data: str | Path, options: TrainSettings, reporter: Reporter) -> Prepared:
+def prepare(
+    data: str | Path,
+    options: TrainSettings,
+    reporter: Reporter,
+    before_decoding: Callable[[int, ImageContract], None] | None = None,
+) -> Prepared:
     """Read, check, split and decode a data set.
+
+    Args:
+        data: The data set.
+        options: The settings.
+        reporter: Receives notes, warnings and progress.
+        before_decoding: Called with the number of classes and the contract before the slow part.
 
     Raises:
         InputError: the data set cannot be trained on.
@@ -107,6 +119,8 @@ def prepare(data: str | Path, options: TrainSettings, reporter: Reporter) -> Pre
     contract = ImageContract(height=height, width=width, channels=channels, resize=options.resize)
     place = splitting.split(dataset, digests)  # of all files, so that evaluating finds the same places
     splitting.check_trainable(dataset, place, str(data))  # before the slow decoding
+    if before_decoding:
+        before_decoding(len(names), contract)
     limit = options.cache_limit
     pixels, more = loading.prepare(dataset, contract, digests, cache_limit=limit, reporter=reporter)
     failed |= more
