@@ -8,7 +8,6 @@ Everything is a `keras.Model` or a NumPy array, so that any step can be replaced
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import ception
 from ception import backends
@@ -36,7 +35,7 @@ def main() -> None:
     pictures = keras.utils.image_dataset_from_directory(
         options.photos, image_size=(size, size), batch_size=32, shuffle=False, verbose=False
     )
-    names = sorted(folder.name for folder in Path(options.photos).iterdir() if folder.is_dir())
+    names = pictures.class_names
     images = np.concatenate([np.asarray(batch) for batch, _ in pictures])
     labels = np.concatenate([np.asarray(batch) for _, batch in pictures])
 

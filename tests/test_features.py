@@ -269,7 +269,10 @@ class TestPhases:
         assert found == phases.Probe(1.0, 1.0)
         assert not found.parted
         made.layers[1].moving_mean.assign([9.0, 0.0, -9.0])
-        assert phases.probe(made, inputs, labels).parted
+        made.layers[1].trainable = False
+        for size in (64, 30):
+            assert phases.probe(made, inputs, labels, size).parted
+        assert not made.layers[1].trainable
         np.testing.assert_array_equal(made.get_weights()[3], before[3])
         assert made.layers[-1].rate == 0.9
 
@@ -296,9 +299,14 @@ class TestPhases:
         assert [phase.after for phase in whole] == ["pool", "input"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("time", [1, 2, 3, 4])
-@pytest.mark.parametrize("place_of_death", ["ception.training.state.save", "ception.training.fitting.examples_of"])
+SAVING, PREPARING = "ception.training.state.save", "ception.training.fitting.examples_of"
+
+
+@pytest.mark.parametrize(("place_of_death", "time"), [
+    *(pytest.param(SAVING, time, marks=pytest.mark.slow) for time in (1, 2, 4)),
+    (SAVING, 3),  # in the second phase's first epoch, after its weights were saved as the best
+    *(pytest.param(PREPARING, time, marks=pytest.mark.slow) for time in (1, 2)),
+])  # fmt: skip
 def test_killed_and_resumed(place, tmp_path, monkeypatch, place_of_death, time):
     whole, _ = trained(place, tmp_path / "whole", **BOTH)
     module, _, name = place_of_death.rpartition(".")
@@ -312,8 +320,6 @@ def test_killed_and_resumed(place, tmp_path, monkeypatch, place_of_death, time):
 
     with monkeypatch.context() as patched:
         patched.setattr(place_of_death, dying)
-        if name == "examples_of" and time > 2:
-            pytest.skip("there are two phases")
         with pytest.raises(Killed):
             trained(place, tmp_path / "runs", **BOTH)
     (run,) = (tmp_path / "runs").iterdir()
@@ -329,6 +335,10 @@ def test_killed_and_resumed(place, tmp_path, monkeypatch, place_of_death, time):
         ({"from_": "block2"}, "leave out --head-only"),
         ({"from_": "pool", "head_only": False}, "ask for that with --head-only"),
         ({"from_": "block99", "head_only": False}, "no endpoint 'block99'"),
+        ({"from_": "block4_sepconv1", "head_only": False}, "lies inside a block: name its end"),
+        ({"crop": 0.3, "views": 2}, "need --views 3 or more, got 2"),
+        ({"colour": 0.3, "views": 1, "flip": False}, "need --views 2 or more, got 1"),
+        ({"weights": None, "views": 3, "head_only": False}, "--views belongs to --weights"),
         ({"model": "inception_v3", "auxiliary": True, "image_size": 75}, "without --weights"),
         ({"weights": None, "partial": True}, "--partial belongs to --weights"),
         ({"weights": "nowhere.h5"}, "neither a file nor published weights"),
@@ -367,6 +377,15 @@ def test_a_network_without_pooling(tmp_path, place, folder):
         ception.train(
             folder, model="separable_cnn", image_size=16, weights=str(tmp_path / "s.weights.h5"), runs=tmp_path
         )
+
+
+def test_redrawn_pictures_are_seen_in_further_views():
+    head, rest = recipes.fine_tuning(TrainSettings(weights="w", crop=0.3, colour=0.1, randaugment=5))
+    assert (head.views, rest.views) == (4, 4)
+    assert (rest.augmentation.crop, rest.augmentation.colour, rest.augmentation.randaugment) == (0.3, 0.1, 5)
+    assert recipes.fine_tuning(TrainSettings(weights="w", crop=0.3, views=3))[1].views == 3
+    assert recipes.fine_tuning(TrainSettings(weights="w"))[1].views == 2
+    assert recipes.fine_tuning(TrainSettings(weights="w", flip=False))[1].views == 1
 
 
 class TestExamples:

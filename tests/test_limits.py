@@ -65,6 +65,8 @@ class TestPrecision:
         assert "warning: the loss became nan in step 2 in bfloat16: it goes on in float32" in lines
         assert len(run.history) == 2
         assert run.scores["accuracy"] > 0.3
+        assert run.classifier.record["precision"] == "float32"
+        assert json.loads((run.folder / "settings.json").read_text())["precision"] == "float32"
 
     def test_a_loss_that_is_no_number_in_float32_either_ends_the_run(self, folder, tmp_path):
         with pytest.raises(RunError, match="lower --learning-rate"):
@@ -102,6 +104,25 @@ class TestMemory:
         assert run.history[-1]["loss"] < run.history[0]["loss"] + 0.1
         assert len(calls) > 16
 
+    def test_parts_of_parts_go_on_at_the_same_step(self, folder, tmp_path, monkeypatch):
+        monkeypatch.setattr(memory, "parts_that_fit", lambda *_: 2)
+        failing(monkeypatch, MemoryError(), step=20)  # in the second epoch of 63 pictures in parts of 4
+        run, lines = train(folder, tmp_path, recipe="best")
+        assert any("computed 2 at a time" in line for line in lines)
+        whole, _ = train(folder, tmp_path, recipe="best")
+        rates = [[row["learning_rate"] for row in one.history] for one in (run, whole)]
+        np.testing.assert_allclose(*rates, rtol=0.1, atol=1e-4)
+
+    def test_memory_that_runs_out_in_scoring_is_one_line(self, folder, tmp_path, monkeypatch):
+        def full(*_: object) -> None:
+            raise MemoryError
+
+        with monkeypatch.context() as patched:
+            patched.setattr("ception.training._tabulated", full)
+            with pytest.raises(RunError, match=r"memory ran out: .* --resume "):
+                train(folder, tmp_path)
+        assert ception.resume(next(tmp_path.glob("0*")), reporter=Notes()).scores["count"]
+
     def test_when_one_picture_is_too_many(self, folder, tmp_path, monkeypatch):
         failing(monkeypatch, MemoryError(), step=1, times=99)
         with pytest.raises(RunError, match="even one picture at a time takes more memory"):
@@ -118,6 +139,11 @@ class TestMemory:
         assert free[:2] == [1, 1]
         assert 1 < free[2] < 64
         assert free[3] == 64
+        sizes, parts = [], 1
+        while parts < 50:
+            parts = memory.more(parts, 50)
+            sizes.append(-(-50 // parts))
+        assert sizes == [25, 10, 5, 2, 1]
         monkeypatch.setattr(memory, "free_bytes", lambda: 1)
         _, lines = train(folder, tmp_path)
         assert "batches of 8 are computed 1 at a time, their gradients averaged, which fits the free memory" in lines
@@ -158,7 +184,7 @@ class TestTime:
         run, lines = train(folder, tmp_path, epochs=100_000, patience=100_000, learning_rate=0.001, time_budget=0.1)
         told = [line for line in lines if line.startswith("--time-budget allows ")]
         count = int(told[0].split()[2])
-        assert 1 <= len(run.history) <= count < 100_000
+        assert 2 <= len(run.history) <= count < 100_000
         assert sum(row["seconds"] for row in run.history) < 6
 
     def test_one_epoch_is_trained_whatever_it_takes(self, folder, tmp_path):

@@ -192,6 +192,8 @@ class Classifier:
         """
         if foreign := set(options) - _ARGUMENTS:
             raise InputError(f"a classifier's network has no option '{min(foreign)}' (known: {', '.join(_ARGUMENTS)})")
+        if resize not in get_args(Resize):
+            raise InputError(f"resize must be one of {', '.join(get_args(Resize))}, got {resize!r}")
         entry = models.find(name)
         height, width = height_and_width(options.get("image_size") or entry.image_size)
         published, scaling, port = origin(name, weights) if weights else (None, [127.5, 127.5], None)

@@ -343,7 +343,7 @@ def convert(
 
 @app.command
 def cache(*, clear: Annotated[bool, Parameter(negative="", help="Delete every cached file.")] = False) -> int:
-    """Show what the cache folder holds: decoded pictures and unpacked arrays, which can be made again."""
+    """Show what the cache folder holds: pictures, activations, arrays and weights that can be had again."""
     from ception.data import cache
     from ception.files import cache_folder
 

@@ -43,15 +43,15 @@ class TrainSettings:
         learning_rate: Step size of the optimiser; the recipe's when not given (article: 0.01, best: 0.003,
             xception: 0.045, inception_v3: 0.045; with weights article: 0.001, best: 0.003).
         patience: Epochs without a better validation loss before training stops; the recipe's when not given
-            (article: 5, best: 24, xception: 100, inception_v3: 100; with weights article: 5, best: 10).
+            (article: 5, best: 24, xception: 100, inception_v3: 100; with weights article: 5, best: 4).
         dropout: Share of hidden units that dropout hides in training; the network's own when not given.
         auxiliary: Train the auxiliary head of inception_v3 too; the saved model is without it.
         depth_multiplier: Factor of every number of filters: below 1 the network is thinner and faster.
         every: Column of an Xception's table to change in every row, as COLUMN=VALUE: shortcut=none, inner=elu or
             segments=4 are the paper's experiments.
         balance: Weigh every class the same in the loss, however many pictures it has.
-        flip: Let the recipe mirror pictures left to right (all but article do); not where that changes the class,
-            as of digits.
+        flip: Let the recipe mirror pictures left to right (all but article from fresh weights do); not where that
+            changes the class, as of digits.
         image_size: Side of the square the network sees, in pixels; the network's own when not given.
         channels: 1 for grey, 3 for colour; when not given, 1 if the pictures are stored as grey, else 3.
         resize: How a picture becomes a square: squashed, its centre cropped, or padded with black.
@@ -62,10 +62,12 @@ class TrainSettings:
         mixup: Mix training examples in pairs, by shares from a Beta distribution with this parameter (MixUp); 0 for
             none.
         cutmix: The same for rectangles of one in another (CutMix); 0 for none.
-        views: Views of each training picture that the frozen part sees: plain, mirrored, then changed by chance.
+        views: Views of each training picture that a frozen part sees: plain, mirrored, then changed by chance; when not
+            given, the recipe's 2, or 4 with --crop, --colour or --randaugment.
         precision: Numbers that training computes with, float32 or bfloat16 (weights stay float32); when not given,
             with --weights bfloat16 where this machine is quicker with it, else float32.
-        time_budget: Minutes until the training ends, by fewer epochs if need be; scoring comes after them.
+        time_budget: Minutes in which the training shall end, by fewer epochs where they do not fit. The frozen part's
+            work and one epoch of each phase take what they take, and scoring comes after.
         skip_unreadable: Leave out pictures that cannot be read instead of stopping.
         seed: Start of every random choice: initial weights, order of the pictures, dropout.
         runs: Folder that receives the run's folder.

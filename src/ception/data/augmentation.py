@@ -12,6 +12,7 @@ from PIL import Image, ImageEnhance, ImageOps
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+VERSION = 1  # changes with what the functions below compute
 _LARGEST_RATIO = 4 / 3  # of the sides of a crop, as a share of the picture's own
 _OPERATIONS = 2  # of RandAugment, for each picture
 _MOST_MAGNITUDE = 30

@@ -16,7 +16,7 @@ from ception.files import cache_folder, whole
 _STALE_S = 24 * 3600  # an unfinished file this old belongs to a process that died
 _HEX = "[0-9a-f]{24}"
 _ARRAY = rf"array-{_HEX}\.npy"
-_ROWS = rf"(pixels|features)-{_HEX}\.(rows|index|lock)"
+_ROWS = rf"(pixels|features)-{_HEX}\.(rows|index)"  # their locks stay: another process may hold one
 _OURS = re.compile(rf"{_ARRAY}|\.{_ARRAY}\.\d+\.tmp|{_ROWS}|weights-[\w.-]+")
 
 

@@ -28,7 +28,7 @@ THREADS = min(8, (os.cpu_count() or 1) + 1)
 _MOST_AT_ONCE = 1 << 22  # values of pixels, when any number of pictures would do
 _FOR_CHANGES, _FOR_VIEWS, _FOR_MIXING = 1, 2, 3  # keep their random numbers apart from those of the order
 _STEP = 64  # pictures decoded between two writes
-_DECODER = f"1, Pillow {PIL.__version__}"  # the number changes with what `images.fit` computes
+DECODER = f"1, Pillow {PIL.__version__}"  # the number changes with what `images.fit` computes
 
 
 class Pixels(Protocol):
@@ -132,7 +132,7 @@ def prepare(
             failed.update(reasons)
             yield indices, batch
 
-    name = f"pixels-{cache.digest(_DECODER.encode(), repr(contract).encode(), os.fsencode(dataset.name))}"
+    name = f"pixels-{cache.digest(DECODER.encode(), repr(contract).encode(), os.fsencode(dataset.name))}"
     stored, row = rows.collect(
         name, digests, contract.shape, np.uint8, decode, limit_gb=cache_limit, announce=announce, reporter=reporter
     )

@@ -146,6 +146,8 @@ def _discard_if_too_large(data: Path, index: Path, first: dict[bytes, int], size
     known = np.fromfile(index, np.uint8)
     keys = known[: len(known) // _RECORD.itemsize * _RECORD.itemsize].view(_RECORD)["key"]
     missing = len(first.keys() - {key.tobytes() for key in keys})
+    if not cache.fits(len(first) * size, limit_gb):
+        return  # which is refused, or what is there would be lost for nothing
     if missing and not cache.fits(data.stat().st_size + missing * size, limit_gb):
         data.unlink(missing_ok=True)  # whoever has it mapped keeps it
         index.unlink(missing_ok=True)
@@ -153,7 +155,10 @@ def _discard_if_too_large(data: Path, index: Path, first: dict[bytes, int], size
 
 def _check_room(data: Path, more: int, limit_gb: float) -> None:
     if not cache.fits(more, limit_gb):
-        raise InputError(f"the activations take {more / 1e9:.2g} GB, above --cache-limit {limit_gb:g} GB: raise it")
+        raise InputError(
+            f"the activations take {more / 1e9:.2g} GB, above --cache-limit {limit_gb:g} GB: raise it, or take fewer "
+            "--views or a later --from"
+        )
     free = shutil.disk_usage(data.parent).free
     if free < more:
         raise RunError(f"the cache needs {more / 1e9:.2g} GB, and {data.parent} has room for {free / 1e9:.2g}{_HINT}")

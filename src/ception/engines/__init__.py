@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
@@ -75,11 +75,7 @@ def with_keras(model: keras.Model, precision: Precision | None = None) -> Engine
         return np.asarray(model.predict_on_batch(np.asarray(batch, np.float32)), np.float32)
 
     backend = keras.backend.backend()
-    package = "tensorflow-cpu" if backend == "tensorflow" else backend
-    try:
-        number = version(package)
-    except ImportError:  # TensorFlow has several packages
-        number = version(backend)
+    number = importlib.import_module(backend).__version__
     return Engine(f"{backend} {number}", own, run)
 
 

@@ -166,8 +166,11 @@ def find_learning_rate(
     backends.choose(options.backend)
     with backends.on(options.device):
         from ception.training.learning_rate import search
+        from ception.training.state import Decisions
 
-        run = _fresh(data, str(data), options, _precision(options), reporter)
+        precision = _precision(options)
+        run = _fresh(data, str(data), options, precision, reporter)
+        run.decided = Decisions(precision)
         return search(run, Path(picture or f"find-lr-{_plain_name(run.prepared.dataset.name)}.png"))
 
 
@@ -195,6 +198,7 @@ def _carried_out(run: Training, began: float) -> Run:
     from ception.evaluation.plots import curves
     from ception.training.callbacks import best_epoch
     from ception.training.fitting import fit
+    from ception.training.memory import ran_out
 
     classifier, prepared, options, folder = run.classifier, run.prepared, run.options, run.folder
     checkpoints = folder / "checkpoints"
@@ -204,14 +208,24 @@ def _carried_out(run: Training, began: float) -> Run:
         write_json(folder / "settings.json", classifier.record)
         try:
             history = fit(run)
-            classifier = Classifier.load(checkpoints / "best.keras")
+            last = len(run.planned)
+            classifier = Classifier.load(run.best(last))
+            classifier = replace(classifier, record=classifier.record | {"precision": run.decided.precision})
+            write_json(folder / "settings.json", classifier.record)
             compute = _scorer(classifier, options)
-            batch_size = run.planned[-1].recipe.batch_size
+            batch_size = run.size(last)
             classifier = _calibrated(classifier, prepared, batch_size, compute)
             table = _tabulated(classifier, prepared, sources.TEST, batch_size, compute)
         except KeyboardInterrupt:
             run.reporter.warn(f"interrupted; to go on: ception train --resume {shlex.quote(str(folder))}")
             raise
+        except Exception as error:
+            if not ran_out(error):
+                raise
+            raise RunError(
+                "memory ran out: close other programs, or train with a smaller --image-size; to go on: "
+                f"ception train --resume {shlex.quote(str(folder))}"
+            ) from None
         best = best_epoch(history)
         scores = table.scores(classifier.temperature) | {
             "model": str(folder / "model.keras"), "data": classifier.record["data"]["source"], "split": "test",

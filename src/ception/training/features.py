@@ -12,8 +12,8 @@ import ml_dtypes
 import numpy as np
 
 from ception import engines
-from ception.data import cache, rows
-from ception.data.augmentation import Augmentation, augment
+from ception.data import cache, loading, rows
+from ception.data.augmentation import VERSION, Augmentation, augment
 from ception.errors import RunError
 from ception.files import cache_folder
 from ception.models.names import variables
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ception.training.preparation import Prepared
 
 _BATCH = 32  # pictures that the frozen part sees at once
-_MIRROR = Augmentation(flip=1.0)
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Views:
     @property
     def identity(self) -> bytes:
         """What the pixels depend on beside the picture."""
-        return repr(self.prepared.contract).encode()
+        return repr((loading.DECODER, VERSION, self.prepared.contract)).encode()
 
     def keys(self, indices: NDArray[np.integer]) -> NDArray[np.void]:
         """What each view shows: the digest of the picture and how it is changed, of type `V16`."""
@@ -61,7 +60,7 @@ class Views:
         view, picture = np.divmod(indices, len(self.prepared.place))
         batch = np.array(self.prepared.pixels[picture])
         mirrored = (view == 1) & (self.augmentation.flip > 0)
-        batch[mirrored] = augment(batch[mirrored], _MIRROR, np.random.default_rng(0))
+        batch[mirrored] = batch[mirrored][:, :, ::-1]
         for place in np.flatnonzero((view > 0) & ~mirrored):
             start = np.frombuffer(self.prepared.digests[picture[place]].tobytes(), np.uint32)
             random = np.random.default_rng([int(view[place]), *start.tolist()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -18,6 +19,7 @@ from ception.classifier import Classifier
 from ception.data import loading, sources
 from ception.data.augmentation import Mixing
 from ception.errors import RunError
+from ception.files import whole
 from ception.models.endpoints import truncate
 from ception.reporting import Reporter
 from ception.settings import TrainSettings
@@ -32,6 +34,7 @@ from ception.training.trainee import Averages, Trainee
 
 _PROBED = 64  # pictures
 _EARLY_SHARE = 0.25  # of the time that is left, for a phase that is not the last
+_ROOM_FOR_A_SECOND = 4  # epochs that must fit, as long as the first took
 
 
 @dataclass
@@ -70,12 +73,20 @@ class Training:
         """A file that lies there while the training runs."""
         return self.folder / "checkpoints" / name
 
+    def best(self, number: int) -> Path:
+        """The classifier of the best epoch up to a phase."""
+        return self.file(f"best-{number}.keras")
+
+    def size(self, number: int) -> int:
+        """Pictures of a phase that are computed at a time."""
+        return -(-self.planned[number - 1].recipe.batch_size // self.decided.parts[number])
+
 
 def fit(run: Training) -> list[Row]:
     """Train the network, from wherever the run folder stands; the rows of all epochs.
 
-    The best epoch's classifier is in `checkpoints/best.keras`, the state after the last epoch in `last.npz`, what was
-    decided in `decided.json`. Each phase begins with the best weights of those before it. A phase whose loss becomes
+    In `checkpoints/`, `best-N.keras` is the classifier of the best epoch up to phase N, where the next phase begins,
+    `last.npz` the state after the last epoch, `decided.json` what was decided. A phase whose loss becomes
     infinite in bfloat16 goes on in float32; one that memory is too small for goes on with its batches in parts.
     """
     last = run.file("last.npz")
@@ -90,9 +101,17 @@ def fit(run: Training) -> list[Row]:
         if any(row["phase"] > number for row in run.rows):
             continue  # its weights are in the later phase's state
         if number > 1 and not run.own(number):
-            run.network.set_weights(Classifier.load(run.file("best.keras")).network.get_weights())
+            begin(run, number)
         _carry_out(run, number)
     return run.rows
+
+
+def begin(run: Training, number: int) -> None:
+    """Give the network the best weights of the phases before, which are the best ones of this phase, too, so far."""
+    before = run.best(number - 1)
+    with whole(run.best(number)) as unfinished:
+        shutil.copyfile(before, unfinished)
+    run.network.set_weights(Classifier.load(before).network.get_weights())
 
 
 def _carry_out(run: Training, number: int) -> None:
@@ -109,26 +128,27 @@ def _carry_out(run: Training, number: int) -> None:
             with phases.trainee(run.network, phase) as made:
                 if not quiet and (len(run.planned) > 1 or phase.after != INPUT):
                     run.reporter.note(f"Phase {number} of {len(run.planned)}, {phase.describe(made)}")
-                if phase.batch_norm == "adapt" and not run.own(number):
-                    phases.adapt(made, lambda: _batches(examples, phase.recipe.batch_size))
                 _decide(run, number, made, until)
+                if phase.batch_norm == "adapt" and not run.own(number):
+                    phases.adapt(made, lambda: plain_batches(examples, run.size(number)))
                 done = _train(run, number, made, examples, until)
-                if done and (phase.batch_norm != "train" or run.options.weights):
-                    _probe(made, examples, run.reporter)
+                if done and run.options.weights:
+                    _probe(run, number, made, examples)
         except NotFiniteError as error:
             if decided.precision == "float32":
                 raise
             run.reporter.warn(f"{str(error).partition(':')[0]} in {decided.precision}: it goes on in float32")
             decided.precision = "float32"
+            decided.parts.pop(number)
             _restore(run.network, beginning)
             run.classifier, run.network = _in_float32(run)
         except Exception as error:
             if not memory.ran_out(error):
                 raise
-            if decided.parts[number] >= phase.recipe.batch_size:
+            if run.size(number) == 1:
                 raise RunError("even one picture at a time takes more memory than there is") from None
-            decided.parts[number] = min(2 * decided.parts[number], phase.recipe.batch_size)
-            run.reporter.warn(f"memory ran out; {_cut(phase.recipe, decided.parts[number])}")
+            decided.parts[number] = memory.more(decided.parts[number], phase.recipe.batch_size)
+            run.reporter.warn(f"memory ran out; {_cut(run, number)}")
             _restore(run.network, beginning)
         quiet = True
 
@@ -139,18 +159,20 @@ def _decide(run: Training, number: int, made: Trainee, until: float | None) -> N
     if number not in decided.parts:
         decided.parts[number] = memory.parts_that_fit(made, recipe.batch_size, memory.free_bytes())
         if decided.parts[number] > 1:
-            run.reporter.note(f"{_cut(recipe, decided.parts[number])}, which fits the free memory")
+            run.reporter.note(f"{_cut(run, number)}, which fits the free memory")
     if until is not None and own and number not in decided.epochs:
         fitting = len(own) + int((until - time.monotonic()) // min(row["seconds"] for row in own))
-        decided.epochs[number] = max(1, len(own), min(recipe.epochs, fitting))
-        if decided.epochs[number] < recipe.epochs:
-            run.reporter.note(f"--time-budget allows {decided.epochs[number]} of {recipe.epochs} epochs")
+        # the first epoch, which compiles, is no measure of the others where there is time for a second one
+        if fitting >= recipe.epochs or len(own) > 1 or fitting < _ROOM_FOR_A_SECOND:
+            decided.epochs[number] = max(1, len(own), min(recipe.epochs, fitting))
+            if decided.epochs[number] < recipe.epochs:
+                run.reporter.note(f"--time-budget allows {decided.epochs[number]} of {recipe.epochs} epochs")
     decided.save(run.file("decided.json"))
 
 
-def _cut(recipe: Recipe, parts: int) -> str:
-    size = -(-recipe.batch_size // parts)
-    return f"batches of {recipe.batch_size} are computed {size} at a time, their gradients averaged"
+def _cut(run: Training, number: int) -> str:
+    size = run.planned[number - 1].recipe.batch_size
+    return f"batches of {size} are computed {run.size(number)} at a time, their gradients averaged"
 
 
 def _values(network: keras.Model) -> list[NDArray[Any]]:
@@ -191,7 +213,8 @@ def examples_of(run: Training, phase: Phase) -> Examples:
     return Examples(found, labels, training, validation, None, factors, recipe.views)
 
 
-def _batches(examples: Examples, batch_size: int) -> Iterator[NDArray[np.float32]]:
+def plain_batches(examples: Examples, batch_size: int) -> Iterator[NDArray[np.float32]]:
+    """The training inputs as they are, for statistics."""
     training = examples.training
     for start in range(0, len(training), batch_size):
         yield np.asarray(examples.inputs[training[start : start + batch_size]], np.float32)
@@ -225,30 +248,36 @@ def compile_for(made: Trainee, recipe: Recipe, optimizer: keras.Optimizer) -> No
     )
 
 
-def _probe(made: Trainee, examples: Examples, reporter: Reporter) -> None:
+def _probe(run: Training, number: int, made: Trainee, examples: Examples) -> None:
     chosen = loading.order(examples.validation, 0, 0)[:_PROBED]
-    found = phases.probe(made, examples.inputs[chosen], examples.labels[chosen])
+    try:
+        found = phases.probe(made, examples.inputs[chosen], examples.labels[chosen], run.size(number))
+    except Exception as error:
+        if not memory.ran_out(error):
+            raise
+        run.reporter.warn("batch norm was not probed: memory ran out")
+        return
     if found is None:
         return
     told = (
         f"batch norm: {len(chosen)} validation pictures score {found.inference:.3f} in inference mode, "
-        f"{found.training:.3f} in training mode"
+        f"{found.training:.3f} with statistics of their own"
     )
-    if found.parted:
-        reporter.warn(f"{told}: its statistics do not fit these pictures; --batch-norm frozen keeps to the first")
+    if found.parted and run.planned[number - 1].batch_norm == "frozen":
+        run.reporter.note(f"{told}: the two part, but frozen as it is only the first counts")
+    elif found.parted:
+        run.reporter.warn(
+            f"{told}: its statistics do not fit these pictures; --batch-norm frozen keeps to the weights'"
+        )
     else:
-        reporter.note(told)
+        run.reporter.note(told)
 
 
 def _train(run: Training, number: int, network: Trainee, examples: Examples, until: float | None) -> bool:
-    """Train one phase, adding to the rows; whether it is done.
-
-    With a time budget that has not decided its epochs yet, only one is trained.
-    """
+    """Train one phase, adding to the rows; whether it is done, or has to go on with fewer epochs in its schedule."""
     phase, decided, rows, reporter = run.planned[number - 1], run.decided, run.rows, run.reporter
     recipe = replace(phase.recipe, epochs=decided.epochs.get(number, phase.recipe.epochs))
-    undecided = until is not None and number not in decided.epochs
-    best, last = run.file("best.keras"), run.file("last.npz")
+    best, last = run.best(number), run.file("last.npz")
     classes, parts = len(run.classifier.class_names), decided.parts[number]
     training, validation = batches_of(examples, recipe, classes=classes, seed=run.options.seed, parts=parts)
     optimizer = recipe.optimizer(len(training), phases.rates(run.classifier.network, recipe), parts=parts)
@@ -257,9 +286,13 @@ def _train(run: Training, number: int, network: Trainee, examples: Examples, unt
     def impatient() -> bool:
         return callbacks.patience_is_over(run.own(number), recipe.patience, recipe.min_delta)
 
+    def cut() -> bool:
+        return decided.epochs.get(number, recipe.epochs) < recipe.epochs
+
     def over() -> bool:
+        _decide(run, number, network, until)
         late = until is not None and time.monotonic() + run.own(number)[-1]["seconds"] > until
-        return undecided or late or impatient()
+        return cut() or late or impatient()
 
     def tell() -> None:
         row = rows[-1]
@@ -307,7 +340,9 @@ def _train(run: Training, number: int, network: Trainee, examples: Examples, unt
                     callbacks.TensorBoard(run.folder / "tensorboard", rows),
                 ],
             )
-    if len(run.own(number)) < recipe.epochs and not undecided:
+    if cut():
+        return False
+    if len(run.own(number)) < recipe.epochs:
         why = f"no better validation loss for {recipe.patience} epochs" if impatient() else "the time is used up"
         reporter.note(f"Stopped early: {why}")
-    return not undecided
+    return True

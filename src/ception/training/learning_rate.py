@@ -10,9 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from ception.errors import RunError
 from ception.evaluation.plots import learning_rates
-from ception.training import phases
-from ception.training.fitting import Training, batches_of, compile_for, examples_of, fit
+from ception.training import memory, phases
+from ception.training.fitting import (
+    Training,
+    batches_of,
+    begin,
+    compile_for,
+    examples_of,
+    fit,
+    plain_batches,
+)
 from ception.training.preparation import Examples
 
 _LOWEST, _HIGHEST = 1e-6, 10.0
@@ -51,14 +60,26 @@ def search(run: Training, picture: Path) -> Search:
     """
     with tempfile.TemporaryDirectory() as folder:
         run.folder = Path(folder)
-        early = run.planned[:-1]
-        if early:
-            fit(replace(run, planned=early))
+        run.decided.save(run.file("decided.json"))
+        last = len(run.planned)
+        if last > 1:
+            fit(replace(run, planned=run.planned[:-1]))
+            begin(run, last)
         phase = run.planned[-1]
         examples = examples_of(run, phase)
         with phases.trainee(run.network, phase) as made:
+            run.decided.parts[last] = memory.parts_that_fit(made, phase.recipe.batch_size, memory.free_bytes())
+            if phase.batch_norm == "adapt":
+                phases.adapt(made, lambda: plain_batches(examples, run.size(last)))
             run.reporter.note(f"Trying learning rates, {phase.describe(made)}")
-            rates, losses = _tried(run, made, examples)
+            try:
+                rates, losses = _tried(run, made, examples)
+            except Exception as error:
+                if not memory.ran_out(error):
+                    raise
+                raise RunError("memory ran out: look with a smaller --batch-size or --image-size") from None
+    if len(losses) < 3:
+        raise RunError("the loss is no number from the first step on: the weights or the pictures are damaged")
     best = int(np.argmin(losses))
     slopes = np.gradient(losses[: best + 1], np.log(rates[: best + 1])) if best > 1 else np.zeros(1)
     found = Search(rates, losses, _rounded(rates[int(np.argmin(slopes))]), phase.name, picture)
@@ -69,7 +90,8 @@ def search(run: Training, picture: Path) -> Search:
 def _tried(run: Training, made: Any, examples: Examples) -> tuple[list[float], list[float]]:
     recipe = replace(run.planned[-1].recipe, schedule="constant", learning_rate=_LOWEST, averaging=0.0)
     classes = len(run.classifier.class_names)
-    batches, _ = batches_of(examples, recipe, classes=classes, seed=run.options.seed)
+    parts = run.decided.parts[len(run.planned)]
+    batches, _ = batches_of(examples, recipe, classes=classes, seed=run.options.seed, parts=parts)
     compile_for(made, recipe, recipe.optimizer(len(batches), phases.rates(run.classifier.network, recipe)))
     rates: list[float] = []
     losses: list[float] = []

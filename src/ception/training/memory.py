@@ -29,6 +29,8 @@ def free_bytes() -> int | None:
     ):
         try:
             left = int(Path(folder, most).read_text()) - int(Path(folder, used).read_text())
+            kept = dict(line.split() for line in Path(folder, "memory.stat").read_text().splitlines())
+            left += int(kept.get("inactive_file", 0))  # of files, which the system takes back at will
         except (OSError, ValueError):  # no such limit, or "max"
             continue
         free = min(free, left)
@@ -45,7 +47,7 @@ def _gpu() -> int | None:
 
 
 def parts_that_fit(network: keras.Model, batch_size: int, free: int | None) -> int:
-    """Into how many equal parts a batch must be cut for a training step to fit, by estimate: 1, 2, 4, ...
+    """Into how many parts a batch must be cut for a training step to fit, by estimate.
 
     Args:
         network: What is trained.
@@ -54,13 +56,16 @@ def parts_that_fit(network: keras.Model, batch_size: int, free: int | None) -> i
     """
     parts = 1
     factor = _SURPLUS[keras.backend.backend()]
-    while (
-        free is not None
-        and parts < batch_size
-        and factor * training_memory(network, -(-batch_size // parts)) > _SHARE * free
-    ):
-        parts *= 2
-    return min(parts, batch_size)
+    while free is not None and parts < batch_size:
+        if factor * training_memory(network, -(-batch_size // parts)) <= _SHARE * free:
+            break
+        parts = more(parts, batch_size)
+    return parts
+
+
+def more(parts: int, batch_size: int) -> int:
+    """The number of parts, none of them empty, that are half as large."""
+    return -(-batch_size // max(1, -(-batch_size // parts) // 2))
 
 
 def ran_out(error: BaseException) -> bool:

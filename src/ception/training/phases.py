@@ -85,6 +85,11 @@ def _place(network: keras.Model, name: str | None) -> str:
     place = str(truncate(network, name).output._keras_history.operation.name)
     if names.index(place) >= names.index(POOL):
         raise InputError(f"--from {name} leaves the head alone to be trained: ask for that with --head-only")
+    try:
+        keras.Model(network.get_layer(place).output, network.output)
+    except ValueError:  # another path goes round it
+        known = [end for end in endpoints(network) if names.index(end) < names.index(POOL)]
+        raise InputError(f"--from {name} lies inside a block: name its end (known: {', '.join(known)})") from None
     return place
 
 
@@ -187,8 +192,15 @@ class Probe:
         return abs(self.inference - self.training) > _APART
 
 
-def probe(made: keras.Model, inputs: NDArray[Any], labels: NDArray[np.integer]) -> Probe | None:
-    """Score one batch in both modes, leaving the network as it is; None where it has no batch normalisation."""
+def probe(made: keras.Model, inputs: NDArray[Any], labels: NDArray[np.integer], batch_size: int = 64) -> Probe | None:
+    """Score some inputs in both modes, leaving the network as it is; None where it has no batch normalisation.
+
+    Args:
+        made: What is trained.
+        inputs: Pictures or activations.
+        labels: Their labels.
+        batch_size: How many are computed together, in training mode with statistics of their own.
+    """
     layers = _normalisations(made)
     if not layers:
         return None
@@ -198,15 +210,24 @@ def probe(made: keras.Model, inputs: NDArray[Any], labels: NDArray[np.integer]) 
             for layer in layers for variable in layer.non_trainable_variables]  # fmt: skip
 
     def accuracy(training: bool) -> float:
-        found = made(np.asarray(inputs, np.float32), training=training)
-        logits = keras.ops.convert_to_numpy(found[0] if isinstance(found, list) else found)
-        return float((logits.argmax(-1) == labels).mean())
+        right = 0
+        for start in range(0, len(inputs), batch_size):
+            found = made(np.asarray(inputs[start : start + batch_size], np.float32), training=training)
+            logits = keras.ops.convert_to_numpy(found[0] if isinstance(found, list) else found)
+            right += int((logits.argmax(-1) == labels[start : start + batch_size]).sum())
+        return right / len(inputs)
 
+    trainable = [layer.trainable for layer in layers]
     try:
         for layer in dropouts:
             layer.rate = 0.0
-        return Probe(accuracy(False), accuracy(True))
+        inference = accuracy(False)
+        for layer in layers:
+            layer.trainable = True  # a frozen one is in inference mode always
+        return Probe(inference, accuracy(True))
     finally:
+        for layer, trained in zip(layers, trainable, strict=True):
+            layer.trainable = trained
         for layer, rate in zip(dropouts, rates, strict=True):
             layer.rate = rate
         for variable, value in kept:

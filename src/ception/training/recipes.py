@@ -83,7 +83,8 @@ class Recipe:
 
         Args:
             steps_per_epoch: Batches in an epoch.
-            rates: Factor of the learning rate by the path of a variable; 1 where there is none.
+            rates: Factor of the learning rate by the path of a variable; 1 where there is none. AdamW's decay does not
+                follow it.
             parts: Batches that one step of the optimiser is made of; their gradients are averaged.
         """
         options: dict[str, Any] = {"weight_decay": self.weight_decay or None, "global_clipnorm": self.clip_norm}
@@ -101,9 +102,9 @@ class Recipe:
             options["weight_decay"] = self.weight_decay
         kind = averaged(kind) if self.averaging else kind
         kind = discriminating(kind, rates) if rates else kind
-        return kind(self._rate(-(-steps_per_epoch // parts)), **options)
+        return kind(self._rate(steps_per_epoch / parts), **options)
 
-    def _rate(self, steps_per_epoch: int) -> Any:
+    def _rate(self, steps_per_epoch: float) -> Any:
         schedules = keras.optimizers.schedules
         if self.schedule == "exponential":
             steps = max(1, round(self.decay_epochs * steps_per_epoch))
@@ -115,7 +116,7 @@ class Recipe:
         warmup = round(min(self.warmup_epochs, self.epochs / 2) * steps_per_epoch)
         return schedules.CosineDecay(
             0.0 if warmup else self.learning_rate,
-            max(1, self.epochs * steps_per_epoch - warmup),
+            max(1, round(self.epochs * steps_per_epoch) - warmup),
             warmup_target=self.learning_rate if warmup else None,
             warmup_steps=warmup,
         )
@@ -265,7 +266,7 @@ FINE_TUNING = {
             views=2,
             batch_size=64,
             epochs=30,
-            patience=30,
+            patience=10,
             source="docs/recipes.md: a dense layer on the features of a frozen network",
         ),
         Recipe(
@@ -281,7 +282,7 @@ FINE_TUNING = {
             views=2,
             batch_size=32,
             epochs=10,
-            patience=10,
+            patience=4,
             source="docs/recipes.md: the last two blocks on cached activations",
         ),
     ),
@@ -325,9 +326,16 @@ def _changed(recipe: Recipe, settings: TrainSettings, names: tuple[str, ...]) ->
     views = recipe.views
     if not settings.flip:
         augmentation, views = replace(augmentation, flip=0.0), 1
+    redrawn = any((augmentation.crop, augmentation.colour, augmentation.randaugment))
+    if settings.weights and redrawn:  # by chance from the third view on, without a flip from the second
+        least = 3 if settings.flip else 2
+        if settings.views is not None and settings.views < least:
+            raise InputError(f"--crop, --colour and --randaugment need --views {least} or more, got {settings.views}")
+        views = max(views, _REDRAWN_VIEWS)
     return _given(replace(recipe, augmentation=augmentation, mixing=mixing, views=views), settings, ("views", *names))
 
 
+_REDRAWN_VIEWS = 4  # where pictures are redrawn and nothing else is said
 Fields = TypeVar("Fields", Recipe, Augmentation, Mixing)
 
 

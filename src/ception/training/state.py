@@ -59,8 +59,10 @@ def save(path: Path, network: keras.Model, rows: list[Row]) -> None:
     """Write the weights, batch-norm statistics, random states, the optimiser's variables and the rows."""
     import keras
 
-    variables = [*network.variables, *network.optimizer.variables]
+    variables, partial = _variables(network)
     arrays: dict[str, Any] = {f"{n:05d}": keras.ops.convert_to_numpy(v) for n, v in enumerate(variables)}
+    arrays |= {f"partial{n:05d}": keras.ops.convert_to_numpy(v) for n, v in enumerate(partial)}
+    arrays["parts"] = np.array(network.optimizer.gradient_accumulation_steps or 1)
     with whole(path) as unfinished, unfinished.open("wb") as file:
         np.savez(file, rows=np.frombuffer(json.dumps(rows).encode(), np.uint8), **arrays)
 
@@ -80,39 +82,36 @@ def rows(path: Path) -> list[Row]:
 
 
 def restore(path: Path, network: keras.Model, *, steps: int) -> None:
-    """Read what `save` wrote into a compiled network.
-
-    The optimiser of a state that was saved with batches in another number of parts has other variables: it starts anew
-    at the same step.
+    """Read what `save` wrote into a compiled network, whose batches may be cut into another number of parts by now.
 
     Args:
         path: The file.
         network: Compiled.
-        steps: Batches that were trained on.
+        steps: Batches, or parts of them, that an uninterrupted training would have made.
 
     Raises:
         RunError: the file is broken or of another network.
     """
-    optimizer = network.optimizer
-    optimizer.build(network.trainable_variables)
-    variables = [*network.variables, *optimizer.variables]
+    network.optimizer.build(network.trainable_variables)
+    variables, partial = _variables(network)
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            stored = [arrays[f"{n:05d}"] for n in range(len(arrays.files) - 1)]
+            if int(arrays["parts"]) == (network.optimizer.gradient_accumulation_steps or 1):
+                variables += partial
+            stored = [arrays[name] for name in sorted(arrays.files) if name.removeprefix("partial").isdigit()]
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise RunError(f"{path} is broken ({error}): start the training anew") from None
-    anew = len(stored) != len(variables)
-    if anew:
-        variables = network.variables
-        stored = stored[: len(variables)]
+    stored = stored[: len(variables)]
     if [array.shape for array in stored] != [tuple(variable.shape) for variable in variables]:
         raise RunError(f"{path} belongs to another network: start the training anew")
     for variable, array in zip(variables, stored, strict=True):
         variable.assign(array)
-    if anew:
-        optimizer._iterations.assign(steps)
-        if optimizer.use_ema:
-            for variable, average in zip(
-                network.trainable_variables, optimizer._model_variables_moving_average, strict=True
-            ):
-                average.assign(variable)
+    network.optimizer._iterations.assign(steps)
+
+
+def _variables(network: keras.Model) -> tuple[list[Any], list[Any]]:
+    """All variables of a network and its optimiser, and those that hold gradients of parts of a batch."""
+    optimizer = network.optimizer
+    partial = [variable for variable in getattr(optimizer, "_accumulated_gradients", []) if variable is not None]
+    held = {id(variable) for variable in partial}
+    return [*network.variables, *(v for v in optimizer.variables if id(v) not in held)], partial
