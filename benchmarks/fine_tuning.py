@@ -11,7 +11,7 @@ time does not count. Ours counts from nothing, with an empty cache folder, to th
 Every training of ours and every epoch of the guide appends a row to results/fine_tuning.csv. A row of
 results/time_to_accuracy.csv says when ours, with the first seed, whole or with its head alone, first had a model that
 reaches the guide's best test accuracy: the best weights after each epoch are scored afterwards, as the guide's are. The
-guide's 2 epochs are made 10 here, for its accuracy still rises. The seed decides initial weights, dropout and order; the
+guide's 2 epochs are made 10 here, for its accuracy still rises. The seed decides initial weights, dropout, order; the
 split follows from the pictures.
 """
 
