@@ -17,6 +17,8 @@ backends.choose()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
+from ception.data import images, sources  # noqa: E402
+
 
 def main() -> None:
     """Cache what the frozen part gives, train what lies behind it, and save all as one classifier."""
@@ -30,22 +32,19 @@ def main() -> None:
     parser.add_argument("--out", default="step-by-step.keras")
     options = parser.parse_args()
 
-    # 1. Pictures as any Keras program reads them: float32, 0..255. Our networks scale inside.
-    size = options.image_size or ception.MODELS[options.model].image_size[0]
-    pictures = keras.utils.image_dataset_from_directory(
-        options.photos, image_size=(size, size), batch_size=32, shuffle=False, verbose=False
+    # 1. What lies in the folder, and a network with its weights and a fresh head. (`ception.build` is for the network
+    #    alone; the classifier also knows what a picture must look like, and how all of it is saved.)
+    dataset = sources.load(options.photos)
+    classifier = ception.Classifier.build(
+        options.model, dataset.class_names, weights=options.weights, image_size=options.image_size
     )
-    names = pictures.class_names
-    images = np.concatenate([np.asarray(batch) for batch, _ in pictures])
-    labels = np.concatenate([np.asarray(batch) for _, batch in pictures])
-
-    # 2. A network with its weights and a fresh head, and what it gives at a place inside, by name. (`ception.build` is
-    #    for the network alone; the classifier also knows how to save it.)
-    classifier = ception.Classifier.build(options.model, names, weights=options.weights, image_size=size)
     network = classifier.network
+
+    # 2. Pictures are uint8, 0..255: our networks scale inside. And what the network gives at a place, by name.
+    pictures = [images.fit(dataset.pictures.open(index), classifier.image) for index in range(len(dataset.labels))]
     maps = ception.features(network, options.at)
-    cached = np.concatenate([np.asarray(maps.predict_on_batch(part)[options.at])
-                             for part in np.array_split(images, -(-len(images) // 32))])  # fmt: skip
+    batches = [np.float32(pictures[start : start + 32]) for start in range(0, len(pictures), 32)]
+    cached = np.concatenate([maps.predict_on_batch(batch)[options.at] for batch in batches])
     print(f"{options.at}: {cached.shape}")
 
     # 3. What lies behind is a model of its own that shares its weights with the network. Batch norm stays frozen.
@@ -54,12 +53,13 @@ def main() -> None:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     behind.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
-    behind.fit(cached, labels, batch_size=32, epochs=options.epochs, verbose=2)
+    behind.fit(cached, dataset.labels, batch_size=32, epochs=options.epochs, verbose=2)
 
     # 4. One file for everything that uses it: ception predict, evaluate, compare, and plain Keras.
     classifier.save(options.out)
     again = ception.Classifier.load(options.out)
-    print(f"{options.out}: {(again.probabilities(images[:32]).argmax(1) == labels[:32]).mean():.2f} of 32 photos right")
+    right = again.probabilities(batches[0]).argmax(1) == dataset.labels[: len(batches[0])]
+    print(f"{options.out}: {right.sum()} of the first {len(right)} photos right")
 
 
 if __name__ == "__main__":

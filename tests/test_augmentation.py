@@ -202,9 +202,11 @@ def test_the_loss_of_weights_of_classes_is_that_of_labels(share):
     random = np.random.default_rng(0)
     logits, labels = random.normal(size=(6, 4)).astype("float32"), np.array([0, 1, 2, 3, 0, 1])
     loss = replace(RECIPES["article"], label_smoothing=share).loss()
-    plain = keras.ops.convert_to_numpy(loss(labels, logits))
     factor = np.array([1, 2, 3, 4], np.float32)
-    soft = keras.ops.convert_to_numpy(loss(np.diag(factor)[labels].astype("float32"), logits))
+    plain, soft = (
+        keras.ops.convert_to_numpy(loss(*map(keras.ops.convert_to_tensor, (given, logits))))
+        for given in (labels, np.diag(factor)[labels])
+    )
     np.testing.assert_allclose(soft, plain * factor[labels], rtol=1e-5)
 
 

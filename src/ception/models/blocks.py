@@ -275,7 +275,8 @@ def head(
     """
     x = keras.layers.GlobalAveragePooling2D(keepdims=spatial, name="pool", dtype=dtype)(x)
     if dropout or spatial:
-        x = keras.layers.Dropout(dropout, name="prelogits", dtype=dtype)(x)
+        seed = random.randint(1, 10**9)  # without one PyTorch's dropout has no state that a resumed training could read
+        x = keras.layers.Dropout(dropout, seed=seed, name="prelogits", dtype=dtype)(x)
     if spatial:
         x = keras.layers.Flatten(name="logits_flatten", dtype=dtype)(x)
     return keras.layers.Dense(

@@ -107,11 +107,17 @@ def fit(run: Training) -> list[Row]:
 
 
 def begin(run: Training, number: int) -> None:
-    """Give the network the best weights of the phases before, which are the best ones of this phase, too, so far."""
+    """Give the network the best weights of the phases before, which are the best ones of this phase, too, so far.
+
+    Random states follow from the seed and the phase, so that a resumed training has the same.
+    """
     before = run.best(number - 1)
     with whole(run.best(number)) as unfinished:
         shutil.copyfile(before, unfinished)
     run.network.set_weights(Classifier.load(before).network.get_weights())
+    for place, layer in enumerate(run.network.layers):
+        if generator := getattr(layer, "seed_generator", None):
+            generator.state.assign(np.array([(run.options.seed + place) % 2**32, number], np.uint32))
 
 
 def _carry_out(run: Training, number: int) -> None:
