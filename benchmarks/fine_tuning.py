@@ -11,7 +11,7 @@ time does not count. Ours counts from nothing, with an empty cache folder, to th
 Every training of ours and every epoch of the guide appends a row to results/fine_tuning.csv. A row of
 results/time_to_accuracy.csv says when ours, with the first seed, whole or with its head alone, first had a model that
 reaches the guide's best test accuracy: the best weights after each epoch are scored afterwards, as the guide's are. The
-guide's 2 epochs are made 10 here, for its accuracy still rises. The seed decides initial weights, dropout, order; the
+guide's 2 epochs are made 8 here, for its accuracy still rises. The seed decides initial weights, dropout, order; the
 split follows from the pictures.
 """
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--from", dest="from_")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--guide-epochs", type=int, nargs=2, default=[10, 1], help="0 0 leaves the guide out")
+    parser.add_argument("--guide-epochs", type=int, nargs=2, default=[8, 1], help="0 0 leaves the guide out")
     options = parser.parse_args()
     if not Path(options.data).exists() or not Path(options.weights).exists():
         raise SystemExit(f"{options.data} and {options.weights} are not both here: name a folder and a weight file")
