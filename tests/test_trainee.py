@@ -110,6 +110,7 @@ def few(tmp_path):
 
 @pytest.mark.skipif(not EAGERLY, reason="JAX compiles for minutes; its trainings are those of the other tests")
 class TestTraining:
+    @pytest.mark.slow
     def test_auxiliary_head_is_trained_and_left_out(self, few, tmp_path, monkeypatch):
         seen = []
         real = Trainee.compute_loss
