@@ -106,7 +106,7 @@ def fast_at_bfloat16(device: str | None = None) -> bool:
     Args:
         device: As for `on`; None means the backend's own choice.
 
-    Source: benchmarks/results/precision.csv for CPUs; NVIDIA's from compute capability 8.0 on.
+    Source: benchmarks/results/loader.csv for CPUs; NVIDIA's from compute capability 8.0 on.
     """
     import keras
 
