@@ -137,6 +137,14 @@ class TestWithinTheProcess:
         with pytest.raises(ception.RunError, match=r"last\.npz is broken"):
             ception.resume(run, reporter=Quiet())
 
+    def test_what_a_kill_left_half_written_is_removed(self, folder, tmp_path, monkeypatch):
+        run = self.interrupted(folder, tmp_path, monkeypatch)
+        left = [run / ".curves.png.123.tmp", run / "checkpoints" / ".last.npz.123.tmp"]
+        for path in left:
+            path.write_bytes(b"half")
+        ception.resume(run, reporter=Quiet())
+        assert not any(path.exists() for path in left)
+
     def test_what_is_no_run(self, tmp_path):
         with pytest.raises(ception.InputError, match="no interrupted run"):
             ception.resume(tmp_path)

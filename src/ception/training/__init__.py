@@ -205,6 +205,8 @@ def _carried_out(run: Training, began: float) -> Run:
     if options.time_budget:
         run.deadline = began + 60 * options.time_budget
     with locked(checkpoints / "lock", f"another process is training in {folder}: wait for it"):
+        for unfinished in folder.rglob(".*.tmp"):  # of a process that was killed
+            unfinished.unlink(missing_ok=True)
         write_json(folder / "settings.json", classifier.record)
         try:
             history = fit(run)
