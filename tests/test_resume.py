@@ -189,7 +189,11 @@ def kills(tmp_path: Path, count: int) -> list[str]:
     return left
 
 
-@pytest.mark.slow  # each write within the process is tried above
+def test_killed_process_resumes_to_the_same_weights(tmp_path):
+    kills(tmp_path, 1)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_twenty_killed_processes_resume_to_the_same_weights(tmp_path):
     left = kills(tmp_path, 20)
