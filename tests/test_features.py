@@ -209,6 +209,19 @@ BOTH = {"head_only": False, "from_": "block3", "head_epochs": 2, "epochs": 2, "f
 
 
 class TestPhases:
+    def test_the_head_waits_for_its_own_views_alone_but_there_is_room_for_all(self, place, tmp_path, monkeypatch):
+        monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
+        _, notes = trained(place, tmp_path / "runs", **BOTH)
+        told = [re.search(r"at block3 of (\d+) .*\(([\d.]+) of ([\d.]+) MB\)", line) for line in notes.lines]
+        first, later = (found for found in told if found)
+        assert int(later[1]) < int(first[1])  # the mirrored ones, without those for validation
+        assert float(first[2]) < float(first[3]) == float(later[3])
+        monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "other"))
+        with pytest.raises(InputError, match="the activations take"):
+            trained(place, tmp_path / "refused", cache_limit=(float(first[2]) + float(first[3])) / 2000, **BOTH)
+        (run,) = (tmp_path / "refused").iterdir()
+        assert not (run / "log.csv").exists()
+
     @pytest.mark.parametrize("batch_norm", ["frozen", pytest.param("adapt", marks=on_others), "train"])
     def test_what_lies_before_the_place_stays(self, place, tmp_path, batch_norm):
         run, notes = trained(place, tmp_path, batch_norm=batch_norm, **BOTH)
@@ -384,7 +397,7 @@ def test_redrawn_pictures_are_seen_in_further_views():
     assert (head.views, rest.views) == (4, 4)
     assert (rest.augmentation.crop, rest.augmentation.colour, rest.augmentation.randaugment) == (0.3, 0.1, 5)
     assert recipes.fine_tuning(TrainSettings(weights="w", crop=0.3, views=3))[1].views == 3
-    assert recipes.fine_tuning(TrainSettings(weights="w"))[1].views == 2
+    assert [recipe.views for recipe in recipes.fine_tuning(TrainSettings(weights="w"))] == [1, 2]
     assert recipes.fine_tuning(TrainSettings(weights="w", flip=False))[1].views == 1
 
 

@@ -63,7 +63,7 @@ class TrainSettings:
             none.
         cutmix: The same for rectangles of one in another (CutMix); 0 for none.
         views: Views of each training picture that a frozen part sees: plain, mirrored, then changed by chance; when not
-            given, the recipe's 2, or 4 with --crop, --colour or --randaugment.
+            given, the recipe's (1 for the head, then 2), or 4 with --crop, --colour or --randaugment.
         precision: Numbers that training computes with, float32 or bfloat16 (weights stay float32); when not given,
             with --weights bfloat16 where this machine is quicker with it, else float32.
         time_budget: Minutes in which the training shall end, by fewer epochs where they do not fit. The frozen part's

@@ -122,7 +122,7 @@ def prepare(
             failed |= reasons
         return _Decoding(pictures, contract), failed
 
-    def announce(count: int, size: int) -> None:
+    def announce(count: int, size: int, _: int) -> None:
         reporter.note(f"Decoding {count:,} pictures once into {cache_folder()} ({size / 1e6:,.0f} MB)")
 
     def decode(positions: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.integer], NDArray[np.uint8]]]:

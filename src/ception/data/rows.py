@@ -31,8 +31,9 @@ def collect(
     dtype: Any,
     compute: Callable[[NDArray[np.int64]], Iterable[tuple[NDArray[np.integer], NDArray[Any]]]],
     *,
+    in_all: int = 0,
     limit_gb: float,
-    announce: Callable[[int, int], None],
+    announce: Callable[[int, int, int], None],
     reporter: Reporter,
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The array of each key, memory-mapped; those that are not in the cache, or damaged there, are computed.
@@ -47,8 +48,9 @@ def collect(
         dtype: Of its numbers.
         compute: From positions in `keys` to batches: the positions that it could compute, and their arrays of the
             dtype, in the order of the positions.
+        in_all: Arrays that will be wanted later, these among them: there must be room for all.
         limit_gb: Most that the cache folder may hold, in GB.
-        announce: Told how many arrays are about to be computed, and their bytes.
+        announce: Told how many arrays are about to be computed, their bytes, and those of all that are wanted.
         reporter: Warned of damaged rows, and told when it waits.
 
     Returns:
@@ -72,9 +74,11 @@ def collect(
                 places = _whole_rows(rows, known, first, size, data, reporter)
                 missing = np.array([position for key, position in first.items() if key not in places], np.int64)
                 if len(missing):
-                    _check_room(data, len(missing) * size, limit_gb)
-                    cache.make_room(len(missing) * size, limit_gb, keep=(data, index))
-                    announce(len(missing), len(missing) * size)
+                    in_all = max(in_all, len(first))
+                    more = (in_all - len(places)) * size
+                    _check_room(data, more, limit_gb)
+                    cache.make_room(more, limit_gb, keep=(data, index))
+                    announce(len(missing), len(missing) * size, in_all * size)
                     written = len(known)
                     for done, batch in compute(missing):
                         new = np.zeros(len(batch), _RECORD)

@@ -113,6 +113,7 @@ def activations(
     wanted: NDArray[np.int64],
     arguments: Mapping[str, Any],
     *,
+    in_all: int = 0,
     cache_limit: float,
     reporter: Reporter,
 ) -> Activations:
@@ -127,6 +128,7 @@ def activations(
         source: The pictures, or what the network gives at an earlier place.
         wanted: Indices of views.
         arguments: What `ception.build` made the network with.
+        in_all: Views that will be wanted later, these among them.
         cache_limit: Most that the cache folder may hold, in GB.
         reporter: Receives progress.
 
@@ -141,8 +143,9 @@ def activations(
     identity = source.identity + _identity(body, engine, arguments)
     what = "Features" if place == "pool" else f"Activations at {place}"
 
-    def announce(count: int, size: int) -> None:
-        where = f"{cache_folder()} ({size / 1e6:,.1f} MB)"
+    def announce(count: int, size: int, size_in_all: int) -> None:
+        later = f" of {size_in_all / 1e6:,.1f}" if size_in_all > size else ""
+        where = f"{cache_folder()} ({size / 1e6:,.1f}{later} MB)"
         reporter.note(f"{what} of {count:,} pictures and views, once, by {engine}, into {where}")
 
     def compute(positions: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
@@ -160,7 +163,7 @@ def activations(
 
     stored, place_of = rows.collect(
         f"features-{cache.digest(identity)}", source.keys(wanted), shape, dtype, compute,
-        limit_gb=cache_limit, announce=announce, reporter=reporter,
+        in_all=in_all, limit_gb=cache_limit, announce=announce, reporter=reporter,
     )  # fmt: skip
     views = source.views if isinstance(source, Activations) else source
     by_view = np.full(1 + max(wanted.max(initial=0), len(views.prepared.place)), -1, np.int64)

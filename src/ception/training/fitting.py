@@ -210,11 +210,11 @@ def examples_of(run: Training, phase: Phase) -> Examples:
     places = [place for place in (planned[-1].after, POOL) if place != INPUT]  # the head's features by way of the last
     found: Views | Activations = Views(prepared, planned[-1].recipe.augmentation)
     for place in dict.fromkeys(places[: places.index(phase.after) + 1]):
-        views = recipe.views if place == phase.after else max(one.recipe.views for one in planned)
-        wanted = np.concatenate([*(training + view * count for view in range(views)), validation])
+        wanted = np.concatenate([*(training + view * count for view in range(recipe.views)), validation])
+        views = max(one.recipe.views for one in planned if place in (one.after, planned[-1].after))
         found = activations(
             run.network, place, found, wanted, run.classifier.arguments,
-            cache_limit=options.cache_limit, reporter=run.reporter,
+            in_all=views * len(training) + len(validation), cache_limit=options.cache_limit, reporter=run.reporter,
         )  # fmt: skip
     return Examples(found, labels, training, validation, None, factors, recipe.views)
 

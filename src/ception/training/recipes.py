@@ -263,7 +263,6 @@ FINE_TUNING = {
             weight_decay=0.01,
             label_smoothing=0.1,
             augmentation=Augmentation(flip=0.5),
-            views=2,
             batch_size=64,
             epochs=30,
             patience=10,
