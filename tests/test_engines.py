@@ -17,6 +17,7 @@ from parity import difference, fill
 
 openvino = pytest.importorskip("ception.engines.openvino", reason="openvino is not installed")
 SOME = list(MODELS) if keras.backend.backend() == "tensorflow" else ["inception_v3", "separable_cnn"]
+LARGE = ("xception_65", "xception_71")  # with the layers of xception_41, more of them
 
 
 def network(name: str, **options) -> keras.Model:
@@ -38,7 +39,7 @@ class Warnings(Reporter):
         self.lines.append(text)
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in SOME])
 def test_openvino_gives_the_networks_logits(name):
     built = network(name)
     batch = pictures(built, 3)

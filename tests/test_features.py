@@ -6,6 +6,7 @@ import importlib
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -186,6 +187,32 @@ class TestCache:
             with pytest.raises(Killed):
                 cached("pool")
         assert cached.computed("pool") == 84 - calls[0]
+
+    @pytest.mark.parametrize(("fits", "parts"), [(8, [16, 8]), (0, None)])
+    def test_fewer_at_a_time_where_memory_runs_out(self, tmp_path, monkeypatch, fits, parts):
+        cached = Cached(tmp_path, monkeypatch)
+        expected = cached("pool")[np.arange(84)]
+        monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "other"))
+        real = engines.fastest
+
+        def small(body, **options):
+            engine = real(body, **options)
+
+            def run(batch):
+                if len(batch) > fits:
+                    raise MemoryError
+                return engine.run(batch)
+
+            return replace(engine, run=run)
+
+        monkeypatch.setattr(engines, "fastest", small)
+        if parts is None:
+            with pytest.raises(MemoryError):
+                cached("pool")
+            return
+        np.testing.assert_allclose(cached("pool")[np.arange(84)], expected, atol=0.05 * np.abs(expected).max())
+        told = [line for line in cached.notes.lines if "memory ran out" in line]
+        assert told == [f"warning: memory ran out; Features are computed {count} at a time" for count in parts]
 
     def test_a_full_disk_is_told_beforehand(self, tmp_path, monkeypatch):
         cached = Cached(tmp_path, monkeypatch)

@@ -104,6 +104,7 @@ class TestMemory:
         assert run.history[-1]["loss"] < run.history[0]["loss"] + 0.1
         assert len(calls) > 16
 
+    @pytest.mark.slow
     def test_parts_of_parts_go_on_at_the_same_step(self, folder, tmp_path, monkeypatch):
         monkeypatch.setattr(memory, "parts_that_fit", lambda *_: 2)
         failing(monkeypatch, MemoryError(), step=20)  # in the second epoch of 63 pictures in parts of 4
@@ -181,11 +182,11 @@ class TestMemory:
 
 class TestTime:
     def test_epochs_that_do_not_fit_are_left_out(self, folder, tmp_path):
-        run, lines = train(folder, tmp_path, epochs=100_000, patience=100_000, learning_rate=0.001, time_budget=0.1)
+        run, lines = train(folder, tmp_path, epochs=100_000, patience=100_000, learning_rate=0.001, time_budget=0.05)
         told = [line for line in lines if line.startswith("--time-budget allows ")]
         count = int(told[0].split()[2])
         assert 1 <= len(run.history) <= count < 100_000
-        assert sum(row["seconds"] for row in run.history[1:]) < 6
+        assert sum(row["seconds"] for row in run.history[1:]) < 3
 
     def test_one_epoch_is_trained_whatever_it_takes(self, folder, tmp_path):
         run, _ = train(folder, tmp_path, epochs=5, time_budget=1e-6)

@@ -140,6 +140,7 @@ class TestTraining:
         with pytest.raises(InputError, match=r"xception has no auxiliary head \(known: inception_v3\)"):
             ception.train(tmp_path / "nothing", model="xception", auxiliary=True)
 
+    @pytest.mark.slow
     def test_an_interrupted_averaged_training_goes_on_as_if_it_were_not(self, few, tmp_path, monkeypatch):
         settings = SMALL | {"model": "separable_cnn", "recipe": "inception_v3", "image_size": 8, "depth_multiplier": 1}
         whole = ception.train(few, runs=tmp_path / "whole", **settings)

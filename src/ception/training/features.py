@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from ception.errors import RunError
 from ception.files import cache_folder
 from ception.models.names import variables
 from ception.reporting import Reporter
+from ception.training import memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,18 +149,17 @@ def activations(
         where = f"{cache_folder()} ({size / 1e6:,.1f}{later} MB)"
         reporter.note(f"{what} of {count:,} pictures and views, once, by {engine}, into {where}")
 
+    run = _in_parts(engine, what, reporter)
+
     def compute(positions: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
         with reporter.task(what, len(positions)) as task:
             for start in range(0, len(positions), _BATCH):
                 now = positions[start : start + _BATCH]
-                batch = source[wanted[now]]
-                padded = np.zeros((_BATCH, *batch.shape[1:]), np.float32)  # one shape: compiled once
-                padded[: len(batch)] = batch
-                found = engine.run(padded)[: len(batch)]
+                found = run(source[wanted[now]])
                 if not np.isfinite(found).all():
                     raise RunError("the frozen network gives what is no finite number: the weights are damaged")
                 yield now, found.astype(dtype)
-                task.advance(len(batch))
+                task.advance(len(now))
 
     stored, place_of = rows.collect(
         f"features-{cache.digest(identity)}", source.keys(wanted), shape, dtype, compute,
@@ -169,6 +169,29 @@ def activations(
     by_view = np.full(1 + max(wanted.max(initial=0), len(views.prepared.place)), -1, np.int64)
     by_view[wanted] = place_of
     return Activations(stored, by_view, views, place, identity)
+
+
+def _in_parts(engine: engines.Engine, what: str, reporter: Reporter) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    """What runs a batch in parts of one size, for which it is compiled once; of half of it where memory runs out."""
+    size = _BATCH
+
+    def run(batch: NDArray[Any]) -> NDArray[np.float32]:
+        nonlocal size
+        found: list[NDArray[np.float32]] = []
+        while (start := sum(map(len, found))) < len(batch):
+            now = batch[start : start + size]
+            padded = np.zeros((size, *batch.shape[1:]), np.float32)
+            padded[: len(now)] = now
+            try:
+                found.append(engine.run(padded)[: len(now)])
+            except Exception as error:
+                if not memory.ran_out(error) or size == 1:
+                    raise
+                size //= 2
+                reporter.warn(f"memory ran out; {what} are computed {size} at a time")
+        return np.concatenate(found)
+
+    return run
 
 
 def _identity(body: keras.Model, engine: engines.Engine, arguments: Mapping[str, Any]) -> bytes:
