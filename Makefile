@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 TORCH ?= torch==2.13.0
+PYTEST := python -m pytest -n 2
+# each of the two workers keeps to one core
+ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
 .PHONY: help demo test test-all test-backends test-jax test-torch check clean
 
@@ -18,15 +21,15 @@ demo: $(VENV)/installed
 	$(BIN)/ception demo
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(ONE_THREAD) $(BIN)/$(PYTEST) -m "not slow"
 
 test-all: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2
+	$(ONE_THREAD) $(BIN)/$(PYTEST)
 
 test-backends: test-jax test-torch
 
 test-jax test-torch: test-%: $(VENV)-%/installed-dev
-	KERAS_BACKEND=$* OMP_NUM_THREADS=1 $(VENV)-$*/bin/python -m pytest -n 2 -m "not slow"
+	KERAS_BACKEND=$* $(ONE_THREAD) $(VENV)-$*/bin/$(PYTEST) -m "not slow"
 
 check: $(VENV)/installed-dev
 ifeq ($(CI),true)

@@ -186,7 +186,6 @@ class TestTime:
         told = [line for line in lines if line.startswith("--time-budget allows ")]
         count = int(told[0].split()[2])
         assert 1 <= len(run.history) <= count < 100_000
-        assert sum(row["seconds"] for row in run.history[1:]) < 3
 
     def test_one_epoch_is_trained_whatever_it_takes(self, folder, tmp_path):
         run, _ = train(folder, tmp_path, epochs=5, time_budget=1e-6)

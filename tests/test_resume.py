@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ import pytest
 
 import ception
 from ception.reporting import Reporter
+from ception.training import _new_folder
 from ception.training.callbacks import patience_is_over
 from conftest import COLOURS, write_pictures
 
@@ -205,6 +207,13 @@ def test_twenty_killed_processes_resume_to_the_same_weights(tmp_path):
     assert left.count("in the middle") >= 10, left
 
 
+def test_every_run_gets_a_folder_of_its_own(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(lambda _: _new_folder(tmp_path / "runs", "x"), range(40)))
+    assert sorted(folder.name for folder in folders) == [f"{number:03d}-x" for number in range(1, 41)]
+
+
+@pytest.mark.slow
 def test_two_runs_started_at_once(tmp_path):
     write_pictures(tmp_path / "d", {"a": 60, "b": 60}, size=(9, 9))
     command = [sys.executable, "-m", "ception", "train", "d", *OPTIONS, "--quiet"]
