@@ -145,8 +145,8 @@ def activations(
     what = "Features" if place == "pool" else f"Activations at {place}"
 
     def announce(count: int, size: int, size_in_all: int) -> None:
-        later = f" of {size_in_all / 1e6:,.1f}" if size_in_all > size else ""
-        where = f"{cache_folder()} ({size / 1e6:,.1f}{later} MB)"
+        sizes = dict.fromkeys(f"{bytes_ / 1e6:,.1f}" for bytes_ in (size, size_in_all))
+        where = f"{cache_folder()} ({' of '.join(sizes)} MB)"
         reporter.note(f"{what} of {count:,} pictures and views, once, by {engine}, into {where}")
 
     run = _in_parts(engine, what, reporter)
