@@ -167,7 +167,11 @@ def _decide(run: Training, number: int, made: Trainee, until: float | None) -> N
         if decided.parts[number] > 1:
             run.reporter.note(f"{_cut(run, number)}, which fits the free memory")
     if until is not None and own and number not in decided.epochs:
-        fitting = len(own) + int((until - time.monotonic()) // min(row["seconds"] for row in own))
+        quickest = min(row["seconds"] for row in own)
+        left = until - time.monotonic()
+        if len(own) + left // quickest < recipe.epochs:  # a schedule that is cut is compiled once more
+            left -= own[0]["seconds"] - quickest
+        fitting = len(own) + int(max(0, left) // quickest)
         # the first epoch, which compiles, is no measure of the others where there is time for a second one
         if fitting >= recipe.epochs or len(own) > 1 or fitting < _ROOM_FOR_A_SECOND:
             decided.epochs[number] = max(1, len(own), min(recipe.epochs, fitting))
