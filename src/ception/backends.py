@@ -13,10 +13,13 @@ from typing import Any
 from ception.errors import InputError, nearest
 
 BACKENDS = ("tensorflow", "jax", "torch")  # in the order of preference on a CPU
+# TensorFlow leaves oneDNN off where a processor has neither AVX-512 VNNI nor AMX, and gives large tensors back to the
+# system at every step; both cost more than they save: benchmarks/results/backend_settings.csv
+_TENSORFLOW = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def choose(wanted: str | None = None) -> str:
-    """Settle Keras's backend and return its name.
+    """Settle Keras's backend and return its name; TensorFlow's settings that the user has not made are made, too.
 
     Args:
         wanted: `tensorflow`, `jax` or `torch`; None takes `KERAS_BACKEND` from the environment,
@@ -46,7 +49,8 @@ def choose(wanted: str | None = None) -> str:
     name = wanted or installed[0]
     os.environ["KERAS_BACKEND"] = name
     if name == "tensorflow":
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        for variable, value in _TENSORFLOW.items():
+            os.environ.setdefault(variable, value)
         with _muted():
             importlib.import_module("tensorflow")
     return name

@@ -1,0 +1,240 @@
+"""What tasks return: typed values, each with `as_dict()`, the plain values that `--json` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+
+def plain(value: Any) -> Any:
+    """The value in what JSON has: results as dicts, tuples as lists."""
+    if isinstance(value, Result):
+        return value.as_dict()
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return value
+
+
+class Result:
+    """A frozen dataclass that knows its plain values.
+
+    Attributes:
+        _OMITTED: Fields that are left out of the plain values where they are None.
+        _KEYS: Keys of fields whose name is another one there.
+    """
+
+    _OMITTED: ClassVar[frozenset[str]] = frozenset()
+    _KEYS: ClassVar[Mapping[str, str]] = {}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as JSON has them."""
+        named = {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
+        return {
+            self._KEYS.get(name, name): plain(value)
+            for name, value in named.items()
+            if not (value is None and name in self._OMITTED)
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScores(Result):
+    """How well one class is told.
+
+    Attributes:
+        precision: Share, 0..1, of the pictures called so that are so.
+        recall: Share of the pictures that are so that are called so.
+        f1: Harmonic mean of both.
+        support: Pictures of the class.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion(Result):
+    """How often one class is taken for another.
+
+    Attributes:
+        label: The true class.
+        predicted: What it is taken for.
+        count: Pictures.
+    """
+
+    label: str
+    predicted: str
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration(Result):
+    """What probabilities are worth.
+
+    Attributes:
+        log_loss: Mean negative log probability of the labels, in nats.
+        calibration_error: Expected calibration error, 0..1, with 15 bins.
+    """
+
+    log_loss: float
+    calibration_error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selective(Result):
+    """What a confidence threshold delivers, where a precision was wished for.
+
+    Attributes:
+        wished: The precision that was wished for.
+        min_confidence: The threshold, chosen on the validation pictures.
+        precision: Share of right answers above it; 0 where there are none.
+        precision_interval: Its 95 % interval.
+        coverage: Share of the pictures that are answered.
+        count: How many that are.
+    """
+
+    wished: float
+    min_confidence: float
+    precision: float
+    precision_interval: tuple[float, float]
+    coverage: float
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupScores(Result):
+    """The accuracy of a group of pictures with its 95 % interval."""
+
+    count: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slices(Result):
+    """The scores of groups of pictures.
+
+    Attributes:
+        by: What they are grouped by.
+        groups: By name.
+    """
+
+    by: str
+    groups: Mapping[str, GroupScores]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores(Result):
+    """How good a model is.
+
+    Attributes:
+        count: Pictures scored.
+        accuracy: Share, 0..1, of right answers.
+        accuracy_interval: Its 95 % interval (Wilson).
+        top5_accuracy: Share of pictures whose class is among the five most probable; None below 6 classes.
+        balanced_accuracy: Mean recall of the classes that have pictures.
+        log_loss: Mean negative log probability of the labels, in nats.
+        calibration_error: Expected calibration error, 0..1, with 15 bins.
+        temperature: What the logits were divided by.
+        uncalibrated: The same without the temperature.
+        per_class: By name.
+        confused: The most confused pairs, at most ten.
+        model: The model file; None for a classifier in memory.
+        data: The data set.
+        split: Which part of it.
+        output: Folder that was written; None where none was.
+        best_epoch: Number of the epoch whose weights were kept, of a training.
+        selective: What the wished precision comes to.
+        slices: The scores of groups.
+    """
+
+    _OMITTED = frozenset({"best_epoch", "selective", "slices"})
+
+    count: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    top5_accuracy: float | None
+    balanced_accuracy: float
+    log_loss: float
+    calibration_error: float
+    temperature: float
+    uncalibrated: Calibration
+    per_class: Mapping[str, ClassScores]
+    confused: tuple[Confusion, ...]
+    model: str | None = None
+    data: str = ""
+    split: str = ""
+    output: str | None = None
+    best_epoch: int | None = None
+    selective: Selective | None = None
+    slices: Slices | None = None
+
+    def __repr__(self) -> str:
+        low, high = self.accuracy_interval
+        return (
+            f"Scores(accuracy={self.accuracy:.4f} ({low:.4f} to {high:.4f}) on {self.count:,} {self.split} pictures, "
+            f"balanced_accuracy={self.balanced_accuracy:.4f}, log_loss={self.log_loss:.4f})"
+        )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Scores:
+        """What `as_dict` gave.
+
+        Raises:
+            KeyError: something is missing.
+            TypeError: something is of another type.
+        """
+        known = {one.name for one in fields(cls)}
+        read = {key: value for key, value in values.items() if key in known}
+        read["accuracy_interval"] = tuple(values["accuracy_interval"])
+        read["uncalibrated"] = Calibration(**values["uncalibrated"])
+        read["per_class"] = {name: ClassScores(**one) for name, one in values["per_class"].items()}
+        read["confused"] = tuple(Confusion(**one) for one in values["confused"])
+        if wished := values.get("selective"):
+            read["selective"] = Selective(**wished | {"precision_interval": tuple(wished["precision_interval"])})
+        if slices := values.get("slices"):
+            groups = {name: GroupScores(**one | {"accuracy_interval": tuple(one["accuracy_interval"])})
+                      for name, one in slices["groups"].items()}  # fmt: skip
+            read["slices"] = Slices(by=slices["by"], groups=groups)
+        return cls(**read)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guess(Result):
+    """A class that a picture may show.
+
+    Attributes:
+        class_name: The class; `class` in the plain values.
+        probability: 0..1.
+    """
+
+    _KEYS = {"class_name": "class"}  # noqa: RUF012
+
+    class_name: str
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction(Result):
+    """What a model says of a picture.
+
+    Attributes:
+        path: The picture's name: its path, or what it is called in memory, such as `picture 3`.
+        top: The most probable classes, the most probable first; none where the picture cannot be read.
+        unknown: Whether the best probability is below the threshold.
+        error: Why it cannot be read; None where it can.
+    """
+
+    path: str
+    top: tuple[Guess, ...] = ()
+    unknown: bool = False
+    error: str | None = None
+
+    @property
+    def best(self) -> Guess | None:
+        """The most probable class; None where the picture cannot be read."""
+        return self.top[0] if self.top else None
