@@ -14,7 +14,8 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts import Parameter
 
-from ception.cli.terminal import complain
+from ception import backends
+from ception.cli.terminal import complain, muted
 from ception.errors import InputError, RunError, reason
 
 app = cyclopts.App(
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module="matplotlib")  # a letter that its font lacks
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is told in our words
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    backends.importing = muted
     try:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -79,6 +80,20 @@ def terminal(quiet: bool) -> Iterator[Terminal]:
     hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
         yield Terminal(progress, quiet)
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """A context in which nothing reaches standard error, not even what C++ code writes to the file descriptor."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def print_scores(scores: dict[str, Any]) -> None:
