@@ -75,7 +75,7 @@ def measure_loading(folder: Path) -> None:
     import keras
 
     from ception.models import weights
-    from ception.models.checkpoints import read
+    from ception.weights.checkpoints import read
     from memory import memory
 
     path = write_keras("xception", folder)

@@ -20,8 +20,9 @@ import pytest
 
 import ception
 from ception.errors import InputError
-from ception.models import checkpoints
-from ception.models.checkpoints import read
+from ception.weights.checkpoints import read
+from ception.weights.checkpoints.slim_files import END_OF_TABLE
+from ception.weights.tensors import is_finite
 from parity import difference, fill, logits, pixels
 
 L = keras.layers
@@ -425,9 +426,9 @@ def test_a_package_that_is_not_installed_is_named(
     def missing(name: str) -> Any:
         raise ImportError(name)
 
-    monkeypatch.setattr(checkpoints.importlib, "import_module", missing)
+    monkeypatch.setattr("importlib.import_module", missing)
     path = tmp_path / "weights"
-    content = {"torch": pickle.dumps({}, 2), "tensorflow": bytes(40) + checkpoints._TABLE}
+    content = {"torch": pickle.dumps({}, 2), "tensorflow": bytes(40) + END_OF_TABLE}
     path.write_bytes(content.get(package, struct.pack("<Q", 2) + b"{}"))
     extra = package if package == "safetensors" else f"ception[{package}]"
     refused(path, f"pip install '{extra}'")
@@ -598,7 +599,7 @@ def test_values_that_are_not_finite(tmp_path: Path, value: float, place: int) ->
 def test_looking_for_such_values_takes_no_memory() -> None:
     tensor = np.ones((1 << 12, 1 << 12), "f4")
     tracemalloc.start()
-    assert checkpoints._finite(tensor)
+    assert is_finite(tensor)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2 << 20

@@ -14,8 +14,8 @@ from ception import downloads
 from ception.data.images import ImageContract
 from ception.errors import InputError
 from ception.models import MODELS, PORTS, build, weights
-from ception.models.checkpoints import Checkpoint, read
 from ception.models.names import IN_KERAS, IN_TIMM, Theirs, pairs, variables
+from ception.weights.checkpoints import Checkpoint, read
 from parity import difference, fill, logits, pixels
 from test_parity import _timm
 

@@ -20,10 +20,10 @@ from ception import models
 from ception.data.images import ImageContract
 from ception.errors import InputError, reason
 from ception.files import whole
-from ception.models.checkpoints import Checkpoint, read
 from ception.models.sizes import height_and_width
 from ception.models.weights import Report, classes_in, imagenet_classes, load, open_weights, origin, port_of
 from ception.settings import Resize
+from ception.weights.checkpoints import Checkpoint, read
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,11 +19,11 @@ from ception.classifier import Classifier, model_file
 from ception.data.images import fit, from_array
 from ception.errors import InputError
 from ception.files import whole, write_json
-from ception.models.checkpoints import Checkpoint
 from ception.models.endpoints import endpoints, features
 from ception.models.names import IN_KERAS, IN_TIMM, Scheme, Theirs, numbered, pairs, variables
 from ception.models.weights import Report
 from ception.reporting import Reporter
+from ception.weights.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,9 +17,9 @@ import numpy as np
 from ception import downloads
 from ception.errors import InputError, RunError, nearest
 from ception.files import cache_folder
-from ception.models.checkpoints import Checkpoint, read
 from ception.models.names import IN_KERAS, IN_TIMM, Pair, Scheme, pairs, scheme_of, variables
 from ception.reporting import Reporter
+from ception.weights.checkpoints import Checkpoint, read
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,40 +8,23 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
+
+from ception.weights.tensors import MOST_NAMES, Allowance, RefusedError, to_float32, widened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MOST_BYTES = 4 << 30  # of all tensors; the family's largest network has 170 MB
-MOST_NAMES = 100_000  # of layers, tensors or members; the family's largest network has some 1,000 tensors
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _UNUSUAL = "in a way that Keras does not write: load it in Keras and save it again"
 _LONGEST_NAME = 1024
 _FLOATS = {
     (8, 11, 52, 1023): "f8", (4, 8, 23, 127): "f4", (2, 5, 10, 15): "f2", (2, 8, 7, 127): "bfloat16",
 }  # fmt: skip
-
-
-class RefusedError(ValueError):
-    """The file is whole, but not such as this module reads; the message says what to do."""
-
-
-class Allowance:
-    """What the tensors of a file may take, so that a small file cannot claim all memory."""
-
-    def __init__(self, file_bytes: int) -> None:
-        self._left = min(MOST_BYTES, (64 << 20) + 100 * file_bytes)
-
-    def take(self, shape: Iterable[int], item_bytes: int) -> None:
-        """Count a tensor; raises `RefusedError` where the file claims more than what is left."""
-        self._left -= math.prod(int(length) for length in shape) * max(item_bytes, 4)
-        if self._left < 0:
-            raise RefusedError("it claims to hold implausibly much for its size")
 
 
 class Hdf5:
@@ -102,7 +85,7 @@ class Hdf5:
     def members(self, tree: int, heap: int) -> dict[str, int]:
         """Names and addresses in a group."""
         size, names_at = struct.unpack("<8xQ8xQ", self.read(heap, 32, b"HEAP"))
-        names, found, pending = self.read(names_at, size), {}, [tree]
+        names, members, pending = self.read(names_at, size), {}, [tree]
         while pending:
             address = pending.pop()
             if self.read(address, 4) == b"TREE":
@@ -112,21 +95,21 @@ class Hdf5:
                 continue
             (used,) = struct.unpack("<6xH", self.read(address, 8, b"SNOD"))
             for name_at, target in struct.iter_unpack("<QQ24x", self.read(address + 8, 40 * used)):
-                found[names[name_at : name_at + _LONGEST_NAME].partition(b"\0")[0].decode()] = target
-        return found
+                members[names[name_at : name_at + _LONGEST_NAME].partition(b"\0")[0].decode()] = target
+        return members
 
     def text(self, heap: int, number: int) -> bytes:
         """A string of any length."""
         if heap not in self._heaps:
             (size,) = struct.unpack("<8xQ", self.read(heap, 16, b"GCOL"))
-            content, at, found = self.read(heap, size), 16, {}
+            content, at, texts = self.read(heap, size), 16, {}
             while at + 16 <= size:
                 index, length = struct.unpack_from("<H6xQ", content, at)
                 if not index:
                     break
-                found[index] = content[at + 16 : at + 16 + length]
+                texts[index] = content[at + 16 : at + 16 + length]
                 at += 16 + -(-length // 8) * 8
-            self._heaps[heap] = found
+            self._heaps[heap] = texts
         if number not in self._heaps[heap]:
             raise ValueError("a name in it is missing")
         return self._heaps[heap][number]
@@ -140,7 +123,7 @@ class Node:
         self._messages = list(file.messages(address))
 
     def _content(self, kind: int) -> bytes | None:
-        return next((content for found, content in self._messages if found == kind), None)
+        return next((content for other, content in self._messages if other == kind), None)
 
     @cached_property
     def members(self) -> dict[str, int]:
@@ -181,8 +164,8 @@ class Node:
         if kind[0] & 15 == 3:  # strings of one length
             return key, [text.rstrip(b"\0").decode() for text in items]
         if kind[0] & 15 == 9 and kind[1] & 15 == 1:  # of any length
-            places = [struct.unpack("<IQI", text) for text in items]
-            return key, [self._file.text(heap, number)[:length].decode() for length, heap, number in places]
+            references = [struct.unpack("<IQI", text) for text in items]
+            return key, [self._file.text(heap, number)[:length].decode() for length, heap, number in references]
         return key, []
 
     def tensor(self, allowance: Allowance) -> NDArray[np.float32] | None:
@@ -220,18 +203,3 @@ def _shape(space: bytes) -> tuple[int, ...]:
     if space[0] == 2 and space[3] == 2:  # nothing at all
         return (0,)
     return struct.unpack_from(f"<{space[1]}Q", space, 8 if space[0] == 1 else 4)
-
-
-def to_float32(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Numbers of any type as float32."""
-    with np.errstate(all="ignore"):  # what float32 cannot hold becomes infinite
-        return np.asarray(values, np.float32)
-
-
-def widened(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """float32 from bfloat16, which is its upper half and no type of NumPy's."""
-    wide = bits.astype(np.uint32)
-    return np.left_shift(wide, 16, out=wide).view(np.float32)
-
-
-# --- Keras

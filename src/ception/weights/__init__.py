@@ -1,0 +1,1 @@
+"""Weights that others published or wrote: their files, read as named tensors."""
