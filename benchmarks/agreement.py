@@ -42,9 +42,8 @@ def _activations(options: argparse.Namespace) -> None:
     backends.choose()
     import numpy as np
 
-    from ception import engines
+    from ception import build, engines
     from ception.data.augmentation import Augmentation
-    from ception.models import build
     from ception.reporting import Reporter
     from ception.settings import TrainSettings
     from ception.training import features, preparation

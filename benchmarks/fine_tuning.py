@@ -145,7 +145,7 @@ def _guide(options: argparse.Namespace) -> Any:
 
     import ception
     from ception.data import sources
-    from ception.models import find
+    from ception.models.catalog import find
     from ception.settings import TrainSettings
     from ception.training import preparation
 

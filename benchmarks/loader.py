@@ -88,9 +88,9 @@ def _speed(data: Path) -> None:
     import keras
     import numpy as np
 
+    from ception import build
     from ception.data.augmentation import Augmentation, Mixing
     from ception.data.loading import dataset_of_batches
-    from ception.models import build
 
     prepared, seconds = _prepared(data)
     count = len(prepared.place)

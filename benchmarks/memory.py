@@ -40,8 +40,8 @@ def measure(name: str, size: int, batch: int, precision: str) -> dict[str, float
     import keras
     import numpy as np
 
+    from ception import build
     from ception.inspection import training_memory
-    from ception.models import build
 
     def trained(network: keras.Model, count: int) -> None:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

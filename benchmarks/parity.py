@@ -48,7 +48,7 @@ def among_backends(save: Path | None, against: Path | None) -> Iterator[tuple[st
     """Full networks at their own size against the logits that another backend has saved."""
     import numpy as np
 
-    from ception.models import MODELS, build
+    from ception import MODELS, build
     from parity import difference, fill, logits, pixels
 
     for name, entry in MODELS.items():

@@ -50,7 +50,7 @@ def certify(kind: str, folder: Path) -> None:
     import keras
 
     import ception
-    from ception.models.names import IN_KERAS, IN_TIMM
+    from ception.weights.names import IN_KERAS, IN_TIMM
 
     theirs = {ours: ours for ours in IN_KERAS}
     if kind == "torch":

@@ -9,7 +9,7 @@ Every module takes 28 x 28 x 192 feature maps and gives 256 channels, as GoogLeN
 from __future__ import annotations
 
 import ception
-from ception.models import modules
+from ception.models.networks import modules
 
 
 def main() -> None:

@@ -316,13 +316,14 @@ class TestDuplicates:
 class TestModel:
     @pytest.fixture
     def model(self, tmp_path: Path) -> Path:
+        from ception import build
         from ception.data.images import ImageContract
-        from ception.models import build
+        from ception.models import NetworkConfig
 
         arguments = {"name": "separable_cnn", "classes": 3, "image_size": [100, 100], "channels": 3}
         ception.Classifier(
             network=build(**arguments),
-            arguments=arguments,
+            config=NetworkConfig.of(**arguments),
             class_names=("Cat", "bird", "dog"),
             image=ImageContract(height=100, width=100, channels=3),
         ).save(tmp_path / "run" / "model.keras")

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ception import Classifier
+from ception import Classifier, build
 from ception.data.images import ImageContract
 from ception.errors import InputError, RunError
-from ception.models import build
+from ception.models import NetworkConfig
 
 
 def fresh(name: str = "separable_cnn", **options) -> Classifier:
@@ -25,7 +25,7 @@ def fresh(name: str = "separable_cnn", **options) -> Classifier:
     height, width = arguments["image_size"]
     return Classifier(
         network=build(**arguments, seed=0),
-        arguments=arguments,
+        config=NetworkConfig.of(**arguments),
         class_names=("a", "b", "ü/ß"),
         image=ImageContract(height=height, width=width, channels=arguments["channels"], resize="pad"),
         record={"settings": {"epochs": 1}},
@@ -61,7 +61,7 @@ class TestSaveAndLoad:
         assert again.class_names == classifier.class_names
         assert again.image == classifier.image
         assert again.record == classifier.record
-        assert again.arguments == classifier.arguments
+        assert again.config == classifier.config
         assert again.training_digests.tolist() == classifier.training_digests.tolist()
 
     def test_plain_keras_opens_it(self, saved):

@@ -58,7 +58,7 @@ class TestKeras:
     @pytest.mark.slow
     def test_a_wrong_tensor_shows_in_the_certificate(self, original, tmp_path, monkeypatch):
         """The comparison is with what the original's own reader makes of the file, not with our reading of it."""
-        import ception.models.weights as module
+        import ception.weights.loading as module
 
         real = module._match
 

@@ -8,9 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from ception import engines
+from ception import MODELS, build, engines
 from ception.errors import InputError
-from ception.models import MODELS, build
 from ception.models.endpoints import truncate
 from ception.reporting import Reporter
 from parity import difference, fill

@@ -15,15 +15,14 @@ import numpy as np
 import pytest
 
 import ception
-from ception import engines
+from ception import build, engines
 from ception.data.augmentation import Augmentation
 from ception.errors import InputError, RunError
-from ception.models import build
-from ception.models.names import variables
 from ception.reporting import Reporter
 from ception.settings import TrainSettings
 from ception.training import features, phases, preparation, recipes
 from ception.weights.checkpoints import read
+from ception.weights.names import variables
 from conftest import COLOURS, write_pictures
 from parity import difference, fill
 from test_resume import Killed, assert_same_run

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ception import MODELS, build
 from ception.classifier import Classifier
 from ception.data.images import ImageContract
 from ception.errors import InputError, RunError
 from ception.inspection.drawing import draw
 from ception.inspection.graph import Block, Cell, Fork, Series, blocks, cells
-from ception.models import MODELS, build, modules
+from ception.models import NetworkConfig
 from ception.models.endpoints import features, truncate
+from ception.models.networks import modules
 
 X, DASH = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 
@@ -194,7 +196,7 @@ class TestFiles:
 
 def test_after_saving_and_loading_with_plain_keras(xception, tmp_path):
     classifier = Classifier(
-        network=xception, arguments={}, class_names=("a",), record={}, training_digests=np.empty(0, "V6"),
+        network=xception, config=NetworkConfig.of("xception"), class_names=("a",), record={}, training_digests=np.empty(0, "V6"),
         image=ImageContract(height=75, width=75, channels=3, resize="pad"),
     )  # fmt: skip
     classifier.save(tmp_path / "model.keras")

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import ception
+from ception import MODELS, build
 from ception.errors import InputError
 from ception.inspection import costs, training_memory
-from ception.models import MODELS, build, modules
+from ception.models.networks import modules
 from parity import difference, fill, logits
 
 

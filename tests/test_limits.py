@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 
 import ception
-from ception import backends
+from ception import backends, build
 from ception.errors import InputError, RunError
-from ception.models import build
 from ception.training import memory
 from ception.training.callbacks import NotFiniteError, Progress
 from ception.training.recipes import RECIPES

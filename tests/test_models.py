@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pytest
 
+from ception import MODELS, build
 from ception.classifier import Classifier
 from ception.data.images import ImageContract
 from ception.errors import InputError
-from ception.models import MODELS, build
+from ception.models import NetworkConfig
 from ception.models.endpoints import endpoints, features, stages, truncate
 from parity import difference, fill, logits, pixels
 
@@ -91,9 +92,9 @@ class TestEveryModel:
                      "min_depth": 8}  # fmt: skip
         size, channels = MODELS[name].smallest, MODELS[name].channels
         contract = ImageContract(height=size, width=size, channels=channels, resize="squash")
-        Classifier(network=model, arguments=arguments, class_names=tuple("abcde"), image=contract).save(
-            tmp_path / "model.keras"
-        )
+        Classifier(
+            network=model, config=NetworkConfig.of(**arguments), class_names=tuple("abcde"), image=contract
+        ).save(tmp_path / "model.keras")
         ours = Classifier.load(tmp_path / "model.keras").network
         plain = keras.models.load_model(tmp_path / "model.keras")
         batch = pixels(2, model.input.shape[1:])
@@ -128,7 +129,7 @@ class TestEveryModel:
             ({"dtype": "float31"}, "cannot be built with"),
             ({"final_endpoint": 5}, "no endpoint '5'"),
             ({"dropout": 1.0}, "dropout"),
-            ({"scaling": (0, 0)}, "deviation"),
+            ({"scaling": (0, 0)}, "std of the scaling"),
             ({"depth_multiplier": 0}, "depth_multiplier"),
             ({"image_size": "large"}, "height, width"),
             ({"final_endpoint": "Mixed_6z"}, "no endpoint 'Mixed_6z'"),

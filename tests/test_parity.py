@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import articles
-from ception.models import MODELS, build
+from ception import MODELS, build
 from ception.models.endpoints import endpoints, features
 from parity import copy_weights, difference, fill, logits, pixels
 

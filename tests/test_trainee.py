@@ -125,13 +125,13 @@ class TestTraining:
         loaded = ception.Classifier.load(run.folder / "model.keras")
         assert not [layer.name for layer in loaded.network.layers if "auxiliary" in layer.name]
         assert len(keras.models.load_model(run.folder / "model.keras").outputs) == 1
-        assert loaded.arguments["depth_multiplier"] == 0.1
+        assert loaded.config.depth_multiplier == 0.1
 
     @pytest.mark.slow
     def test_ablations_are_trained_and_come_back(self, few, tmp_path):
         run = ception.train(few, runs=tmp_path, every=("shortcut=none", "segments=2"), **SMALL | {"model": "xception"})
         loaded = ception.Classifier.load(run.folder / "model.keras")
-        assert loaded.arguments["every"] == {"shortcut": None, "segments": 2}
+        assert loaded.config.every == {"shortcut": None, "segments": 2}
         assert not [layer.name for layer in loaded.network.layers if "shortcut" in layer.name]
         with pytest.raises(InputError, match="must be COLUMN=VALUE"):
             ception.train(few, runs=tmp_path, every=("shortcut",), **SMALL | {"model": "xception"})

@@ -79,7 +79,7 @@ class TestRun:
             assert values == pytest.approx([float(row[f"{prefix}loss"]) for row in rows], rel=1e-6)
 
     def test_scaling_is_that_of_the_training_pictures(self, trained):
-        mean, deviation = ception.Classifier.load(trained / "model.keras").arguments["scaling"]
+        mean, deviation = ception.Classifier.load(trained / "model.keras").config.scaling
         assert 70 < mean < 120
         assert 60 < deviation < 110
 

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 import ception
-from ception import downloads
+from ception import MODELS, build, downloads
 from ception.data.images import ImageContract
 from ception.errors import InputError
-from ception.models import MODELS, PORTS, build, weights
-from ception.models.names import IN_KERAS, IN_TIMM, Theirs, pairs, variables
+from ception.models import PORTS, NetworkConfig
 from ception.weights.checkpoints import Checkpoint, read
+from ception.weights.loading import classes_in, load
+from ception.weights.names import IN_KERAS, IN_TIMM, Theirs, pairs, variables
+from ception.weights.opening import OpenedWeights
+from ception.weights.published import WEIGHTS, imagenet_classes, record_of
 from parity import difference, fill, logits, pixels
 from test_parity import _timm
 
@@ -81,7 +84,7 @@ class TestKeras:
         path = write_legacy(network, tmp_path / "full.h5")
         checkpoint = read(path)
         grey = build(name, image_size=SIZE, classes=5, channels=1)
-        report = weights.load(grey, checkpoint)
+        report = load(grey, checkpoint)
         assert sorted(report.fresh) == ["logits/bias", "logits/kernel"]
         assert list(report.adapted.values()) == ["first kernel adapted to 1 channel"]
         first = next(layer for layer in grey.layers if layer.weights)
@@ -147,9 +150,9 @@ class TestNetworksThatEndEarly:
         arguments = {"name": "xception", "image_size": [71, 71], "classes": 2, "final_endpoint": "block4"}
         network = build(**arguments, weights=files[0])
         contract = ImageContract(height=71, width=71, channels=3, resize="pad")
-        ception.Classifier(network=network, arguments=arguments, class_names=("a", "b"), image=contract).save(
-            tmp_path / "early.keras"
-        )
+        ception.Classifier(
+            network=network, config=NetworkConfig.of(**arguments), class_names=("a", "b"), image=contract
+        ).save(tmp_path / "early.keras")
         again = ception.Classifier.load(tmp_path / "early.keras")
         assert difference(again.logits(batch), logits(network, batch)) < ROUNDING
         once_more = build(**arguments, weights=tmp_path / "early.keras")
@@ -297,9 +300,9 @@ def test_what_is_fine_tuned_with_slim_has_no_background_class(tmp_path):
     own = variables(ours)
     values = {pair.theirs: pair.to_theirs(keras.ops.convert_to_numpy(own[pair.ours])) for pair in pairs(ours, "slim")}
     checkpoint = Checkpoint(tmp_path / "some.ckpt", "slim", values)
-    assert weights.classes_in("inception_v1", checkpoint) == 5
+    assert classes_in(OpenedWeights("inception_v1", checkpoint)) == 5
     again = build("inception_v1", image_size=SIZE, classes=5)
-    weights.load(again, checkpoint)
+    load(again, checkpoint)
     for one, other in zip(ours.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -366,10 +369,10 @@ class TestRefusals:
         network = build("xception", image_size=71, seed=1)
         before = network.get_weights()
         with pytest.raises(InputError, match=r"missing; the first: .* accept that with --partial"):
-            weights.load(network, read(path))
+            load(network, read(path))
         for one, other in zip(before, network.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
-        report = weights.load(network, read(path), partial=True)
+        report = load(network, read(path), partial=True)
         assert len(report.matched) == sum(len(layer.weights) for layer in part.layers)
 
     @pytest.mark.parametrize(
@@ -399,7 +402,7 @@ class TestRefusals:
             network = build("inception_v3", **options, seed=1)
             before = network.get_weights()
             with pytest.raises(InputError, match=r"gamma has no place; without them it would compute something else"):
-                weights.load(network, read(path), partial=partial)
+                load(network, read(path), partial=partial)
             for one, other in zip(before, network.get_weights(), strict=True):
                 np.testing.assert_array_equal(one, other)
 
@@ -420,10 +423,10 @@ class TestRefusals:
 
 
 def test_records_are_complete():
-    names = weights.imagenet_classes()
+    names = imagenet_classes()
     assert len(set(names)) == 1000
     assert (names[0], names[281], names[999]) == ("tench", "tabby", "toilet tissue")
-    for name, record in weights.WEIGHTS.items():
+    for name, record in WEIGHTS.items():
         assert record.network in MODELS, name
         unchecked = record.url.startswith("hf:") or record.url.endswith(".tar.gz")  # the latter is not downloaded
         assert unchecked or record.digest.split(":")[0] in ("md5", "sha256")
@@ -431,13 +434,13 @@ def test_records_are_complete():
         own = {"keras": IN_KERAS, "slim": {record.network: Theirs("slim", "")}}.get(record.scheme, IN_TIMM)
         assert (own[record.network].scheme, own[record.network].port) == (record.scheme, record.port)
         assert 20 <= record.megabytes <= 180
-    first = {weights.record_of(record.network, "imagenet") for record in weights.WEIGHTS.values()}
+    first = {record_of(record.network, "imagenet") for record in WEIGHTS.values()}
     assert all(record.head for record in first)
 
 
 def test_per_channel_scaling_is_inside_the_network():
-    record = weights.WEIGHTS["inception_v3.gluon_in1k"]
-    network = build("inception_v3", image_size=75, scaling=(record.mean, record.deviation))
+    record = WEIGHTS["inception_v3.gluon_in1k"]
+    network = build("inception_v3", image_size=75, scaling=(record.mean, record.std))
     scaled = ception.truncate(network, "input_scaling")
     found = logits(scaled, np.full((1, 75, 75, 3), 255.0, "float32"))[0, 0, 0]
     expected = (1 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225]
@@ -447,7 +450,7 @@ def test_per_channel_scaling_is_inside_the_network():
 def test_real_weights_load_as_a_partial_file(shared):
     path = shared / "weights" / "inception_v3_to_mixed8.h5"
     network = build("inception_v3", image_size=150)
-    report = weights.load(network, read(path), partial=True)
+    report = load(network, read(path), partial=True)
     assert report.unused == []
     assert not report.misshaped
     missing = {name.split("_")[0].split("/")[0] for name in report.missing}

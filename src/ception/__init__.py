@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from ception.evaluation.comparison import compare as compare
     from ception.inspection import summary as summary
     from ception.models import MODELS as MODELS
-    from ception.models import build as build
     from ception.models.endpoints import endpoints as endpoints
     from ception.models.endpoints import features as features
     from ception.models.endpoints import stages as stages
     from ception.models.endpoints import truncate as truncate
+    from ception.networks import build as build
     from ception.prediction import predict as predict
     from ception.training import Run as Run
     from ception.training import find_learning_rate as find_learning_rate
@@ -35,7 +35,7 @@ _PLACES = {
     "MODELS": "models",
     "Run": "training",
     "RunError": "errors",
-    "build": "models",
+    "build": "networks",
     "check": "checking",
     "compare": "evaluation.comparison",
     "convert": "conversion",
@@ -50,7 +50,7 @@ _PLACES = {
     "train": "training",
     "truncate": "models.endpoints",
 }
-_NEEDS_KERAS = {"Classifier", "MODELS", "build", "convert", "endpoints", "features", "stages", "summary", "truncate"}
+_NEEDS_KERAS = {"Classifier", "build", "convert", "endpoints", "features", "stages", "summary", "truncate"}
 
 __all__ = [*_PLACES, "__version__"]
 

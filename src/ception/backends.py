@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ception.errors import InputError, nearest
+from ception.reporting import Reporter
 
 BACKENDS = ("tensorflow", "jax", "torch")  # in the order of preference on a CPU
 # TensorFlow leaves oneDNN off where a processor has neither AVX-512 VNNI nor AMX, and gives large tensors back to the
@@ -22,7 +23,9 @@ importing: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def choose(wanted: str | None = None) -> str:
-    """Settle Keras's backend and return its name; TensorFlow's settings that the user has not made are made, too.
+    """Settle Keras's backend, without importing it, and return its name.
+
+    TensorFlow's settings that the user has not made are made, too.
 
     Args:
         wanted: `tensorflow`, `jax` or `torch`; None takes `KERAS_BACKEND` from the environment,
@@ -43,7 +46,7 @@ def choose(wanted: str | None = None) -> str:
     wanted = wanted or os.environ.get("KERAS_BACKEND") or None
     if wanted is not None and wanted not in BACKENDS:
         raise InputError(f"unknown backend '{wanted}': {nearest(wanted, BACKENDS)}")
-    installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+    installed = installed_backends()
     if wanted is not None and wanted not in installed:
         others = f", or use --backend {installed[0]}" if installed else ""
         raise InputError(f"the backend {wanted} is not installed: pip install 'ception[{wanted}]'{others}")
@@ -54,8 +57,31 @@ def choose(wanted: str | None = None) -> str:
     if name == "tensorflow":
         for variable, value in _TENSORFLOW.items():
             os.environ.setdefault(variable, value)
+    return name
+
+
+def installed_backends() -> list[str]:
+    """The backends that are installed, in the order of preference; none is imported."""
+    return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+
+
+def start(wanted: str | None = None, reporter: Reporter | None = None) -> str:
+    """Settle Keras's backend and import both; the backend's name.
+
+    Args:
+        wanted: As for `choose`.
+        reporter: Told before the import, which takes seconds.
+
+    Raises:
+        InputError: as for `choose`.
+    """
+    name = choose(wanted)
+    if "keras" not in sys.modules:
+        if reporter:
+            reporter.note(f"Loading Keras on {name} ...")
         with importing():
-            importlib.import_module("tensorflow")
+            importlib.import_module(name)
+        importlib.import_module("keras")
     return name
 
 
@@ -91,6 +117,31 @@ def devices() -> list[str]:
         return ["cpu:0", *gpus, *(["mps:0"] if torch.backends.mps.is_available() else [])]
     devices: list[str] = keras.distribution.list_devices()
     return devices
+
+
+def has_accelerator() -> bool:
+    """Whether the backend sees a faster processor than the CPU; Keras is imported only where one may be there."""
+    signs = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/accel0", "/dev/vfio/0")
+    possible = sys.platform != "linux" or any(os.path.exists(sign) for sign in signs)
+    if "keras" not in sys.modules:
+        if not possible:
+            return False
+        start()
+    return not all(device.startswith("cpu") for device in devices())
+
+
+_OUT_OF_MEMORY = (
+    "out of memory", "resource exhausted", "resource_exhausted", "can't allocate memory", "failed to allocate",
+)  # fmt: skip
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is a backend's way to say that memory is exhausted."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if kinds & {"MemoryError", "OutOfMemoryError", "ResourceExhaustedError"}:
+        return True
+    told = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in told for words in _OUT_OF_MEMORY)
 
 
 def fast_at_bfloat16(device: str | None = None) -> bool:

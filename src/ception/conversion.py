@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from ception.classifier import Classifier, model_file
+from ception.classifier import Classifier
 from ception.data.images import fit, from_array
 from ception.errors import InputError
 from ception.files import whole, write_json
+from ception.model_file import model_file
+from ception.models.catalog import MODELS
 from ception.models.endpoints import endpoints, features
-from ception.models.names import IN_KERAS, IN_TIMM, Scheme, Theirs, numbered, pairs, variables
-from ception.models.weights import Report
 from ception.reporting import Reporter
 from ception.weights.checkpoints import Checkpoint
+from ception.weights.loading import Report
+from ception.weights.names import IN_KERAS, IN_TIMM, Scheme, Theirs, numbered, pairs, variables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -153,15 +155,13 @@ def _counterpart(classifier: Classifier, model: Path, to: str) -> Theirs:
     Raises:
         InputError: it has none, or computes something else there.
     """
-    name, arguments = classifier.network.name, classifier.arguments
+    name, config = classifier.network.name, classifier.config
     there = IN_KERAS if to == "keras-applications" else IN_TIMM
-    if any(arguments.get(option) for option in ("every", "min_depth", "final_endpoint")) or (
-        arguments.get("depth_multiplier", 1) != 1
-    ):
+    if config.every or config.min_depth or config.final_endpoint or config.depth_multiplier != 1:
         raise InputError(f"{model} is not the published {name}, so no other library has it")
     if name not in there:
         raise InputError(f"{name} does not exist in {to} (known there: {', '.join(there)})")
-    port = arguments.get("port")
+    port = config.port
     if port != there[name].port:
         raise InputError(f"{model} follows the rules of {port or 'the publication'}: {to} would compute something else")
     return there[name]
@@ -313,7 +313,6 @@ def _in_torch(name: str, checkpoint: Checkpoint, classifier: Classifier) -> _Ori
     missing = [key for key in lacking.missing_keys if not key.endswith("num_batches_tracked")]
     filled_by = "its own load_state_dict" + (f", {len(missing)} tensors missing" if missing else "")
     modules = dict(network.named_modules())
-    from ception.models import MODELS
 
     def module_of(endpoint: str) -> str | None:
         if endpoint == "logits":

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ception import backends
-from ception.data import loading, sources
+from ception.data import sources
 from ception.errors import InputError
+from ception.predictor import Predictor
 from ception.reporting import Reporter
+from ception.results import Prediction
 from ception.settings import PredictSettings, checked
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def predict(
     *,
     reporter: Reporter | None = None,
     **settings: Any,
-) -> list[dict[str, Any]]:
+) -> list[Prediction]:
     """The most probable classes of each picture.
 
     Args:
@@ -36,10 +36,6 @@ def predict(
         top: Number of classes to name for each picture, the most probable first.
         reporter: Receives progress.
         settings: Further fields of `PredictSettings`.
-
-    Returns:
-        For each picture `{"path", "top": [{"class", "probability"}]}`, and `"unknown": True` where the best
-        probability is below `min_confidence`; or `{"path", "error"}` where it cannot be read.
 
     Raises:
         InputError: the model cannot be used, or a path leads nowhere.
@@ -53,51 +49,21 @@ def predictions(
     *,
     reporter: Reporter | None = None,
     **settings: Any,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Prediction]:
     """As `predict`, one picture after another: memory does not grow with their number."""
     options = checked(PredictSettings(**settings))
     files = sources.Files(found([pictures] if isinstance(pictures, str | Path) else pictures))
-    backends.choose(options.backend)
-    with backends.on(options.device):
-        classifier = _classifier(model, options, reporter)
-        for indices, pixels, reasons in loading.stream(
-            files,
-            np.arange(len(files)),
-            classifier.image,
-            options.batch_size,
-            reporter=reporter or Reporter(),
-            label="Predicting",
-        ):
-            results: dict[int, dict[str, Any]] = {
-                index: {"path": files.name(index), "error": why} for index, why in reasons.items()
-            }
-            if len(indices):
-                padded = np.zeros((options.batch_size, *classifier.image.shape), np.uint8)  # one shape: compiled once
-                padded[: len(indices)] = pixels
-                if len(files) < options.batch_size:
-                    padded = padded[: len(indices)]
-                rows = classifier.probabilities(padded, calibrated=options.calibration)[: len(indices)]
-                for index, row in zip(indices, rows, strict=True):
-                    best = np.argsort(-row, kind="stable")[: options.top]
-                    named = [{"class": classifier.class_names[k], "probability": round(float(row[k]), 6)} for k in best]
-                    results[int(index)] = {"path": files.name(int(index)), "top": named}
-                    if row[best[0]] < options.min_confidence:
-                        results[int(index)]["unknown"] = True
-            yield from (results[index] for index in sorted(results))
-
-
-def _classifier(model: str | Path | Classifier, options: PredictSettings, reporter: Reporter | None) -> Classifier:
-    """The classifier that a file, or a network's name with weights, means."""
-    from ception.classifier import Classifier
-
-    if isinstance(model, Classifier):
-        return model
-    if options.weights is None:
-        classifier = Classifier.load(model)
-    else:
-        classifier, _, _ = Classifier.pretrained(str(model), options.weights, reporter=reporter)
-    classifier.require_weights()
-    return classifier
+    with (
+        backends.on(options.device),
+        Predictor.open(
+            model, weights=options.weights, engine=options.engine, dtype=options.dtype, batch_size=options.batch_size,
+            pictures=len(files), backend=options.backend, device=options.device, cache_limit=options.cache_limit,
+            reporter=reporter,
+        ) as predictor,
+    ):  # fmt: skip
+        yield from predictor.predictions(
+            files, top=options.top, min_confidence=options.min_confidence, calibrated=options.calibration
+        )
 
 
 def found(pictures: Iterable[str | Path]) -> list[str]:

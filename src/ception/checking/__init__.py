@@ -90,7 +90,7 @@ def _network(options: CheckSettings) -> tuple[str, tuple[int, int], Classifier |
             classifier = Classifier.load(name)
             size = classifier.image.height, classifier.image.width
         else:
-            from ception.models import find
+            from ception.models.catalog import find
 
             size = find(name).image_size
     return name, size if options.image_size is None else (options.image_size, options.image_size), classifier

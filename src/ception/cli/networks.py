@@ -31,7 +31,7 @@ def models(
     from ception import MODELS
 
     if weights:
-        from ception.models.weights import WEIGHTS
+        from ception.weights.published import WEIGHTS
 
         if json:
             print_json({name: vars(record) for name, record in WEIGHTS.items()})
@@ -74,9 +74,9 @@ def summary(
     backends.choose(options.backend)
     from ception.inspection import network_of, summary
     from ception.inspection.drawing import draw
-    from ception.models import columns
+    from ception.models.config import columns_of
 
-    network = network_of(model, image_size=options.size, every=columns(options.every), precision=options.precision)
+    network = network_of(model, image_size=options.size, every=columns_of(options.every), precision=options.precision)
     result = summary(network, batch_size=options.batch_size)
     if options.graph:
         draw(network, options.graph, expand=options.expand)

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,9 @@ from ception.reporting import Reporter, Task
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from ception.models.catalog import Architecture
+    from ception.weights.published import PublishedWeights
 
 _MOST_CLASSES = 40  # rows of the table of classes
 _EXAMPLES = 5  # cases of a finding
@@ -185,7 +188,7 @@ def print_findings(result: dict[str, Any]) -> None:
     print(f"\nFound: {result['verdict']}; shown in {printable(result['page'])}")
 
 
-def print_models(entries: dict[str, Any]) -> None:
+def print_models(entries: Mapping[str, Architecture]) -> None:
     """A row per network, then where each is from."""
     from rich.table import Table
 
@@ -202,7 +205,7 @@ def print_models(entries: dict[str, Any]) -> None:
         print(f"{name}: {entry.source}" + (f" ({entry.accuracy_on})" if entry.accuracy_on else ""))
 
 
-def print_weights(records: dict[str, Any]) -> None:
+def print_weights(records: Mapping[str, PublishedWeights]) -> None:
     """A row per published checkpoint."""
     from rich.table import Table
 

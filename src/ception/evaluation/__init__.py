@@ -56,7 +56,8 @@ def evaluate(
     reporter = reporter or Reporter()
     backends.choose(options.backend)
     with backends.on(options.device):
-        from ception.classifier import Classifier, model_file
+        from ception.classifier import Classifier
+        from ception.model_file import model_file
 
         model = model if isinstance(model, Classifier) else model_file(model)
         classifier = model if isinstance(model, Classifier) else Classifier.load(model)
@@ -125,7 +126,7 @@ def write(
         picture=picture,
         coverage=classifier.coverage,
         history=history,
-        footer=f"{classifier.arguments['name']}, trained on {data.get('name', 'unknown data')}. Written by Ception.",
+        footer=f"{classifier.config.name}, trained on {data.get('name', 'unknown data')}. Written by Ception.",
     )
     write_json(output / "scores.json", result)
 

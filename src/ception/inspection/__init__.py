@@ -12,11 +12,13 @@ import keras
 import ml_dtypes  # noqa: F401  # teaches NumPy bfloat16
 import numpy as np
 
-from ception import models
-from ception.classifier import arguments_in
 from ception.errors import InputError, nearest
-from ception.models import modules
+from ception.model_file import describe
+from ception.models import MODELS
+from ception.models.building import build_network
+from ception.models.networks import modules
 from ception.models.sizes import count
+from ception.networks import build
 
 
 @dataclass(frozen=True)
@@ -104,17 +106,17 @@ def network_of(
     if isinstance(model, keras.Model):
         return model
     name = str(model)
-    if name in models.MODELS:
-        return models.build(name, image_size=image_size, every=every, dtype=precision)
+    if name in MODELS:
+        return build(name, image_size=image_size, every=every, dtype=precision)
     if every:
         raise InputError(f"columns can be changed in a network by name, not in {name}")
     if name in modules.MODULES:
         return modules.build(name, image_size=image_size, dtype=precision)
     if not Path(name).exists():
-        known = nearest(name, [*models.MODELS, *modules.MODULES])
+        known = nearest(name, [*MODELS, *modules.MODULES])
         raise InputError(f"{name} is neither a model file nor a network: {known}")
-    resized = {} if image_size is None else {"image_size": image_size}
-    return models.build(**arguments_in(name) | resized | {"dtype": precision})
+    config = describe(name).config
+    return build_network(config if image_size is None else config.but(image_size=image_size), dtype=precision)
 
 
 def costs(network: keras.Model) -> list[LayerCost]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import keras
 
 from ception.errors import InputError, nearest
+from ception.models.catalog import MODELS
 
 _AFTER_THE_MAPS = ("pool", "prelogits")
 
@@ -63,8 +64,6 @@ def truncate(model: keras.Model, at: str) -> keras.Model:
 
 
 def _tensor(model: keras.Model, name: str, softmax: keras.layers.Softmax) -> keras.KerasTensor:
-    from ception.models import MODELS
-
     aliases = MODELS[model.name].aliases if model.name in MODELS else {}
     layers = {layer.name: layer for layer in model.layers}
     if name in layers:

@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from ception.classifier import Classifier
     from ception.data.images import ImageContract
     from ception.evaluation.table import Table
+    from ception.models.config import NetworkConfig
     from ception.training.callbacks import Row
     from ception.training.fitting import Training
     from ception.training.learning_rate import Search
     from ception.training.preparation import Prepared
+    from ception.weights.opening import OpenedWeights
 
     Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -198,7 +200,6 @@ def _carried_out(run: Training, began: float) -> Run:
     from ception.evaluation.plots import curves
     from ception.training.callbacks import best_epoch
     from ception.training.fitting import fit
-    from ception.training.memory import ran_out
 
     classifier, prepared, options, folder = run.classifier, run.prepared, run.options, run.folder
     checkpoints = folder / "checkpoints"
@@ -222,7 +223,7 @@ def _carried_out(run: Training, began: float) -> Run:
             run.reporter.warn(f"interrupted; to go on: ception train --resume {shlex.quote(str(folder))}")
             raise
         except Exception as error:
-            if not ran_out(error):
+            if not backends.ran_out_of_memory(error):
                 raise
             raise RunError(
                 "memory ran out: close other programs, or train with a smaller --image-size; to go on: "
@@ -246,9 +247,9 @@ def _scorer(classifier: Classifier, options: TrainSettings) -> Compute:
     """What computes the scores' logits: the fastest engine in float32 for a large network, else the network itself."""
     if not options.weights:
         return classifier.logits
-    from ception import engines
+    from ception.engines.choosing import fastest
 
-    return engines.fastest(classifier.network, precision="float32").run
+    return fastest(classifier.network, precision="float32").run
 
 
 def _tabulated(classifier: Classifier, prepared: Prepared, part: int, batch_size: int, compute: Compute) -> Table:
@@ -299,37 +300,41 @@ def _fresh(data: str | Path, said: str, options: TrainSettings, precision: str, 
     """
     import keras
 
-    from ception.classifier import Classifier, shortened
+    from ception.classifier import Classifier
+    from ception.model_file import shortened
+    from ception.models.config import NetworkConfig
     from ception.models.endpoints import truncate
-    from ception.models.weights import open_weights, origin
     from ception.training import preparation
     from ception.training.fitting import Training
     from ception.training.phases import planned
+    from ception.weights.opening import open_weights
 
     _check(options)
     keras.utils.set_random_seed(options.seed)
-    licence, pretrained = None, None
-    arguments: dict[str, Any] = {}
+    opened: OpenedWeights | None = None
+    pretrained: keras.Model | None = None
 
     def before_decoding(classes: int, contract: ImageContract) -> None:
         nonlocal pretrained
-        arguments.update(_arguments(options, classes, contract))
-        if options.weights:
-            pretrained = _network(arguments, options, precision)
+        if opened:
+            config = opened.config(**_arguments(options, classes, contract))
+            pretrained = _network(config, opened, options, precision)
             planned(options, pretrained)
 
     if options.weights:
-        open_weights(options.model, options.weights, reporter=reporter)  # which may have to be downloaded
-        published, scaling, port = origin(options.model, options.weights)
-        arguments |= {"scaling": scaling, "port": port}
-        licence = published.licence if published else "unknown"
+        opened = open_weights(options.model, options.weights, reporter=reporter)  # which may have to be downloaded
     prepared = preparation.prepare(data, options, reporter, before_decoding)
     training = prepared.indices(sources.TRAIN)
     mean, deviation = loading.mean_and_deviation(prepared.pixels, training)
     if deviation == 0:
         raise InputError(f"every training picture of {said} has the same single colour: nothing can be learnt")
-    arguments.setdefault("scaling", [mean, deviation])
-    network = pretrained or _network(arguments, options, precision)
+    arguments = _arguments(options, len(prepared.dataset.class_names), prepared.contract)
+    config = (
+        opened.config(**arguments)
+        if opened
+        else NetworkConfig.of(options.model, **arguments, scaling=(mean, deviation))
+    )
+    network = pretrained or _network(config, None, options, precision)
     phases = planned(options, network)
     record: dict[str, Any] = {
         "settings": _plain(options),
@@ -341,13 +346,13 @@ def _fresh(data: str | Path, said: str, options: TrainSettings, precision: str, 
         },
         "versions": {name: version(name) for name in ("ception", "keras", "numpy", "pillow")}
         | {"python": platform.python_version(), "backend": keras.backend.backend()},
-        "weights_licence": licence,
+        "weights_licence": opened.licence if opened else None,
         "precision": precision,
         "phases": [asdict(phase) for phase in phases],
     }
     classifier = Classifier(
         network=truncate(network, "logits") if options.auxiliary else network,
-        arguments=arguments,
+        config=config,
         class_names=prepared.dataset.class_names,
         unnamed=prepared.dataset.unnamed,
         image=prepared.contract,
@@ -358,11 +363,10 @@ def _fresh(data: str | Path, said: str, options: TrainSettings, precision: str, 
 
 
 def _arguments(options: TrainSettings, classes: int, contract: ImageContract) -> dict[str, Any]:
-    """What `models.build` makes the network with, but for its scaling."""
-    from ception import models
+    """What the network's config is made of, but for its scaling."""
+    from ception.models.config import columns_of
 
     arguments: dict[str, Any] = {
-        "name": options.model,
         "classes": classes,
         "image_size": [contract.height, contract.width],
         "channels": contract.channels,
@@ -371,19 +375,21 @@ def _arguments(options: TrainSettings, classes: int, contract: ImageContract) ->
     if options.dropout is not None:
         arguments["dropout"] = options.dropout
     if options.every:
-        arguments["every"] = models.columns(options.every)
+        arguments["every"] = columns_of(options.every)
     if options.final_endpoint:
         arguments["final_endpoint"] = options.final_endpoint
     return arguments
 
 
-def _network(arguments: dict[str, Any], options: TrainSettings, precision: str) -> keras.Model:
+def _network(
+    config: NetworkConfig, opened: OpenedWeights | None, options: TrainSettings, precision: str
+) -> keras.Model:
     """The network as it is trained, with a fresh head."""
-    from ception import models
+    from ception.networks import filled
     from ception.training.phases import start_head
 
-    network = models.build(
-        **arguments, auxiliary=options.auxiliary, weights=options.weights, partial=options.partial, seed=options.seed,
+    network, _ = filled(
+        config, opened, auxiliary=options.auxiliary, partial=options.partial, seed=options.seed,
         dtype={"bfloat16": "mixed_bfloat16"}.get(precision, precision),
     )  # fmt: skip
     if options.weights:

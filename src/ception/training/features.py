@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +11,15 @@ import keras
 import ml_dtypes
 import numpy as np
 
-from ception import engines
 from ception.data import cache, loading, rows
 from ception.data.augmentation import VERSION, Augmentation, augment
+from ception.engines import Engine
+from ception.engines.batching import BatchRunner
+from ception.engines.choosing import fastest
 from ception.errors import RunError
 from ception.files import cache_folder
-from ception.models.names import variables
 from ception.reporting import Reporter
-from ception.training import memory
+from ception.weights.names import variables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,7 +139,7 @@ def activations(
         RunError: the network gives what is no finite number, or the cache cannot be written.
     """
     body = part(network, source.place if isinstance(source, Activations) else None, place)
-    engine = engines.fastest(body, reporter=reporter)
+    engine = fastest(body, reporter=reporter)
     shape = tuple(body.output.shape[1:])
     dtype = ml_dtypes.bfloat16 if engine.precision == "bfloat16" and len(shape) == 3 and shape[0] > 1 else np.float32
     identity = source.identity + _identity(body, engine, arguments)
@@ -149,7 +150,7 @@ def activations(
         where = f"{cache_folder()} ({' of '.join(sizes)} MB)"
         reporter.note(f"{what} of {count:,} pictures and views, once, by {engine}, into {where}")
 
-    run = _in_parts(engine, what, reporter)
+    run = BatchRunner(engine, _BATCH, reporter=reporter, what=what)
 
     def compute(positions: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
         with reporter.task(what, len(positions)) as task:
@@ -171,30 +172,7 @@ def activations(
     return Activations(stored, by_view, views, place, identity)
 
 
-def _in_parts(engine: engines.Engine, what: str, reporter: Reporter) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
-    """What runs a batch in parts of one size, for which it is compiled once; of half of it where memory runs out."""
-    size = _BATCH
-
-    def run(batch: NDArray[Any]) -> NDArray[np.float32]:
-        nonlocal size
-        found: list[NDArray[np.float32]] = []
-        while (start := sum(map(len, found))) < len(batch):
-            now = batch[start : start + size]
-            padded = np.zeros((size, *batch.shape[1:]), np.float32)
-            padded[: len(now)] = now
-            try:
-                found.append(engine.run(padded)[: len(now)])
-            except Exception as error:
-                if not memory.ran_out(error) or size == 1:
-                    raise
-                size //= 2
-                reporter.warn(f"memory ran out; {what} are computed {size} at a time")
-        return np.concatenate(found)
-
-    return run
-
-
-def _identity(body: keras.Model, engine: engines.Engine, arguments: Mapping[str, Any]) -> bytes:
+def _identity(body: keras.Model, engine: Engine, arguments: Mapping[str, Any]) -> bytes:
     """What the body computes: its layers, its weights, and what computes it."""
     behind = ("classes", "dropout")  # of the head
     layers = sorted((option, repr(value)) for option, value in arguments.items() if option not in behind)

@@ -14,12 +14,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ception import models
+from ception.backends import ran_out_of_memory
 from ception.classifier import Classifier
 from ception.data import loading, sources
 from ception.data.augmentation import Mixing
 from ception.errors import RunError
 from ception.files import whole
+from ception.models.building import build_network
 from ception.models.endpoints import truncate
 from ception.reporting import Reporter
 from ception.settings import TrainSettings
@@ -149,7 +150,7 @@ def _carry_out(run: Training, number: int) -> None:
             _restore(run.network, beginning)
             run.classifier, run.network = _in_float32(run)
         except Exception as error:
-            if not memory.ran_out(error):
+            if not ran_out_of_memory(error):
                 raise
             if run.size(number) == 1:
                 raise RunError("even one picture at a time takes more memory than there is") from None
@@ -197,7 +198,7 @@ def _restore(network: keras.Model, values: list[NDArray[Any]]) -> None:
 def _in_float32(run: Training) -> tuple[Classifier, keras.Model]:
     """The classifier and its network with the same weights, computing in float32."""
     auxiliary = run.options.auxiliary
-    made = models.build(**run.classifier.arguments, auxiliary=auxiliary, seed=run.options.seed)
+    made = build_network(run.classifier.config, auxiliary=auxiliary, seed=run.options.seed)
     made.set_weights(run.network.get_weights())
     return replace(run.classifier, network=truncate(made, "logits") if auxiliary else made), made
 
@@ -217,7 +218,7 @@ def examples_of(run: Training, phase: Phase) -> Examples:
         wanted = np.concatenate([*(training + view * count for view in range(recipe.views)), validation])
         views = max(one.recipe.views for one in planned if place in (one.after, planned[-1].after))
         found = activations(
-            run.network, place, found, wanted, run.classifier.arguments,
+            run.network, place, found, wanted, run.classifier.config.as_dict(),
             in_all=views * len(training) + len(validation), cache_limit=options.cache_limit, reporter=run.reporter,
         )  # fmt: skip
     return Examples(found, labels, training, validation, None, factors, recipe.views)
@@ -263,7 +264,7 @@ def _probe(run: Training, number: int, made: Trainee, examples: Examples) -> Non
     try:
         found = phases.probe(made, examples.inputs[chosen], examples.labels[chosen], run.size(number))
     except Exception as error:
-        if not memory.ran_out(error):
+        if not ran_out_of_memory(error):
             raise
         run.reporter.warn("batch norm was not probed: memory ran out")
         return

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ception.backends import ran_out_of_memory
 from ception.errors import RunError
 from ception.evaluation.plots import learning_rates
 from ception.training import memory, phases
@@ -75,7 +76,7 @@ def search(run: Training, picture: Path) -> Search:
             try:
                 rates, losses = _tried(run, made, examples)
             except Exception as error:
-                if not memory.ran_out(error):
+                if not ran_out_of_memory(error):
                     raise
                 raise RunError("memory ran out: look with a smaller --batch-size or --image-size") from None
     if len(losses) < 3:

@@ -10,7 +10,6 @@ from ception.inspection import training_memory
 
 _SHARE = 0.8  # of the free memory that a step may take
 _SURPLUS = {"tensorflow": 1.0, "torch": 2.0, "jax": 2.5}  # over what TensorFlow takes; benchmarks/results/memory.csv
-_SAYS = ("out of memory", "resource exhausted", "resource_exhausted", "can't allocate memory", "failed to allocate")
 
 
 def free_bytes() -> int | None:
@@ -66,12 +65,3 @@ def parts_that_fit(network: keras.Model, batch_size: int, free: int | None) -> i
 def more(parts: int, batch_size: int) -> int:
     """The number of parts, none of them empty, that are half as large."""
     return -(-batch_size // max(1, -(-batch_size // parts) // 2))
-
-
-def ran_out(error: BaseException) -> bool:
-    """Whether an error is a backend's way to say that memory is exhausted."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    if kinds & {"MemoryError", "OutOfMemoryError", "ResourceExhaustedError"}:
-        return True
-    told = str(error).lower()
-    return isinstance(error, RuntimeError) and any(words in told for words in _SAYS)

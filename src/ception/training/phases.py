@@ -13,11 +13,11 @@ import numpy as np
 
 from ception.errors import InputError, RunError
 from ception.models.endpoints import endpoints, stages, truncate
-from ception.models.names import variables
 from ception.settings import BatchNorm, TrainSettings
 from ception.training import recipes
 from ception.training.recipes import Recipe
 from ception.training.trainee import Trainee
+from ception.weights.names import variables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ception import models
 from ception.data import loading, sources, splitting
 from ception.data.images import ImageContract
 from ception.errors import InputError
+from ception.models import catalog
 from ception.reporting import Reporter
 from ception.settings import TrainSettings
 
@@ -102,9 +102,11 @@ def prepare(
         InputError: the data set cannot be trained on.
         RunError: the cache cannot be written.
     """
-    size = options.image_size or models.find(options.model).image_size
+    size = options.image_size or catalog.find(options.model).image_size
     height, width = (size, size) if isinstance(size, int) else size
-    models.check(options.model, height=height, width=width, auxiliary=options.auxiliary)
+    catalog.require_size(options.model, height, width)
+    if options.auxiliary:
+        catalog.require_auxiliary(options.model)
     dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
     names = dataset.class_names
     ignored = ", ".join(f"{count} {what}" for what, count in dataset.ignored.items())

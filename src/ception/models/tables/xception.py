@@ -1,26 +1,13 @@
-"""The six Xceptions, their ablations and the spectrum from Inception: one definition, tables of rows."""
+"""The six Xceptions, their ablations and the spectrum from Inception, as tables of rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import keras
+from ception.models.tables.sizes import after, scaled
 
-from ception.models.blocks import (
-    Padding,
-    Step,
-    activation,
-    block,
-    conv,
-    conv_bn,
-    head,
-    max_pool,
-    norm,
-    scaled,
-    separable_conv,
-    series,
-)  # fmt: skip
+Padding = Literal["valid", "same", "symmetric"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +63,19 @@ class Spec:
     padding: Padding = "valid"
     pool_padding: Padding = "same"
     epsilon: float = 1e-3
+
+    def sizes(self, side: int) -> list[tuple[str, int]]:
+        """The side of the feature maps after each block, in pixels, of pictures with that side; below 1 where none is.
+
+        A picture's height and width do not depend on each other.
+        """
+        side = after(after(side, 3, 2, self.padding), 3, 1, self.padding)
+        ends = [("block1", side)]
+        for number, row in enumerate(self.rows, 2):
+            if row.reduce:
+                side = after(side, 3, 2, self.pool_padding if row.reduce == "pool" else self.padding)
+            ends.append((f"block{number}", side))
+        return ends
 
     def every(self, **columns: Any) -> Spec:
         """The spec with columns of every row changed, such as `shortcut=None`, `inner="elu"` or `segments=4`."""
@@ -149,63 +149,3 @@ _ENTRY_71 = (
 XCEPTION_41 = _aligned(*_ENTRY, _down(728, 728, 728, reduce="stride"), middle=8)
 XCEPTION_65 = _aligned(*_ENTRY, _down(728, 728, 728, reduce="stride"), middle=16)
 XCEPTION_71 = _aligned(*_ENTRY_71, middle=16)
-
-
-def xception(image: keras.KerasTensor, spec: Spec, *, classes: int, dropout: float, dtype: Any) -> keras.KerasTensor:
-    """An Xception from a scaled image to logits.
-
-    Args:
-        image: (batch, height, width, channels), -1..1.
-        spec: The table.
-        classes: Number of classes.
-        dropout: Share of the pooled features that dropout hides in training.
-        dtype: Keras dtype policy of all layers but the logits, which are float32.
-
-    Returns:
-        Logits (batch, classes), float32.
-
-    Source: Chollet, arXiv:1610.02357, figure 5, and `keras.applications.Xception`; the aligned networks: Chen et al.,
-        arXiv:1802.02611, section 3.2, and timm's `xception_aligned.py`. The tests compare the logits of each.
-    """
-    stem = [
-        *conv_bn("conv1", spec.stem[0], 3, strides=2, padding=spec.padding, epsilon=spec.epsilon),
-        *conv_bn("conv2", spec.stem[1], 3, padding=spec.padding, epsilon=spec.epsilon),
-    ]
-    x = shortcut = block(image, stem, name="block1", dtype=dtype)  # 147 x 147 x 64
-    for number, row in enumerate(spec.rows, 2):
-        name = f"block{number}"
-        steps = _steps(row, spec)
-        if row.shortcut is None:
-            x = block(x, steps, name=name, dtype=dtype)
-            continue
-        if row.shortcut != "chained":
-            shortcut = x
-        if row.shortcut != "identity":
-            projection = [
-                *conv("shortcut", row.filters[-1], 1, strides=2 if row.reduce else 1, bias=row.shortcut_bias),
-                norm("shortcut_bn", epsilon=spec.epsilon),
-            ]
-            shortcut = series(shortcut, projection, name=name, dtype=dtype)
-        x = keras.layers.Add(name=name, dtype=dtype)([shortcut, series(x, steps, name=name, dtype=dtype)])
-    return head(x, classes=classes, dropout=dropout, dtype=dtype)
-
-
-def _steps(row: Row, spec: Spec) -> list[Step]:
-    steps: list[Step] = []
-    norms = row.norm if isinstance(row.norm, tuple) else (row.norm,) * len(row.filters)
-    for number, (filters, normed) in enumerate(zip(row.filters, norms, strict=True), 1):
-        name = f"sepconv{number}"
-        strided = row.reduce == "stride" and number == len(row.filters)
-        if number > 1 or row.first_activation:
-            steps.append(activation(f"{name}_act"))
-        steps += separable_conv(
-            name, filters, strides=2 if strided else 1, padding=spec.padding if strided else "same",
-            segments=row.segments, inner_norm=row.inner_norm, inner=row.inner,
-        )  # fmt: skip
-        if normed:
-            steps.append(norm(f"{name}_bn", epsilon=spec.epsilon))
-    if row.last_activation:
-        steps.append(activation("act"))
-    if row.reduce == "pool":
-        steps += max_pool("pool", spec.pool_padding)
-    return steps

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import keras
 
 from ception.errors import InputError, nearest
-from ception.models.blocks import Step, activation, block, conv, parallel, seeded, separable_conv, step
+from ception.models.blocks import Layers, Step, activation, block, conv, parallel, separable_conv, step
+from ception.models.initializers import seeded
 from ception.models.sizes import count, height_and_width
 
 Branches = list[list[Step]]
@@ -38,7 +39,7 @@ def _conv(number: int, filters: int, kernel_size: int, *, groups: int = 1) -> li
 
 
 def _pool() -> Step:
-    return step("pool1", keras.layers.MaxPooling2D, 3, strides=1, padding="same")
+    return step("pool1", "MaxPooling2D", 3, strides=1, padding="same")
 
 
 def _naive(filters: int, segments: int) -> Branches:
@@ -70,7 +71,7 @@ def _segmented(filters: int, segments: int) -> Branches:
 
 
 def _extreme(filters: int, segments: int) -> Branches:
-    depthwise = step("conv2", keras.layers.DepthwiseConv2D, 3, padding="same", use_bias=False)
+    depthwise = step("conv2", "DepthwiseConv2D", 3, padding="same", use_bias=False)
     return [[*_conv(1, filters, 1), depthwise, activation("conv2_act")]]
 
 
@@ -145,7 +146,7 @@ def build(
         maps = keras.Input((height, width, channels), name="input_maps")
         branches = MODULES[name].branches(filters, segments)
         if len(branches) == 1:
-            end = block(maps, branches[0], name="module", dtype=dtype)
+            end = block(maps, branches[0], name="module", layers=Layers(dtype=dtype))
         else:
-            end = parallel(maps, branches, name="module", dtype=dtype)
+            end = parallel(maps, branches, name="module", layers=Layers(dtype=dtype))
         return keras.Model(maps, end, name=name)

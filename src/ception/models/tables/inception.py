@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import keras
+from ception.models.tables.sizes import after, scaled
 
-from ception.models.blocks import Padding, Step, TruncatedNormal, block, conv_bn, head, parallel, scaled, series, step
+Padding = Literal["valid", "same"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,22 @@ class Spec:
     auxiliary_filters: tuple[int, int] = (128, 768)
     gamma: bool = False
     count_padding: bool = False
+
+    def sizes(self, side: int) -> list[tuple[str, int]]:
+        """The side of the feature maps after each block, in pixels, of pictures with that side; below 1 where none is.
+
+        A picture's height and width do not depend on each other, and all branches of a block reduce alike.
+        """
+        ends = []
+        for row in self.rows:
+            for part in row.content[0] if isinstance(row.content, tuple) else (row.content,):
+                if isinstance(part, Conv):
+                    kernel = part.kernel if isinstance(part.kernel, int) else max(part.kernel)
+                    side = after(side, kernel, part.strides, part.padding)
+                elif isinstance(part, Pool):
+                    side = after(side, part.size, part.strides, part.padding)
+            ends.append((row.name, side))
+        return ends
 
     def scaled(self, multiplier: float, least: int) -> Spec:
         """The spec with every number of filters multiplied, but none below `least`: Slim's `depth_multiplier`."""
@@ -207,85 +223,3 @@ INCEPTION_V3 = Spec(
         _c(10, "c"),
     ),
 )
-
-
-def inception(
-    image: keras.KerasTensor, spec: Spec, *, classes: int, dropout: float, dtype: Any, auxiliary: bool = False
-) -> keras.KerasTensor | list[keras.KerasTensor]:
-    """An Inception from a scaled image to logits.
-
-    Args:
-        image: (batch, height, width, channels), -1..1.
-        spec: The table.
-        classes: Number of classes.
-        dropout: Share of the pooled features that dropout hides in training; 1 - Slim's `dropout_keep_prob`.
-        dtype: Keras dtype policy of all layers but the logits, which are float32.
-        auxiliary: Whether the auxiliary head is built too.
-
-    Returns:
-        Logits (batch, classes), float32; with the auxiliary head a list of them and its logits of the same shape.
-
-    Source: Szegedy et al., arXiv:1409.4842 (V1) and arXiv:1512.00567 (V3), as TF-Slim's `inception_v1.py` and
-        `inception_v3.py` and `keras.applications.InceptionV3` have them.
-    """
-    x, maps = image, {}
-    for row in spec.rows:
-        if isinstance(row.content, tuple):
-            x = parallel(x, [_branch(branch, spec) for branch in row.content], name=row.name, dtype=dtype)
-        else:
-            x = block(x, _steps(row.content, "conv" if isinstance(row.content, Conv) else "pool", spec),
-                      name=row.name, dtype=dtype)  # fmt: skip
-        maps[row.name] = x
-    logits = head(x, classes=classes, dropout=dropout, dtype=dtype, spatial=True)
-    if not auxiliary:
-        return logits
-    return [logits, _auxiliary(maps[str(spec.auxiliary_at)], spec, classes=classes, dtype=dtype)]
-
-
-def _branch(parts: Branch, spec: Spec) -> list[Step]:
-    steps: list[Step] = []
-    for number, part in enumerate(parts, 1):
-        if isinstance(part, Split):
-            steps.append(_split(f"split{number}", part, spec))
-        else:
-            steps += _steps(part, f"{'conv' if isinstance(part, Conv) else 'pool'}{number}", spec)
-    return steps
-
-
-def _split(name: str, split: Split, spec: Spec) -> Step:
-    branches = [_branch(parts, spec) for parts in split.branches]
-    return name, lambda x, full_name, dtype: parallel(x, branches, name=full_name, dtype=dtype)
-
-
-def _steps(part: Conv | Pool, name: str, spec: Spec) -> list[Step]:
-    if isinstance(part, Conv):
-        return conv_bn(name, part.filters, part.kernel, strides=part.strides, padding=part.padding, scale=spec.gamma)
-    if part.kind == "max":
-        return [step(name, keras.layers.MaxPooling2D, part.size, strides=part.strides, padding=part.padding)]
-    if not spec.count_padding:
-        return [step(name, keras.layers.AveragePooling2D, part.size, strides=part.strides, padding=part.padding)]
-    return [
-        step(f"{name}_pad", keras.layers.ZeroPadding2D, part.size // 2),
-        step(name, keras.layers.AveragePooling2D, part.size, strides=part.strides, padding="valid"),
-    ]
-
-
-def _auxiliary(x: keras.KerasTensor, spec: Spec, *, classes: int, dtype: Any) -> keras.KerasTensor:
-    """The auxiliary head's logits; its kernels shrink to the map where that is smaller, as in Slim.
-
-    Where the picture is larger than the network's own and more than one place is left, their mean is classified.
-
-    Source: TF-Slim's `inception_v3.py`, `AuxLogits`.
-    """
-    window = (min(5, x.shape[1]), min(5, x.shape[2]))
-    pooled = step("pool", keras.layers.AveragePooling2D, window, strides=3, padding="valid")  # 5 x 5 x 768
-    x = series(x, [pooled, *conv_bn("conv1", spec.auxiliary_filters[0], 1, scale=spec.gamma)],
-               name="auxiliary", dtype=dtype)  # 5 x 5 x 128  # fmt: skip
-    kernel = (min(5, x.shape[1]), min(5, x.shape[2]))
-    last = conv_bn("conv2", spec.auxiliary_filters[1], kernel, padding="valid", scale=spec.gamma,
-                   initializer=TruncatedNormal(stddev=0.01))  # fmt: skip
-    x = series(x, last, name="auxiliary", dtype=dtype)  # 1 x 1 x 768
-    x = keras.layers.GlobalAveragePooling2D(name="auxiliary_mean", dtype=dtype)(x)
-    return keras.layers.Dense(
-        classes, kernel_initializer=TruncatedNormal(stddev=0.001), name="auxiliary", dtype="float32"
-    )(x)

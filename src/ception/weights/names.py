@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 import numpy as np
 
-from ception.models.inception import INCEPTION_V1, INCEPTION_V3, Branch, Conv, Split
+from ception.models.tables.inception import INCEPTION_V1, INCEPTION_V3, Branch, Conv, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,0 +1,51 @@
+"""Networks as Keras's backend runs them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from ception.engines import Precision
+from ception.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class KerasEngine:
+    """A network in Keras's backend, in the precision it was built with.
+
+    Args:
+        network: A network with one input and one output.
+        precision: What is expected of it; None takes whatever it is.
+
+    Raises:
+        InputError: another precision is asked for than the network was built with.
+    """
+
+    def __init__(self, network: keras.Model, precision: Precision | None = None) -> None:
+        own: Precision = "bfloat16" if "bfloat16" in {layer.compute_dtype for layer in network.layers} else "float32"
+        if precision not in (None, own):
+            raise InputError(
+                f"{network.name} computes in {own}: build it with dtype for {precision}, or install openvino"
+            )
+        backend = keras.backend.backend()
+        self.name = f"{backend} {importlib.import_module(backend).__version__}"
+        self.precision = own
+        self._network: keras.Model | None = network
+
+    def __str__(self) -> str:
+        return f"{self.name} in {self.precision}"
+
+    def run(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """As `Engine.run`."""
+        if self._network is None:
+            raise RuntimeError("the engine is closed")
+        return np.asarray(self._network.predict_on_batch(np.asarray(batch, np.float32)), np.float32)
+
+    def close(self) -> None:
+        """As `Engine.close`."""
+        self._network = None

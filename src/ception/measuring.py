@@ -1,0 +1,73 @@
+"""Short timings, remembered in the cache folder: by machine, and by whatever the caller says they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ception.errors import RunError
+from ception.files import cache_folder, write_json
+
+_NAME = "timings.json"
+_REPEATS = 3
+
+
+def measured(key: Mapping[str, Any], function: Callable[[], Any]) -> float:
+    """Seconds that a function takes: the median of three calls after a first one that does not count; remembered.
+
+    Args:
+        key: Plain values that the time depends on, beside the machine.
+        function: What is timed.
+    """
+    function()
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    seconds = statistics.median(times)
+    with suppress(RunError):  # where the cache cannot be written it is measured again
+        write_json(cache_folder() / _NAME, _timings() | {_digest(key): seconds})
+    return seconds
+
+
+def remembered(key: Mapping[str, Any]) -> float | None:
+    """Seconds that were measured under a key on this machine; None where nothing was."""
+    seconds = _timings().get(_digest(key))
+    return float(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
+
+
+def _timings() -> dict[str, Any]:
+    """All timings; none where the file is not there or damaged."""
+    try:
+        timings = json.loads((cache_folder() / _NAME).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return timings if isinstance(timings, dict) else {}
+
+
+def _digest(key: Mapping[str, Any]) -> str:
+    text = json.dumps({"machine": machine(), **key}, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+@cache
+def machine() -> str:
+    """The processor and how many cores of it this process may use."""
+    processor = platform.processor() or platform.machine()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("model name", "Hardware")):
+                processor = line.partition(":")[2].strip()
+                break
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{processor}, {cores} cores"

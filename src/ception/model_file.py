@@ -1,0 +1,171 @@
+"""What a model file says of its network, read without building it: class names, image contract, provenance."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from ception.data.images import ImageContract
+from ception.errors import InputError, reason
+from ception.models.config import NetworkConfig
+from ception.settings import Resize
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FORMAT = 1
+MEMBER = "model.json"
+_MOST_JSON = 256 << 20  # bytes; ImageNet's training digests take 10 MB
+_DIGEST_BYTES = 6  # of each training picture's 16: chance matches are rarer than one in 2**48 pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDescription:
+    """A trained network, but for the network itself.
+
+    Attributes:
+        config: What the network is built from.
+        class_names: Names of the classes, in the order of the logits.
+        image: What the network expects of a picture.
+        record: Provenance in plain values: settings, scores, data, versions, licence of the weights.
+        training_digests: First 6 bytes of the digest of each training picture, sorted, of type `V6`.
+        temperature: What the logits are divided by before they become probabilities.
+        unnamed: Whether the classes have no names and `class_names` are just numbers.
+        coverage: Precision and coverage on the validation pictures by rising confidence threshold, as
+            `ception.evaluation.calibration.coverage_curve` gives them.
+    """
+
+    config: NetworkConfig
+    class_names: tuple[str, ...]
+    image: ImageContract
+    record: dict[str, Any] = field(default_factory=dict)
+    training_digests: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, f"V{_DIGEST_BYTES}"))
+    temperature: float = 1.0
+    unnamed: bool = False
+    coverage: list[dict[str, float]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.config.name}, {len(self.class_names)} classes, {self.image})"
+
+    def require_weights(self) -> None:
+        """Raise an InputError if parts of the network have no weights but their initial ones."""
+        if missing := self.record.get("missing"):
+            raise InputError(
+                f"{len(missing)} tensors of {self.config.name} have no weights, such as {missing[0]}: train it first"
+            )
+
+    def softmax(self, logits: NDArray[np.float32], *, calibrated: bool = True) -> NDArray[np.float32]:
+        """Probabilities (batch, classes) of logits (batch, classes), divided by the temperature if calibrated."""
+        from scipy.special import softmax
+
+        return np.asarray(softmax(logits / np.float32(self.temperature if calibrated else 1.0), axis=-1), np.float32)
+
+    def seen_in_training(self, digests: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Whether each picture, by its digest of type `V16`, was a training picture."""
+        return np.isin(_numbers(shortened(digests)), _numbers(self.training_digests))
+
+    def as_json(self) -> dict[str, Any]:
+        """What `model.json` holds."""
+        return {
+            "format": FORMAT,
+            "network": self.config.as_dict(),
+            "class_names": list(self.class_names),
+            "unnamed": self.unnamed,
+            "image": asdict(self.image),
+            "calibration": {"temperature": self.temperature, "coverage": self.coverage},
+            "record": self.record,
+            "training_digests": base64.b64encode(self.training_digests.tobytes()).decode(),
+        }
+
+    @classmethod
+    def from_json(cls, described: Mapping[str, Any]) -> ModelDescription:
+        """What `as_json` gave, of this version or an earlier one.
+
+        Raises:
+            ValueError: it is not what a model file says.
+        """
+        try:
+            config, image = NetworkConfig.of(**described["network"]), ImageContract(**described["image"])
+            class_names = tuple(described["class_names"])
+            expected = (*config.image_size, config.channels, config.classes)
+            if (*image.shape, len(class_names)) != expected or image.resize not in get_args(Resize):
+                raise ValueError("what it says of pictures and classes does not fit its network")
+            if not all(isinstance(name, str) for name in class_names):
+                raise ValueError("its class names are no strings")
+            return ModelDescription(
+                config=config,
+                class_names=class_names,
+                image=image,
+                record=described["record"],
+                training_digests=np.frombuffer(base64.b64decode(described["training_digests"]), f"V{_DIGEST_BYTES}"),
+                temperature=float(described["calibration"]["temperature"]),
+                unnamed=bool(described["unnamed"]),
+                coverage=described["calibration"]["coverage"],
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from None
+
+
+def model_file(path: Path | str) -> Path:
+    """The model file that a path means: itself, or the one in a run folder."""
+    inside = Path(path) / "model.keras"
+    return inside if inside.is_file() else Path(path)
+
+
+def describe(path: Path | str) -> ModelDescription:
+    """What a model file, or that of a run folder, says of itself; its tensors are not read, and nothing in it is run.
+
+    Raises:
+        InputError: there is no such file, it is broken, or it is no classifier of this package.
+    """
+    path = model_file(path)
+    described = _json_of(path)
+    try:
+        return ModelDescription.from_json(described)
+    except ValueError as error:
+        raise InputError(f"{path} is a broken model file: {error}") from None
+
+
+def _json_of(path: Path) -> dict[str, Any]:
+    """The content of `model.json`, of a format that is known."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if MEMBER not in archive.namelist():
+                raise InputError(f"{path} is a Keras file without {MEMBER}: only models saved by ception load here")
+            if archive.getinfo(MEMBER).file_size > _MOST_JSON:
+                raise InputError(f"{path} is broken: its {MEMBER} is larger than {_MOST_JSON / 1e9:.1f} GB")
+            described = json.loads(archive.read(MEMBER))
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder without model.keras: name a model file or a run folder") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {reason(error)}") from None
+    except InputError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is no whole model file (truncated, or another format): {error}") from None
+    if not isinstance(described, dict) or described.get("format") != FORMAT:
+        version = described.get("format") if isinstance(described, dict) else None
+        raise InputError(f"{path} has format {version}, not {FORMAT}: update ception")
+    if not isinstance(described.get("network"), dict):
+        raise InputError(f"{path} is a broken model file: it does not say which network it holds")
+    return described
+
+
+def shortened(digests: NDArray[np.void]) -> NDArray[np.void]:
+    """Digests of type `V16` cut to what a model file keeps, sorted order not changed."""
+    cut = np.ascontiguousarray(digests.view((np.uint8, 16))[:, :_DIGEST_BYTES])
+    return cut.view(f"V{_DIGEST_BYTES}")[:, 0]
+
+
+def _numbers(short: NDArray[np.void]) -> NDArray[np.uint64]:
+    padded = np.zeros((len(short), 8), np.uint8)
+    padded[:, 2:] = np.frombuffer(short.tobytes(), np.uint8).reshape(-1, _DIGEST_BYTES)
+    return padded.view(">u8")[:, 0].astype(np.uint64)

@@ -1,0 +1,1 @@
+"""What builds the networks from their tables, with Keras."""

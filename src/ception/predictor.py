@@ -1,0 +1,249 @@
+"""The one path from a picture to an answer: contract, padded batch, engine, calibrated probabilities."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ception import backends
+from ception.data import loading
+from ception.engines import Engine, Precision
+from ception.engines.batching import BatchRunner
+from ception.engines.choosing import EngineName, Runnable, choose
+from ception.errors import InputError
+from ception.model_file import ModelDescription, describe, model_file
+from ception.reporting import Reporter
+from ception.results import Guess, Prediction
+
+if TYPE_CHECKING:
+    import keras
+    from numpy.typing import NDArray
+
+    from ception.classifier import Classifier
+    from ception.data.sources import Pictures
+    from ception.models.config import NetworkConfig
+
+_WORTH_TRANSLATING = 64  # pictures, below which a network in memory runs where it is
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of a batch of pictures.
+
+    Attributes:
+        indices: Of the pictures that can be read.
+        pixels: Of these, as the network takes them.
+        logits: Of these, float32 of shape (pictures, classes).
+        errors: Why the others cannot be read, by index.
+    """
+
+    indices: NDArray[np.integer]
+    pixels: NDArray[np.uint8]
+    logits: NDArray[np.float32]
+    errors: dict[int, str]
+
+
+class Predictor:
+    """A model in an engine: pictures in, answers out.
+
+    A context that closes the engine at its end.
+
+    Args:
+        description: Class names, image contract and temperature of the model.
+        engine: What runs its network.
+        batch_size: Pictures in one step.
+        reporter: Warned where memory runs out.
+    """
+
+    def __init__(
+        self,
+        description: ModelDescription,
+        engine: Engine,
+        *,
+        batch_size: int = 32,
+        reporter: Reporter | None = None,
+    ) -> None:
+        self.description = description
+        self.engine = engine
+        self._reporter = reporter or Reporter()
+        self._run = BatchRunner(engine, batch_size, reporter=self._reporter, what="pictures")
+
+    @classmethod
+    def open(
+        cls,
+        model: str | Path | ModelDescription,
+        *,
+        weights: str | None = None,
+        engine: EngineName | None = None,
+        dtype: Precision = "float32",
+        batch_size: int = 32,
+        pictures: int = 1,
+        backend: str | None = None,
+        device: str | None = None,
+        cache_limit: float = 10.0,
+        reporter: Reporter | None = None,
+    ) -> Predictor:
+        """A model in the fastest engine there is; one that OpenVINO has run before needs no Keras.
+
+        Args:
+            model: A model file, a run folder, a classifier, or with weights the name of a network.
+            weights: Published weights or a weight file for that network.
+            engine: `openvino` or `keras`; None takes the fastest, or Keras where a backend or device is named.
+            dtype: Numbers to compute with.
+            batch_size: Pictures in one step.
+            pictures: How many there will be: many are worth a measurement, few no translation.
+            backend: Keras's backend, where Keras is needed; None takes the first one installed.
+            device: Processor that Keras uses; None means its own choice.
+            cache_limit: Most that the cache folder may hold, in GB.
+            reporter: Receives notes and warnings.
+
+        Raises:
+            InputError: the model or engine cannot be used.
+        """
+        reporter = reporter or Reporter()
+        if engine is None and (backend or device):
+            engine = "keras"
+        description, runnable = _runnable(model, weights, backend, reporter)
+        description.require_weights()
+        if isinstance(model, ModelDescription) and engine is None and pictures < _WORTH_TRANSLATING:
+            engine = "keras"
+        if engine == "keras" or backend:
+            backends.choose(backend)  # the wrong one is told before anything is read
+        chosen = choose(
+            runnable, precision=dtype, wanted=engine, pictures=pictures, cache_limit=cache_limit, reporter=reporter
+        )
+        return cls(description, chosen, batch_size=min(batch_size, max(pictures, 1)), reporter=reporter)
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what the engine holds."""
+        self.engine.close()
+
+    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Scores before the softmax.
+
+        Args:
+            pixels: Any number of pictures as the contract says, (pictures, height, width, channels).
+
+        Returns:
+            float32 of shape (pictures, classes).
+
+        Raises:
+            InputError: the pixels have another shape.
+        """
+        shape = self.description.image.shape
+        if pixels.shape[1:] != shape:
+            raise InputError(f"the network takes pictures of shape {shape}, got {pixels.shape[1:]}")
+        if not len(pixels):
+            return np.zeros((0, len(self.description.class_names)), np.float32)
+        return self._run(pixels)
+
+    def answers(self, pictures: Pictures, indices: NDArray[np.integer], *, label: str) -> Iterator[Answers]:
+        """What the model says of some pictures, batch by batch: memory does not grow with their number.
+
+        Args:
+            pictures: All pictures.
+            indices: Those that are asked for.
+            label: What the progress is called.
+        """
+        for readable, pixels, errors in loading.stream(
+            pictures, indices, self.description.image, self._run.batch_size, reporter=self._reporter, label=label
+        ):
+            yield Answers(readable, pixels, self.logits(pixels), errors)
+
+    def predictions(
+        self, pictures: Pictures, *, top: int = 5, min_confidence: float = 0.0, calibrated: bool = True
+    ) -> Iterator[Prediction]:
+        """The most probable classes of each picture, in their order.
+
+        Args:
+            pictures: The pictures.
+            top: Number of classes to name for each, the most probable first.
+            min_confidence: Probability below which the answer is `unknown`.
+            calibrated: Whether the logits are divided by the model's temperature.
+        """
+        for answers in self.answers(pictures, np.arange(len(pictures)), label="Predicting"):
+            named = {index: Prediction(path=pictures.name(index), error=why) for index, why in answers.errors.items()}
+            probabilities = self.description.softmax(answers.logits, calibrated=calibrated)
+            for index, row in zip(answers.indices.tolist(), probabilities, strict=True):
+                best = np.argsort(-row, kind="stable")[:top]
+                guesses = tuple(
+                    Guess(class_name=self.description.class_names[k], probability=round(float(row[k]), 6)) for k in best
+                )
+                unknown = bool(row[best[0]] < min_confidence)
+                named[index] = Prediction(path=pictures.name(index), top=guesses, unknown=unknown)
+            yield from (named[index] for index in sorted(named))
+
+
+def _runnable(
+    model: str | Path | ModelDescription, weights: str | None, backend: str | None, reporter: Reporter
+) -> tuple[ModelDescription, Runnable]:
+    """What a model says of itself, and its network as something to be run."""
+    if isinstance(model, ModelDescription):
+        from ception.classifier import Classifier
+
+        if not isinstance(model, Classifier):
+            raise InputError("a description has no network: give the classifier, or its model file")
+        return model, _of_classifier(model)
+    if weights is not None:
+        backends.start(backend, reporter)
+        from ception.classifier import Classifier
+
+        classifier, _, _ = Classifier.pretrained(str(model), weights, reporter=reporter)
+        return classifier, _of_classifier(classifier)
+    path = model_file(model)
+    description = describe(path)
+
+    def network(precision: Precision) -> keras.Model:
+        backends.start(backend, reporter)
+        from ception.classifier import Classifier
+
+        return _in_precision(Classifier.load(path), precision)
+
+    with path.open("rb") as file:
+        identity = hashlib.file_digest(file, "blake2b").hexdigest()
+    config = description.config
+    return description, Runnable(config.name, description.image.shape, network, identity, _architecture(config))
+
+
+def _of_classifier(classifier: Classifier) -> Runnable:
+    """The network in memory: its weights may change, so that no translation of it is kept."""
+    return Runnable(
+        classifier.config.name,
+        classifier.image.shape,
+        lambda precision: _in_precision(classifier, precision),
+        None,
+        _architecture(classifier.config),
+    )
+
+
+def _in_precision(classifier: Classifier, precision: Precision) -> keras.Model:
+    """The classifier's network, built anew where it computes in other numbers."""
+    from ception.models.building import build_network
+
+    dtypes = {layer.compute_dtype for layer in classifier.network.layers}
+    if ("bfloat16" in dtypes) == (precision == "bfloat16"):
+        return classifier.network
+    network = build_network(classifier.config, dtype={"bfloat16": "mixed_bfloat16"}.get(precision, precision))
+    network.set_weights(classifier.network.get_weights())
+    return network
+
+
+def _architecture(config: NetworkConfig) -> str:
+    """What the speed of a network depends on."""
+    plain: dict[str, Any] = config.as_dict()
+    return json.dumps({key: value for key, value in plain.items() if key not in ("scaling", "dropout")}, sort_keys=True)

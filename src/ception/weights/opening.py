@@ -1,0 +1,150 @@
+"""Weights that a name or path means, opened once: the checkpoint, its record, and what follows from both."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ception import downloads
+from ception.errors import InputError, RunError, nearest
+from ception.files import cache_folder
+from ception.models.config import TO_ONE, NetworkConfig, Scaling
+from ception.reporting import Reporter
+from ception.weights.checkpoints import Checkpoint, read
+from ception.weights.names import IN_TIMM, Scheme, scheme_of
+from ception.weights.published import WEIGHTS, PublishedWeights, record_of
+
+
+@dataclass(frozen=True)
+class OpenedWeights:
+    """Weights for a network; the one place that says what scaling and port they need.
+
+    Attributes:
+        network: The network they are for, a key of `MODELS`.
+        checkpoint: Their tensors.
+        record: Their record; None where they are not published ones.
+    """
+
+    network: str
+    checkpoint: Checkpoint
+    record: PublishedWeights | None = None
+
+    @cached_property
+    def scheme(self) -> Scheme:
+        """Whose names the tensors have."""
+        return scheme_of(self.checkpoint.layout, self.checkpoint.tensors)
+
+    @property
+    def licence(self) -> str:
+        """Their licence, or `unknown`."""
+        return self.record.licence if self.record else "unknown"
+
+    @property
+    def scaling(self) -> Scaling:
+        """What the pixels are scaled by: as the record says, or our own model file; else to -1..1."""
+        if self.record:
+            return self.record.mean, self.record.std
+        own = self._own_config.get("scaling")
+        return (own[0], own[1]) if isinstance(own, list) and len(own) == 2 else TO_ONE
+
+    @property
+    def port(self) -> str | None:
+        """Whose rules a network has to follow to compute what the weights' original computes; None for its own."""
+        if self.record:
+            return self.record.port
+        if self.scheme == "ception":
+            port = self._own_config.get("port")
+            return port if isinstance(port, str) else None
+        theirs = IN_TIMM.get(self.network)
+        return theirs.port if theirs and theirs.scheme == self.scheme else None
+
+    def config(self, **options: Any) -> NetworkConfig:
+        """The config of a network for these weights: their scaling and port where the options say nothing else.
+
+        Raises:
+            InputError: as for `NetworkConfig.of`.
+        """
+        given = {option: value for option, value in options.items() if value is not None}
+        return NetworkConfig.of(self.network, **{"scaling": self.scaling, "port": self.port} | given)
+
+    @property
+    def _own_config(self) -> dict[str, Any]:
+        """What a model file of this package says its network was built with; nothing for any other file."""
+        config = self.checkpoint.described.get("network")
+        return config if isinstance(config, dict) else {}
+
+
+def open_weights(network: str, weights: str | Path, *, reporter: Reporter | None = None) -> OpenedWeights:
+    """The weights that a name or path means, downloaded if need be.
+
+    Args:
+        network: The network they are for.
+        weights: `imagenet`, a key of `WEIGHTS`, or a path.
+        reporter: Receives the progress of a download.
+
+    Raises:
+        InputError: there is no such record or file, or it cannot be read.
+        RunError: it cannot be downloaded.
+    """
+    record = record_of(network, str(weights))
+    if record is None:
+        require_file(network, weights)
+        return OpenedWeights(network, read(weights))
+    if record.url.startswith("hf:"):
+        return OpenedWeights(network, read(_from_hub(record.url.removeprefix("hf:"), reporter=reporter)), record)
+    if not record.digest:
+        raise InputError(
+            f"{record.url} has no published hash, so it is not downloaded: fetch and unpack it, then name its .ckpt"
+        )
+    path = downloads.fetch(record.url, record.digest, megabytes=record.megabytes, reporter=reporter)
+    return OpenedWeights(network, read(path), record)
+
+
+def require_file(network: str, weights: str | Path) -> None:
+    """Raise an InputError if weights that are no published ones are no file either."""
+    if record_of(network, str(weights)) is not None:
+        return
+    if not (Path(weights).exists() or Path(f"{weights}.index").exists()):  # TensorFlow's name one and mean several
+        own = [name for name, one in WEIGHTS.items() if one.network == network]
+        raise InputError(f"{weights} is neither a file nor published weights: {nearest(str(weights), own)}")
+
+
+def _from_hub(repository: str, *, reporter: Reporter | None = None) -> Path:
+    """A repository's model.safetensors: put into our cache by hand, or from the hub and its own cache.
+
+    Raises:
+        RunError: the hub cannot be reached, or has no such file.
+    """
+    from huggingface_hub import hf_hub_download
+
+    by_hand = cache_folder() / f"weights-{repository.rpartition('/')[2]}.safetensors"
+    if by_hand.is_file():
+        return by_hand
+    (reporter or Reporter()).note(f"Looking for {repository} on the Hugging Face hub")
+    try:
+        with _silent("huggingface_hub"):  # our message says what its retries say
+            return Path(hf_hub_download(repository, "model.safetensors"))
+    except Exception as error:  # the library lets through whatever its transport raises
+        address = f"https://huggingface.co/{repository}/resolve/main/model.safetensors"
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(
+            f"{address} cannot be downloaded ({why}): check the connection and the proxy (https_proxy), or download it "
+            f"by hand to {by_hand}"
+        ) from None
+
+
+@contextmanager
+def _silent(logger: str) -> Iterator[None]:
+    """A context in which a library logs nothing but what is critical."""
+    log = logging.getLogger(logger)
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
