@@ -14,7 +14,7 @@ from ception.errors import InputError
 from ception.predictor import Predictor
 from ception.reporting import Reporter
 from ception.results import Prediction
-from ception.settings import PredictSettings, checked
+from ception.settings import PredictSettings, settings_of
 
 if TYPE_CHECKING:
     from ception.classifier import Classifier
@@ -51,7 +51,7 @@ def predictions(
     **settings: Any,
 ) -> Iterator[Prediction]:
     """As `predict`, one picture after another: memory does not grow with their number."""
-    options = checked(PredictSettings(**settings))
+    options = settings_of(PredictSettings, settings)
     files = sources.Files(found([pictures] if isinstance(pictures, str | Path) else pictures))
     with (
         backends.on(options.device),

@@ -18,7 +18,7 @@ from ception.evaluation.calibration import confidence, threshold_for, wilson_int
 from ception.evaluation.table import Table, tabulate
 from ception.files import mark, write_json
 from ception.reporting import Reporter
-from ception.settings import EvaluateSettings, checked
+from ception.settings import EvaluateSettings, settings_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +52,7 @@ def evaluate(
     Raises:
         InputError: the model or data cannot be used, or do not belong together.
     """
-    options = checked(EvaluateSettings(**settings))
+    options = settings_of(EvaluateSettings, settings)
     reporter = reporter or Reporter()
     backends.choose(options.backend)
     with backends.on(options.device):

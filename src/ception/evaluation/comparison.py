@@ -13,7 +13,7 @@ from ception.errors import InputError
 from ception.evaluation.calibration import wilson_interval
 from ception.evaluation.table import Table
 from ception.reporting import Reporter
-from ception.settings import CompareSettings, checked
+from ception.settings import CompareSettings, settings_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +44,7 @@ def compare(
     Raises:
         InputError: a model or the data cannot be used, or the two know different classes or pictures.
     """
-    options = checked(CompareSettings(**settings))
+    options = settings_of(CompareSettings, settings)
     tables = []
     for model in (Path(one), Path(other)):
         if data is None:
