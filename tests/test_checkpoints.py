@@ -22,7 +22,7 @@ import ception
 from ception.errors import InputError
 from ception.models import checkpoints
 from ception.models.checkpoints import read
-from parity import difference, fill, logits, pixels
+from support.parity import difference, fill, logits, pixels
 
 L = keras.layers
 RANDOM = np.random.default_rng(0)

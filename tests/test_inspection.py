@@ -15,7 +15,7 @@ import ception
 from ception.errors import InputError
 from ception.inspection import costs, training_memory
 from ception.models import MODELS, build, modules
-from parity import difference, fill, logits
+from support.parity import difference, fill, logits
 
 
 @pytest.mark.parametrize("name", MODELS)
