@@ -27,21 +27,21 @@ SIZES = (299, 200)
 
 def compared(what: str, save: Path | None, against: Path | None) -> Iterator[tuple[str, str, int, float]]:
     """Network, what it is compared with, size and relative difference."""
-    import test_parity as proofs
+    from support import originals
 
     if what == "backends":
         yield from among_backends(save, against)
         return
     for size in SIZES:
         if what == "keras":
-            for name, published in proofs.PUBLISHED_IN_KERAS:
-                yield name, f"keras.applications.{published.__name__}", size, proofs.from_keras(name, published, size)
+            for name, published in originals.PUBLISHED_IN_KERAS.items():
+                yield name, f"keras.applications.{published.__name__}", size, originals.from_keras(name, size)
         elif what == "articles":
-            for name, read in proofs.PUBLISHED_IN_ARTICLES.items():
-                yield name, "the tutorial's code", size, proofs.from_article(name, read(size), size)
+            for name, read in originals.PUBLISHED_IN_ARTICLES.items():
+                yield name, "the tutorial's code", size, originals.from_article(name, read(size), size)
         else:
-            for name in proofs.PUBLISHED_IN_TIMM:
-                yield name, f"timm's {name.replace('_', '')}", size, proofs.from_timm(name, size)
+            for name in originals.PUBLISHED_IN_TIMM:
+                yield name, f"timm's {name.replace('_', '')}", size, originals.from_timm(name, size)
 
 
 def among_backends(save: Path | None, against: Path | None) -> Iterator[tuple[str, str, int, float]]:
@@ -49,7 +49,7 @@ def among_backends(save: Path | None, against: Path | None) -> Iterator[tuple[st
     import numpy as np
 
     from ception import MODELS, build
-    from parity import difference, fill, logits, pixels
+    from support.parity import difference, fill, logits, pixels
 
     for name, entry in MODELS.items():
         network = build(name)

@@ -1,22 +1,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
-import numpy as np
 import pytest
-from PIL import Image
 
 from ception import backends
+from support.pictures import COLOURS, write_pictures
 
 backends.choose()
 hypothesis.settings.register_profile("ception", deadline=None)  # the machine may be busy
 hypothesis.settings.load_profile("ception")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-COLOURS = {"blue": (30, 40, 200), "green": (20, 180, 60), "red": (210, 30, 40)}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,20 +30,6 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the data sets in {SHARED}, which are not here")
     return SHARED
-
-
-def write_pictures(
-    root: Path, counts: dict[str, int], *, seed: int = 0, size: tuple[int, int] = (24, 20), suffix: str = ".png"
-) -> Path:
-    """A folder per class of noisy pictures of one colour each, which a network can tell apart."""
-    random = np.random.default_rng(seed)
-    for number, (name, count) in enumerate(counts.items()):
-        (root / name).mkdir(parents=True)
-        colour = COLOURS.get(name) or [(number * 80) % 256, (number * 150) % 256, 128]
-        for index in range(count):
-            pixels = np.clip(random.normal(colour, 25, (size[1], size[0], 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{index:03d}{suffix}")
-    return root
 
 
 @pytest.fixture
@@ -76,12 +60,3 @@ def run_cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, 
         return code, captured.out, captured.err
 
     return run
-
-
-def content(root: Path) -> dict[str, bytes]:
-    """Every file below a folder with its bytes."""
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
-
-
-def labels_of(names: Sequence[str]) -> list[str]:
-    return [Path(name).parent.name for name in names]

@@ -14,7 +14,7 @@ from ception.data import augmentation
 from ception.data.augmentation import Augmentation, Mixing, augment, mix
 from ception.data.loading import dataset_of_batches, order
 from ception.training.recipes import RECIPES
-from test_features import Notes
+from support.reporters import Notes
 
 
 def batch(count: int = 8, height: int = 12, width: int = 10) -> np.ndarray:

@@ -21,7 +21,7 @@ from ception.errors import InputError
 from ception.files import mark
 from ception.reporting import Reporter
 from ception.settings import TrainSettings
-from conftest import content, write_pictures
+from support.pictures import content, write_pictures
 
 
 def scene(seed: int, size: tuple[int, int] = (120, 90)) -> Image.Image:

@@ -23,7 +23,7 @@ from ception.errors import InputError
 from ception.weights.checkpoints import read
 from ception.weights.checkpoints.slim_files import END_OF_TABLE
 from ception.weights.tensors import is_finite
-from parity import difference, fill, logits, pixels
+from support.parity import difference, fill, logits, pixels
 
 L = keras.layers
 RANDOM = np.random.default_rng(0)

@@ -15,7 +15,7 @@ import pytest
 from ception import backends
 from ception.errors import InputError
 from ception.settings import TrainSettings
-from conftest import write_pictures
+from support.pictures import write_pictures
 
 
 def one_line(text: str) -> bool:

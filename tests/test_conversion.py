@@ -13,8 +13,8 @@ import ception
 from ception.conversion import convert, export_weights
 from ception.data.images import ImageContract, fit
 from ception.errors import InputError
-from parity import difference, fill, logits, pixels
-from test_weights import TestTorch, write_legacy
+from support.originals import in_torch, write_legacy
+from support.parity import difference, fill, logits, pixels
 
 BACKEND = keras.backend.backend()
 
@@ -100,7 +100,7 @@ def test_timm_and_back(name, theirs, tmp_path):
     import torch
     from safetensors.torch import load_file, save_file
 
-    network = TestTorch.original(theirs)
+    network = in_torch(theirs)
     save_file(network.state_dict(), tmp_path / "theirs.safetensors")
     certificate = convert(tmp_path / "theirs.safetensors", name, out=tmp_path / "ours.keras")
     assert certificate["original"].startswith(f"timm {theirs}")

@@ -11,8 +11,8 @@ import pytest
 from ception import MODELS, build, engines
 from ception.errors import InputError
 from ception.models.endpoints import truncate
-from ception.reporting import Reporter
-from parity import difference, fill
+from support.parity import difference, fill
+from support.reporters import Notes
 
 openvino = pytest.importorskip("ception.engines.openvino", reason="openvino is not installed")
 SOME = list(MODELS) if keras.backend.backend() == "tensorflow" else ["inception_v3", "separable_cnn"]
@@ -28,14 +28,6 @@ def network(name: str, **options) -> keras.Model:
 
 def pictures(of: keras.Model, count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, *of.input.shape[1:]), np.uint8)
-
-
-class Warnings(Reporter):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in SOME])
@@ -95,10 +87,10 @@ def test_an_unknown_layer_falls_back_to_keras_and_says_so(monkeypatch):
     monkeypatch.setattr(engines, "_on_cpu", lambda: True)
     given = keras.Input((8, 8, 3))
     odd = keras.Model(given, keras.layers.UpSampling2D(name="larger")(given), name="odd")
-    told = Warnings()
+    told = Notes()
     engine = engines.fastest(odd, reporter=told)
     assert engine.name.startswith(keras.backend.backend())
-    assert told.lines == [
+    assert told.warnings == [
         f"OpenVINO cannot run odd (larger is a UpSampling2D): {keras.backend.backend()} runs it"
     ]  # fmt: skip
     assert engine.run(np.ones((1, 8, 8, 3), np.uint8)).shape == (1, 16, 16, 3)

@@ -10,7 +10,7 @@ from PIL import Image
 import ception
 from ception.evaluation.plots import contact_sheet
 from ception.prediction import predictions
-from conftest import content, write_pictures
+from support.pictures import content, write_pictures
 
 
 @pytest.fixture

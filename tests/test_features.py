@@ -18,14 +18,14 @@ import ception
 from ception import build, engines
 from ception.data.augmentation import Augmentation
 from ception.errors import InputError, RunError
-from ception.reporting import Reporter
 from ception.settings import TrainSettings
 from ception.training import features, phases, preparation, recipes
 from ception.weights.checkpoints import read
 from ception.weights.names import variables
-from conftest import COLOURS, write_pictures
-from parity import difference, fill
-from test_resume import Killed, assert_same_run
+from support.parity import difference, fill
+from support.pictures import COLOURS, write_pictures
+from support.reporters import Notes
+from support.runs import Killed, assert_same_run, dying
 
 THIN = {"image_size": 71, "depth_multiplier": 0.1}
 
@@ -52,17 +52,6 @@ class Cached:
         self(place, views)
         told = [re.search(r" of ([\d,]+) pictures and views", line) for line in self.notes.lines]
         return sum(int(found[1]) for found in told if found)
-
-
-class Notes(Reporter):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
-
-    def warn(self, text: str) -> None:
-        self.lines.append(f"warning: {text}")
 
 
 @pytest.fixture(scope="module")
@@ -349,16 +338,9 @@ SAVING, PREPARING = "ception.training.state.save", "ception.training.fitting.exa
 def test_killed_and_resumed(place, tmp_path, monkeypatch, place_of_death, time):
     whole, _ = trained(place, tmp_path / "whole", **BOTH)
     module, _, name = place_of_death.rpartition(".")
-    real, calls = getattr(importlib.import_module(module), name), []
-
-    def dying(*arguments, **options):
-        calls.append(1)
-        if len(calls) == time:
-            raise Killed
-        return real(*arguments, **options)
-
+    real = getattr(importlib.import_module(module), name)
     with monkeypatch.context() as patched:
-        patched.setattr(place_of_death, dying)
+        patched.setattr(place_of_death, dying(real, at=time))
         with pytest.raises(Killed):
             trained(place, tmp_path / "runs", **BOTH)
     (run,) = (tmp_path / "runs").iterdir()

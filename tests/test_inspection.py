@@ -16,7 +16,7 @@ from ception import MODELS, build
 from ception.errors import InputError
 from ception.inspection import costs, training_memory
 from ception.models.networks import modules
-from parity import difference, fill, logits
+from support.parity import difference, fill, logits
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -18,8 +18,8 @@ from ception.training import memory
 from ception.training.callbacks import NotFiniteError, Progress
 from ception.training.recipes import RECIPES
 from ception.training.state import Decisions
-from test_features import Notes
-from test_resume import Killed, assert_same_run
+from support.reporters import Notes
+from support.runs import Killed, assert_same_run
 
 SMALL = {"epochs": 2, "batch_size": 8, "image_size": 8}
 

@@ -16,7 +16,7 @@ from ception.data.images import ImageContract, fit
 from ception.errors import RunError
 from ception.files import locked
 from ception.reporting import Reporter
-from conftest import write_pictures
+from support.pictures import write_pictures
 
 CONTRACT = ImageContract(height=12, width=10, channels=3)
 

@@ -10,7 +10,7 @@ from ception.data.images import ImageContract
 from ception.errors import InputError
 from ception.models import NetworkConfig
 from ception.models.endpoints import endpoints, features, stages, truncate
-from parity import difference, fill, logits, pixels
+from support.parity import difference, fill, logits, pixels
 
 BACKEND = keras.backend.backend()
 EAGERLY = BACKEND != "jax"  # nothing to trace or compile first

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-import types
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-import articles
 from ception import MODELS, build
 from ception.models.endpoints import endpoints, features
-from parity import copy_weights, difference, fill, logits, pixels
+from support import articles
+from support.originals import (
+    PUBLISHED_IN_ARTICLES,
+    PUBLISHED_IN_KERAS,
+    PUBLISHED_IN_TIMM,
+    from_article,
+    from_keras,
+    from_timm,
+)  # fmt: skip
+from support.parity import difference, fill, logits
 
 BACKEND = keras.backend.backend()
 GOLDENS = Path(__file__).parent / "goldens.json"
@@ -21,48 +28,11 @@ full_size = pytest.mark.skipif(BACKEND != "tensorflow", reason="networks of full
 ROUNDING = 1e-5  # of the largest logit: float32 sums of thousands of products in another order
 
 
-def standardised(batch: np.ndarray) -> np.ndarray:
-    """What the networks scale pixels to by themselves."""
-    return batch / 127.5 - 1
-
-
-PUBLISHED_IN_KERAS = [("xception", keras.applications.Xception), ("inception_v3", keras.applications.InceptionV3)]
-PUBLISHED_IN_TIMM = ["xception_41", "xception_65", "xception_71"]
-
-
 @full_size
 @pytest.mark.parametrize("size", [299, 200])
-@pytest.mark.parametrize(("name", "published"), PUBLISHED_IN_KERAS)
-def test_parity_with_keras_applications(name, published, size):
-    assert from_keras(name, published, size) < ROUNDING
-
-
-def from_keras(name, published, size) -> float:
-    """Relative difference from a network of keras.applications."""
-    ours = build(name, image_size=size)
-    fill(ours, seed=1)
-    theirs = published(weights=None, input_shape=(size, size, 3), classifier_activation=None)
-    copy_weights(ours, theirs, turn_sums=True)
-    batch = pixels(2, (size, size, 3))
-    return difference(logits(ours, batch), logits(theirs, standardised(batch)))
-
-
-def light_norm(size: int) -> keras.Model:
-    """The network of article 000 by its own code."""
-    code = articles.functions("000", "def conv_block", "if __name__")
-    return code["xception"]([size, size, 3], 1000)
-
-
-def chained_shortcut(size: int) -> keras.Model:
-    """The network of article 004 by its own code, up to its logits."""
-    code = articles.functions("004", "def conv_bn", "# model code")
-    image = keras.Input((size, size, 3))
-    network = keras.Model(image, code["exit_flow"](code["middle_flow"](code["entry_flow"](image))))
-    network.layers[-1].activation = keras.activations.linear
-    return network
-
-
-PUBLISHED_IN_ARTICLES = {"xception_light_norm": light_norm, "xception_chained_shortcut": chained_shortcut}
+@pytest.mark.parametrize("name", PUBLISHED_IN_KERAS)
+def test_parity_with_keras_applications(name, size):
+    assert from_keras(name, size) < ROUNDING
 
 
 @full_size
@@ -74,74 +44,11 @@ def test_parity_with_articles(name, size):
     assert from_article(name, theirs, size) < ROUNDING
 
 
-def from_article(name, theirs, size) -> float:
-    """Relative difference from a network of an article."""
-    ours = build(name, image_size=size)
-    fill(ours, seed=2)
-    copy_weights(ours, theirs)
-    batch = pixels(2, (size, size, 3))
-    return difference(logits(ours, batch), logits(theirs, standardised(batch)))
-
-
 @pytest.mark.skipif(BACKEND != "torch", reason="compares with PyTorch")
 @pytest.mark.parametrize("size", [299, 200])
 @pytest.mark.parametrize("name", PUBLISHED_IN_TIMM)
 def test_parity_with_timm(name, size):
     assert from_timm(name, size) < ROUNDING
-
-
-def from_timm(name, size) -> float:
-    """Relative difference from timm's network."""
-    import torch
-
-    ours = build(name, image_size=size)
-    fill(ours, seed=3)
-    theirs = _timm().create_model(name.replace("_", ""), pretrained=False).eval()
-    theirs.load_state_dict({key: torch.from_numpy(value) for key, value in _in_timm(ours, theirs).items()})
-    batch = pixels(2, (size, size, 3))
-    with torch.no_grad():
-        expected = theirs(torch.from_numpy(standardised(batch).transpose(0, 3, 1, 2).copy())).numpy()
-    return difference(logits(ours, batch), expected)
-
-
-def _timm() -> types.ModuleType:
-    """The timm package, for whose import torchvision's operators need only be declared."""
-    import torch
-
-    for operator in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, operator):
-            torch.library.define(f"torchvision::{operator}", "(Tensor dets, Tensor scores, float threshold) -> Tensor")
-    return pytest.importorskip("timm", reason="timm is not installed")
-
-
-def _in_timm(ours: keras.Model, theirs) -> dict[str, np.ndarray]:
-    """Our weights under timm's names, in PyTorch's order of axes."""
-    places = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-    found = {"head.fc.weight": ours.get_layer("logits").get_weights()[0].T,
-             "head.fc.bias": ours.get_layer("logits").get_weights()[1]}  # fmt: skip
-    for key, value in theirs.state_dict().items():
-        if key in found:
-            continue
-        if key.endswith("num_batches_tracked"):
-            found[key] = value.numpy()
-            continue
-        path = key.split(".")
-        kind = path[-2]
-        if path[0] == "stem":
-            layer = f"block1_conv{int(path[1]) + 1}"
-        elif path[2] == "shortcut":
-            layer = f"block{int(path[1]) + 2}_shortcut"
-        else:
-            layer = f"block{int(path[1]) + 2}_sepconv{path[3][-1]}"
-            layer += {"conv_dw": "_dw", "bn_dw": "_dw", "conv_pw": "_pw", "bn_pw": ""}[kind]
-        if not kind.startswith("bn"):
-            kernel = ours.get_layer(layer).get_weights()[0]
-            found[key] = kernel.transpose((2, 3, 0, 1) if kind == "conv_dw" else (3, 2, 0, 1)).copy()
-            continue
-        weights = {weight.name: weight for weight in ours.get_layer(f"{layer}_bn").weights}
-        names = {there: keras.ops.convert_to_numpy(weights[here]) for here, there in places.items()}
-        found[key] = names[path[-1]]
-    return found
 
 
 @pytest.mark.parametrize(("name", "article"), [("xception_light_norm", "000"), ("separable_cnn", "002")])

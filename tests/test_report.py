@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import ception
-from conftest import write_pictures
+from support.pictures import write_pictures
 
 
 class Page(HTMLParser):

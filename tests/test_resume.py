@@ -15,45 +15,20 @@ import numpy as np
 import pytest
 
 import ception
-from ception.reporting import Reporter
 from ception.training import _new_folder
 from ception.training.callbacks import patience_is_over
-from conftest import COLOURS, write_pictures
+from support.pictures import COLOURS, write_pictures
+from support.reporters import Notes
+from support.runs import Killed, assert_same_run, dying
 
 OPTIONS = ["--epochs", "5", "--batch-size", "4", "--image-size", "8"]
-
-
-class Quiet(Reporter):
-    def warn(self, text: str) -> None:
-        pass
-
-
-class Killed(BaseException):
-    """What no handler of the package catches."""
-
-
-def weights(run: Path) -> list[np.ndarray]:
-    return ception.Classifier.load(run / "model.keras").network.get_weights()
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    for first, second in zip(weights(one), weights(other), strict=True):
-        np.testing.assert_array_equal(first, second)
-    tables = [(run / "predictions.csv").read_bytes() for run in (one, other)]
-    assert tables[0] == tables[1]
-    rows = [[line.rsplit(",", 1)[0] for line in (run / "log.csv").read_text().splitlines()] for run in (one, other)]
-    assert rows[0] == rows[1]  # all but the seconds
-    assert {path.name for path in one.iterdir()} == {path.name for path in other.iterdir()}
-    assert not list(other.rglob("*.tmp"))
-
-
 EACH_EPOCH = (
     "ception.training.state.save", "ception.training.callbacks.write_log", "ception.classifier.Classifier.save",
 )  # fmt: skip
 
 
 class TestWithinTheProcess:
-    SETTINGS: ClassVar = {"epochs": 4, "batch_size": 8, "image_size": 8, "reporter": Quiet()}
+    SETTINGS: ClassVar = {"epochs": 4, "batch_size": 8, "image_size": 8, "reporter": Notes()}
 
     @pytest.fixture(scope="class")
     def data(self, tmp_path_factory) -> Path:
@@ -73,25 +48,17 @@ class TestWithinTheProcess:
         owner = ception.Classifier if name == "save" and "Classifier" in place else sys.modules.get(module)
         if owner is None:
             owner = __import__(module, fromlist=["x"])
-        real, calls = getattr(owner, name), []
-
-        def dying(*arguments, **options):
-            calls.append(1)
-            if len(calls) == when:
-                raise Killed
-            return real(*arguments, **options)
-
         with monkeypatch.context() as patched:
-            patched.setattr(owner, name, dying)
+            patched.setattr(owner, name, dying(getattr(owner, name), at=when))
             with pytest.raises(Killed):
                 ception.train(data, runs=tmp_path / "runs", **self.SETTINGS)
         (run,) = (tmp_path / "runs").iterdir()
-        ception.resume(run, reporter=Quiet())
+        ception.resume(run, reporter=Notes())
         assert_same_run(whole, run)
 
     def test_a_finished_run_is_returned_as_it_is(self, whole):
         before = (whole / "model.keras").stat().st_mtime_ns
-        run = ception.resume(whole, reporter=Quiet())
+        run = ception.resume(whole, reporter=Notes())
         assert len(run.history) == 4
         assert run.scores["accuracy"] == json.loads((whole / "scores.json").read_text())["accuracy"]
         assert (whole / "model.keras").stat().st_mtime_ns == before
@@ -107,7 +74,7 @@ class TestWithinTheProcess:
         run = self.interrupted(folder, tmp_path, monkeypatch)
         (folder / "red" / "000.png").unlink()
         with pytest.raises(ception.InputError, match="have changed since"):
-            ception.resume(run, reporter=Quiet())
+            ception.resume(run, reporter=Notes())
 
     def test_a_changed_split_is_refused(self, folder, tmp_path, monkeypatch):
         rows = [
@@ -119,7 +86,7 @@ class TestWithinTheProcess:
         text = (tmp_path / "list.csv").read_text()
         (tmp_path / "list.csv").write_text(text.replace(",val", ",x").replace(",test", ",val").replace(",x", ",test"))
         with pytest.raises(ception.InputError, match="have changed since"):
-            ception.resume(run, reporter=Quiet())
+            ception.resume(run, reporter=Notes())
 
     def test_a_changed_recipe_is_refused(self, folder, tmp_path, monkeypatch):
         run = self.interrupted(folder, tmp_path, monkeypatch)
@@ -127,29 +94,29 @@ class TestWithinTheProcess:
         plan["phases"][0]["recipe"]["weight_decay"] = 0.5
         (run / "checkpoints" / "plan.json").write_text(json.dumps(plan))
         with pytest.raises(ception.InputError, match="the recipe is not what it was"):
-            ception.resume(run, reporter=Quiet())
+            ception.resume(run, reporter=Notes())
 
     def test_a_run_that_is_still_going_is_refused(self, folder, tmp_path, monkeypatch):
         from ception.files import locked
 
         run = self.interrupted(folder, tmp_path, monkeypatch)
         with locked(run / "checkpoints" / "lock", ""), pytest.raises(ception.InputError, match="another process"):
-            ception.resume(run, reporter=Quiet())
-        assert ception.resume(run, reporter=Quiet()).scores["count"]
+            ception.resume(run, reporter=Notes())
+        assert ception.resume(run, reporter=Notes()).scores["count"]
 
     def test_a_broken_state_is_one_clear_error(self, folder, tmp_path, monkeypatch):
         run = self.interrupted(folder, tmp_path, monkeypatch)
         state = run / "checkpoints" / "last.npz"
         state.write_bytes(state.read_bytes()[:1000])
         with pytest.raises(ception.RunError, match=r"last\.npz is broken"):
-            ception.resume(run, reporter=Quiet())
+            ception.resume(run, reporter=Notes())
 
     def test_what_a_kill_left_half_written_is_removed(self, folder, tmp_path, monkeypatch):
         run = self.interrupted(folder, tmp_path, monkeypatch)
         left = [run / ".curves.png.123.tmp", run / "checkpoints" / ".last.npz.123.tmp"]
         for path in left:
             path.write_bytes(b"half")
-        ception.resume(run, reporter=Quiet())
+        ception.resume(run, reporter=Notes())
         assert not any(path.exists() for path in left)
 
     def test_what_is_no_run(self, tmp_path):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ception.data import sources, splitting
 from ception.data.sources import TEST, TRAIN, UNSTATED, VAL, Dataset
 from ception.errors import InputError
-from conftest import content, write_pictures
+from support.pictures import content, write_pictures
 
 
 def arrays(count: int = 60, classes: int = 3, shape: tuple[int, ...] = (8, 8), seed: int = 0) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from ception.errors import InputError
 from ception.reporting import Reporter
 from ception.training.recipes import RECIPES, Recipe, averaged
 from ception.training.trainee import Averages, Trainee
-from conftest import write_pictures
+from support.pictures import write_pictures
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 EAGERLY = keras.backend.backend() != "jax"

@@ -14,26 +14,13 @@ from ception.evaluation.table import Table
 from ception.reporting import Reporter
 from ception.training import preparation, recipes
 from ception.training.callbacks import TensorBoard
-from conftest import COLOURS, content, write_pictures
-
-
-class Listener(Reporter):
-    """Remembers what was said."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.warnings: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
+from support.pictures import COLOURS, content, write_pictures
+from support.reporters import Notes
 
 
 def train(data: Path, tmp_path: Path, reporter: Reporter | None = None, **settings):
     settings = {"epochs": 1, "batch_size": 16, "image_size": 8} | settings
-    return ception.train(data, runs=tmp_path / "runs", reporter=reporter or Listener(), **settings)
+    return ception.train(data, runs=tmp_path / "runs", reporter=reporter or Notes(), **settings)
 
 
 class TestRun:
@@ -108,10 +95,10 @@ class TestRun:
         assert min(float(weight.min()) for weight in run.classifier.network.get_weights()) > -5
 
     def test_early_stopping(self, folder, tmp_path):
-        listener = Listener()
-        run = train(folder, tmp_path, listener, epochs=9, learning_rate=1e-9, patience=2)
+        notes = Notes()
+        run = train(folder, tmp_path, notes, epochs=9, learning_rate=1e-9, patience=2)
         assert len(run.history) == 3
-        assert any("Stopped early" in note for note in listener.notes)
+        assert any("Stopped early" in note for note in notes.notes)
 
     def test_the_users_files_stay_as_they_are(self, folder, tmp_path):
         before = content(folder)
@@ -128,9 +115,9 @@ class TestData:
         assert train(tmp_path / "d", tmp_path, channels=3).classifier.image.channels == 3
 
     def test_imbalance_is_said(self, tmp_path):
-        listener = Listener()
-        train(write_pictures(tmp_path / "d", {"a": 60, "b": 8}), tmp_path, listener)
-        assert any("imbalanced" in text and "'b'" in text for text in listener.warnings)
+        notes = Notes()
+        train(write_pictures(tmp_path / "d", {"a": 60, "b": 8}), tmp_path, notes)
+        assert any("imbalanced" in text and "'b'" in text for text in notes.warnings)
 
     def test_duplicates_across_classes_and_parts_are_said(self, tmp_path):
         write_pictures(tmp_path / "d" / "train", {"a": 20, "b": 20})
@@ -138,17 +125,17 @@ class TestData:
         first = (tmp_path / "d/train/a/000.png").read_bytes()
         (tmp_path / "d/test/a/000.png").write_bytes(first)
         (tmp_path / "d/train/b/000.png").write_bytes(first)
-        listener = Listener()
-        train(tmp_path / "d", tmp_path, listener)
-        assert any("two classes" in text for text in listener.warnings)
+        notes = Notes()
+        train(tmp_path / "d", tmp_path, notes)
+        assert any("two classes" in text for text in notes.warnings)
 
     def test_unreadable_pictures_stop_or_are_skipped(self, folder, tmp_path):
         (folder / "red" / "broken.jpg").write_text("text")
         (folder / "blue" / "empty.png").touch()
-        listener = Listener()
+        notes = Notes()
         with pytest.raises(ception.InputError, match=r"2 pictures cannot be read.*--skip-unreadable"):
-            train(folder, tmp_path, listener)
-        assert len(listener.warnings) == 2
+            train(folder, tmp_path, notes)
+        assert len(notes.warnings) == 2
         assert not (tmp_path / "runs").exists()
         assert train(folder, tmp_path, skip_unreadable=True).scores["count"] > 0
 

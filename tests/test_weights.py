@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -19,8 +16,8 @@ from ception.weights.loading import classes_in, load
 from ception.weights.names import IN_KERAS, IN_TIMM, Theirs, pairs, variables
 from ception.weights.opening import OpenedWeights
 from ception.weights.published import WEIGHTS, imagenet_classes, record_of
-from parity import difference, fill, logits, pixels
-from test_parity import _timm
+from support.originals import PUBLISHED_IN_KERAS, in_torch, logits_in_torch, write_legacy
+from support.parity import difference, fill, logits, pixels
 
 BACKEND = keras.backend.backend()
 ROUNDING = 1e-5
@@ -28,25 +25,10 @@ pytestmark = pytest.mark.skipif(BACKEND == "jax", reason="TensorFlow and PyTorch
 SIZE = 76  # even: where the ports differ in their padding
 
 
-def write_legacy(network: keras.Model, path: Path) -> Path:
-    """The network's weights in the layout of Keras's published files."""
-    layers = [layer for layer in network.layers if layer.weights]
-    with h5py.File(path, "w") as file:
-        file.attrs["layer_names"] = [layer.name.encode() for layer in network.layers]
-        for layer in network.layers:
-            group = file.create_group(layer.name)
-            names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
-            group.attrs["weight_names"] = [name.encode() for name in names]
-            for name, weight in zip(names, layer.weights, strict=True):
-                group[name] = keras.ops.convert_to_numpy(weight)
-    assert layers
-    return path
-
-
 @pytest.fixture(scope="module", params=["xception", "inception_v3"])
 def original(request):
     """A network of keras.applications with weights of its own, and its logits for two pictures."""
-    published = {"xception": keras.applications.Xception, "inception_v3": keras.applications.InceptionV3}[request.param]
+    published = PUBLISHED_IN_KERAS[request.param]
     keras.backend.clear_session()
     published(weights=None, input_shape=(SIZE, SIZE, 3), classes=2)  # so that the numbers of layers do not begin at 0
     network = published(weights=None, input_shape=(SIZE, SIZE, 3), classifier_activation=None)
@@ -170,19 +152,19 @@ class TestTorch:
         import torch
         from safetensors.torch import save_file
 
-        network = self.original(theirs)
+        network = in_torch(theirs)
         path = tmp_path / f"some{form}"
         state = network.state_dict()
         torch.save(state, path) if form == ".pth" else save_file(state, path)
         batch = pixels(2, (100, 100, 3))
         ours = build(name, weights=path, image_size=100)
-        assert difference(logits(ours, batch), self.logits(network, batch)) < ROUNDING
+        assert difference(logits(ours, batch), logits_in_torch(network, batch)) < ROUNDING
 
     @pytest.mark.parametrize(("name", "theirs"), CASES)
     def test_the_original_takes_our_weights(self, name, theirs):
         import torch
 
-        network = self.original(theirs)
+        network = in_torch(theirs)
         port = {"legacy_xception": "timm_legacy", "xception41": None}.get(theirs, "torchvision")
         auxiliary = theirs == "torchvision"
         size = 299 if auxiliary else 100  # the auxiliary head's kernel shrinks with the picture
@@ -199,40 +181,7 @@ class TestTorch:
         assert not [key for key in missing if not key.endswith("num_batches_tracked")]
         batch = pixels(2, (size, size, 3))
         found = logits(ours, batch)
-        assert difference(self.logits(network, batch), found) < ROUNDING
-
-    @staticmethod
-    def original(name: str):
-        """The original with random weights and statistics."""
-        import torch
-
-        timm = _timm()
-        if name == "torchvision":
-            import torchvision
-
-            network = torchvision.models.inception_v3(weights=None, init_weights=False)
-        else:
-            network = timm.create_model(name, pretrained=False)
-        random = torch.Generator().manual_seed(0)
-        for key, value in network.state_dict().items():
-            if value.dtype != torch.float32:
-                continue
-            drawn = torch.rand(value.shape, generator=random) * 2 - 1
-            if key.endswith("running_var"):
-                value.copy_(1 + 0.5 * drawn)
-            elif value.ndim == 1:
-                value.copy_((1 if key.endswith("weight") else 0) + 0.3 * drawn)
-            else:
-                value.copy_(drawn * (6 / value[0].numel()) ** 0.5)
-        return network.eval()
-
-    @staticmethod
-    def logits(network, batch) -> np.ndarray:
-        import torch
-
-        with torch.no_grad():
-            found = network(torch.from_numpy((batch / 127.5 - 1).transpose(0, 3, 1, 2).copy()))
-        return found.numpy()
+        assert difference(logits_in_torch(network, batch), found) < ROUNDING
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow writes and reads these files")

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import pytest
 
-SEEDS = Path(__file__).parents[2] / "shared" / "seeds"
+SEEDS = Path(__file__).parents[3] / "shared" / "seeds"
 _START = re.compile(r"(?:def |for _ in|return |(?:x|residual|tensor|outputs?|inputs?|model) ?= ?(?!=))")
 _ROW = re.compile(r"(\w+) \((\w+)\)?\s+\[?\(None((?:, \d+)+)\)?\]?\s+(\d+)\s")
 

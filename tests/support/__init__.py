@@ -1,0 +1,1 @@
+"""What several test modules need: pictures, reporters, runs, and networks to compare with."""

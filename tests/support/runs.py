@@ -1,0 +1,45 @@
+"""Trainings that die, and whether two runs are one and the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ception
+
+
+class Killed(BaseException):
+    """What no handler of the package catches."""
+
+
+def dying(real: Callable[..., Any], at: int) -> Callable[..., Any]:
+    """A function that does what `real` does, but for its call of that number, the first being 1, which is a kill."""
+    calls = 0
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise Killed
+        return real(*arguments, **options)
+
+    return call
+
+
+def weights(run: Path) -> list[np.ndarray]:
+    return ception.Classifier.load(run / "model.keras").network.get_weights()
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Fail unless weights, predictions, log and the names of files are the same and none is half-written."""
+    for first, second in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_array_equal(first, second)
+    tables = [(run / "predictions.csv").read_bytes() for run in (one, other)]
+    assert tables[0] == tables[1]
+    rows = [[line.rsplit(",", 1)[0] for line in (run / "log.csv").read_text().splitlines()] for run in (one, other)]
+    assert rows[0] == rows[1]  # all but the seconds
+    assert {path.name for path in one.iterdir()} == {path.name for path in other.iterdir()}
+    assert not list(other.rglob("*.tmp"))
