@@ -12,7 +12,6 @@ from ception import pages
 from ception.data.images import PictureError, flatten
 from ception.evaluation import plots
 from ception.evaluation.calibration import log_probabilities, threshold_for
-from ception.evaluation.metrics import confusion_matrix
 from ception.evaluation.table import Table
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def write_report(
     """
     temperature = scores["temperature"]
     names = table.class_names
-    matrix = confusion_matrix(table.labels, table.predicted, len(names))
+    matrix = table.confusion()
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     rows = [(name, list(zip(matrix[k].tolist(), share[k].tolist(), strict=True))) for k, name in enumerate(names)]
     context = {
