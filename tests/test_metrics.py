@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as st_np
 from sklearn import metrics as reference
 
-from ception.evaluation.calibration import wilson_interval
-from ception.evaluation.metrics import confusion_matrix, scores
+from ception.evaluation.calibration import log_probabilities, wilson_interval
+from ception.evaluation.metrics import scores
 from ception.evaluation.table import Table
 
 
@@ -29,7 +28,9 @@ class TestScores:
         assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
         assert found["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
         assert found["log_loss"] == pytest.approx(reference.log_loss(labels, probabilities))
-        assert found["top5_accuracy"] == pytest.approx(reference.top_k_accuracy_score(labels, logits, k=5))
+        among = [label in np.argsort(row)[-5:] for label, row in zip(labels, logits, strict=True)]
+        assert found["top5_accuracy"] == pytest.approx(np.mean(among))
+        assert 0 < found["accuracy"] < found["top5_accuracy"] < 1
         f1 = reference.f1_score(labels, predicted, average=None)
         assert [of_class["f1"] for of_class in found["per_class"].values()] == pytest.approx(f1.tolist())
 
@@ -71,16 +72,31 @@ class TestWilson:
         assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
 
     @given(st.integers(1, 5000), st.floats(0, 1))
-    def test_holds_the_share_and_stays_in_range(self, count, share):
-        hits = round(count * share)
+    def test_formula(self, count, share):
+        """Wilson, JASA 22 (1927), 209-212, in the form of Newcombe's method 3; at the ends exactly 0 and 1."""
+        hits, z = round(count * share), 1.959963984540054
+        p = hits / count
+        middle, half = 2 * count * p + z * z, z * np.sqrt(z * z + 4 * count * p * (1 - p))
         low, high = wilson_interval(hits, count)
-        assert 0 <= low <= hits / count <= high <= 1
+        assert low == pytest.approx((middle - half) / (2 * (count + z * z)), abs=1e-12)
+        assert high == pytest.approx((middle + half) / (2 * (count + z * z)), abs=1e-12)
+        assert 0 <= low <= p <= high <= 1
+        assert (low == 0) == (hits == 0)
+        assert (high == 1) == (hits == count)
 
 
-@given(st_np.arrays(np.int64, 30, elements=st.integers(0, 3)), st_np.arrays(np.int64, 30, elements=st.integers(0, 3)))
-def test_confusion_matrix(labels, predicted):
-    expected = reference.confusion_matrix(labels, predicted, labels=range(4))
-    np.testing.assert_array_equal(confusion_matrix(labels, predicted, 4), expected)
+def test_log_probabilities_are_the_logarithms_of_the_softmax():
+    logits = np.array([[0, np.log(3)], [1000, 1000], [-5, 2000]], np.float32)
+    expected = np.array([[np.log(0.25), np.log(0.75)], [np.log(0.5)] * 2, [-2005, 0]])
+    np.testing.assert_allclose(log_probabilities(logits), expected, rtol=1e-7)
+    halved = log_probabilities(np.array([[0, 2 * np.log(3)]], np.float32), temperature=2)
+    np.testing.assert_allclose(halved, expected[:1], rtol=1e-7)
+
+
+def test_confusion_counts_also_the_classes_that_nobody_names():
+    logits = np.eye(4, dtype=np.float32)[[0, 0, 2, 2, 2]]
+    table = Table(["a"] * 5, np.array([0, 1, 1, 2, 2]), logits, tuple("abcd"))
+    assert table.confusion().tolist() == [[1, 0, 0, 0], [1, 0, 1, 0], [0, 0, 2, 0], [0, 0, 0, 0]]
 
 
 def test_table_reads_back_exactly(tmp_path):

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from ception import pages
 from ception.checking.findings import Finding, Item
 from ception.checking.scan import preview
 from ception.data.images import PictureError, flatten
 from ception.data.sources import Dataset, Files, parallel
 from ception.errors import InputError, reason
-from ception.files import whole
 from ception.reporting import Reporter
 
 _SHOWN = 24  # single pictures of a finding; with 12 groups of 6 and thumbnails of 8 KB, a page stays below 6 MB
@@ -51,9 +47,6 @@ def write_page(
     Raises:
         RunError: the file cannot be written.
     """
-    from jinja2 import Environment, PackageLoader
-
-    template = Environment(loader=PackageLoader("ception.checking", "."), autoescape=True, trim_blocks=True)
     shown = [_shown(finding) for finding in findings]
     wanted = sorted({index for cases, _ in shown for index in _pictures(cases)})
     thumbnails: dict[int, str | None] = {}
@@ -72,10 +65,12 @@ def write_page(
         }
         for plain, (cases, more) in zip(result["findings"], shown, strict=True)
     ]
-    context = result | {"sections": sections, "title": f"{result['name']}: {result['verdict']}", "ours": _OURS}
-    with whole(path) as unfinished:
-        page = template.get_template("page.html.jinja").render(context)
-        unfinished.write_text(page, encoding="utf-8", errors="replace")
+    context = result | {
+        "sections": sections,
+        "title": f"{result['name']}: {result['verdict']}",
+        "footer": "Written by Ception.",
+    }
+    pages.render("checking/page.html.jinja", context, path)
 
 
 def _shown(finding: Finding) -> tuple[Sequence[Item], int]:
@@ -103,10 +98,4 @@ def _thumbnail(dataset: Dataset, index: int) -> str | None:
         image = flatten(preview(dataset.pictures, index, _THUMBNAIL), 3)
     except PictureError:
         return None
-    if max(image.size) < _THUMBNAIL // 2:
-        scale = _THUMBNAIL // max(image.size)
-        image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    return pages.thumbnail(image, _THUMBNAIL, quality=80)

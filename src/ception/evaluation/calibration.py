@@ -18,13 +18,13 @@ _POINTS = 500  # of the stored curve of precision over confidence
 
 def log_probabilities(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
     """Logarithms of softmax(logits / temperature), of shape (pictures, classes)."""
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(-1, keepdims=True)
-    return np.asarray(scaled - np.log(np.exp(scaled).sum(-1, keepdims=True)))
+    from scipy.special import log_softmax
+
+    return np.asarray(log_softmax(logits.astype(np.float64) / temperature, axis=-1))
 
 
 def log_loss(labels: NDArray[np.integer], logits: NDArray[np.float32], temperature: float = 1.0) -> float:
-    """Mean negative log probability of the labels, in nats."""
+    """Mean negative log probability of the labels, in nats; exact also where a probability is too small for a float."""
     return float(-log_probabilities(logits, temperature)[np.arange(len(labels)), labels].mean())
 
 
@@ -119,12 +119,12 @@ def threshold_for(precision: float, curve: Sequence[dict[str, float]]) -> float 
     return next((point["threshold"] for point in curve if point["precision_low"] >= precision), None)
 
 
-def wilson_interval(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """The interval, of 95 % by default, in which a share observed as hits / count lies.
+def wilson_interval(hits: int, count: int) -> tuple[float, float]:
+    """The 95 % interval in which a share observed as hits / count lies.
 
     Source: E. B. Wilson, JASA 22 (1927), 209-212.
     """
-    share = hits / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * float(np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)))
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # but for rounding
+    from scipy.stats import binomtest
+
+    interval = binomtest(hits, count).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)

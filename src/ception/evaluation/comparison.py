@@ -112,6 +112,7 @@ def paired_interval(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[f
     Source: Newcombe, Statistics in Medicine 17 (1998), 2635-2650, method 10 (score intervals, with the
         correlation of the pairs and its continuity correction).
     """
+    # SciPy, scikit-learn and statsmodels have intervals of one share or of independent ones, none of paired ones
     n = len(one)
     both, only_one = int((one & other).sum()), int((one & ~other).sum())
     only_other, neither = int((~one & other).sum()), int((~one & ~other).sum())

@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def confusion_matrix(labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
-    """Counts (classes, classes): row = label, column = prediction."""
-    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
-
-
 def scores(
     labels: NDArray[np.integer], logits: NDArray[np.float32], class_names: Sequence[str], temperature: float = 1.0
 ) -> dict[str, Any]:
@@ -36,7 +31,7 @@ def scores(
         `log_loss` and `calibration_error` without the temperature, `per_class`: {name: {precision, recall, f1,
         support}}, where a share of nothing is 0, and `confused`: [{label, predicted, count}] by count, at most ten.
     """
-    from sklearn.metrics import precision_recall_fscore_support
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
 
     count, classes = logits.shape
     predicted = logits.argmax(-1)
@@ -48,9 +43,8 @@ def scores(
     errors = [expected_calibration_error(right, confidence(logits, t)) for t in (temperature, 1.0)]
     top5 = None
     if classes > 5:
-        best = np.argpartition(logits, -5, axis=-1)[:, -5:]
-        top5 = float((best == labels[:, None]).any(-1).mean())
-    matrix = confusion_matrix(labels, predicted, classes)
+        top5 = float(top_k_accuracy_score(labels, logits, k=5, labels=np.arange(classes)))
+    matrix = confusion_matrix(labels, predicted, labels=np.arange(classes))
     pairs = [(int(matrix[row, column]), row, column) for row, column in np.argwhere(matrix) if row != column]
     pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
     return {

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ception.evaluation.calibration import BINS, confidence, coverage_curve, reliability
-from ception.evaluation.metrics import confusion_matrix
 from ception.evaluation.table import Table
 from ception.files import whole
 
@@ -27,7 +26,7 @@ _MOST_NUMBERS = 30  # classes up to which the confusion matrix shows its counts
 def confusion(table: Table, path: Path) -> None:
     """Draw the confusion matrix: rows are labels, columns predictions, colour is the share of the row."""
     names = table.class_names
-    matrix = confusion_matrix(table.labels, table.predicted, len(names))
+    matrix = table.confusion()
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = min(20.0, 2.5 + 0.55 * len(names))
     figure = Figure(figsize=(side + 1, side), layout="constrained")

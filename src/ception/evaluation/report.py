@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
 
+from ception import pages
 from ception.data.images import PictureError, flatten
 from ception.evaluation import plots
 from ception.evaluation.calibration import log_probabilities, threshold_for
-from ception.evaluation.metrics import confusion_matrix
 from ception.evaluation.table import Table
-from ception.files import whole
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
     from PIL import Image
 
@@ -50,19 +44,16 @@ def write_report(
         history: The rows of the training, if it is known.
         footer: A last line.
     """
-    from jinja2 import Environment, PackageLoader
-
-    template = Environment(loader=PackageLoader("ception.evaluation", "."), autoescape=True, trim_blocks=True)
     temperature = scores["temperature"]
     names = table.class_names
-    matrix = confusion_matrix(table.labels, table.predicted, len(names))
+    matrix = table.confusion()
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     rows = [(name, list(zip(matrix[k].tolist(), share[k].tolist(), strict=True))) for k, name in enumerate(names)]
     context = {
         "title": f"{scores['accuracy']:.1%} of {scores['count']:,} pictures right",
         "subtitle": f"{scores['model'] or 'a model'} on the {scores['split']} pictures of {scores['data']}",
         "numbers": _numbers(scores),
-        "curves": _svg(plots.curves_figure(history, _kept(history))) if history else None,
+        "curves": pages.svg(plots.curves_figure(history, _kept(history))) if history else None,
         "per_class": sorted(scores["per_class"].items(), key=lambda item: item[1]["f1"]),
         "slices": scores.get("slices"),
         "class_names": names,
@@ -73,16 +64,13 @@ def write_report(
             f"{scores['calibration_error']:.3f} with the model's temperature {temperature:.2f}, "
             f"{scores['uncalibrated']['calibration_error']:.3f} without it."
         ),
-        "reliability": _svg(plots.reliability_figure(table, temperature)),
+        "reliability": pages.svg(plots.reliability_figure(table, temperature)),
         "coverage_text": _advice(coverage),
-        "coverage": _svg(plots.coverage_figure(table, temperature)),
+        "coverage": pages.svg(plots.coverage_figure(table, temperature)),
         "galleries": _galleries(table, temperature, picture),
-        "tiny": _is_tiny(picture),
         "footer": footer,
     }
-    with whole(path) as unfinished:
-        page = template.get_template("report.html.jinja").render(context)
-        unfinished.write_text(page, encoding="utf-8", errors="replace")
+    pages.render("evaluation/report.html.jinja", context, path)
 
 
 def likely_label_errors(labels: NDArray[np.integer], probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -184,29 +172,4 @@ def _thumbnail(picture: Callable[[int], Image.Image], index: int) -> str | None:
         image = flatten(picture(index), 3)
     except PictureError:
         return None
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-def _is_tiny(picture: Callable[[int], Image.Image]) -> bool:
-    try:
-        return max(picture(0).size) <= 64
-    except PictureError:
-        return False
-
-
-def _svg(figure: Figure) -> Markup:
-    """The figure as SVG whose lines and letters take the page's colours and fonts."""
-    import matplotlib as mpl
-
-    stream = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ception"}):
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = stream.getvalue()
-    svg = svg[svg.index("<svg") :].replace("#000000", "currentColor")
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"(font: [^;\"]*?)'[^;\"]*", r"\1system-ui, sans-serif", svg)
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)  # not needed within HTML, and the page names no address
-    return Markup(svg.replace("xlink:href", "href"))
+    return pages.thumbnail(image, _THUMBNAIL)

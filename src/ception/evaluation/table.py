@@ -49,6 +49,12 @@ class Table:
         """Whether the most probable class is the true one, for each picture."""
         return np.asarray(self.predicted == self.labels)
 
+    def confusion(self) -> NDArray[np.int64]:
+        """Counts of shape (classes, classes): row = label, column = prediction."""
+        from sklearn.metrics import confusion_matrix
+
+        return np.asarray(confusion_matrix(self.labels, self.predicted, labels=np.arange(len(self.class_names))))
+
     def scores(self, temperature: float = 1.0) -> dict[str, Any]:
         """The numbers of `metrics.scores`."""
         return scores(self.labels, self.logits, self.class_names, temperature)
