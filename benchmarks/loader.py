@@ -90,7 +90,7 @@ def _speed(data: Path) -> None:
 
     from ception import build
     from ception.data.augmentation import Augmentation, Mixing
-    from ception.data.loading import dataset_of_batches
+    from ception.data.batches import Batches
 
     prepared, seconds = _prepared(data)
     count = len(prepared.place)
@@ -104,7 +104,7 @@ def _speed(data: Path) -> None:
         "MixUp": (Augmentation(), Mixing(mixup=0.2)), "CutMix": (Augmentation(), Mixing(cutmix=1.0)),
     }  # fmt: skip
     for name, (augmentation, mixing) in kinds.items():
-        batches = dataset_of_batches(
+        batches = Batches(
             prepared.pixels, prepared.dataset.labels, everything, 32, seed=0, augmentation=augmentation, mixing=mixing,
             weight_of=weights,
         )  # fmt: skip
@@ -153,13 +153,13 @@ def _child(data: str) -> None:
     import numpy as np
 
     from ception.data.augmentation import Augmentation
-    from ception.data.loading import dataset_of_batches
+    from ception.data.batches import Batches
 
     before = _own_memory()
     prepared, _ = _prepared(Path(data))
     count = len(prepared.place)
     most = _own_memory()
-    batches = dataset_of_batches(
+    batches = Batches(
         prepared.pixels, prepared.dataset.labels, np.arange(count), 32, seed=0, augmentation=Augmentation(flip=0.5)
     )
     for step in range(len(batches)):

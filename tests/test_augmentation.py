@@ -12,7 +12,6 @@ from PIL import Image
 import ception
 from ception.data import augmentation
 from ception.data.augmentation import Augmentation, Mixing, augment, mix
-from ception.data.loading import dataset_of_batches, order
 from ception.training.recipes import RECIPES
 from support.reporters import Notes
 
@@ -170,31 +169,6 @@ class TestMixing:
         flat = np.broadcast_to(np.arange(8, dtype=np.float32)[:, None, None, None], (8, 6, 6, 1))
         whole = [np.equal(self.mixed(Mixing(mixup=1.0, cutmix=1.0), seed, flat)[0] % 1, 0).all() for seed in range(20)]
         assert 0 < sum(whole) < 20
-
-
-class TestBatches:
-    def given(self, **options):
-        pixels = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3), np.uint8)
-        labels = np.arange(20, dtype=np.int32) % 4
-        return pixels, labels, dataset_of_batches(pixels, labels, np.arange(20), 8, seed=3, **options)
-
-    def test_labels_become_weights_of_classes(self):
-        weight_of = np.array([1, 2, 3, 4], np.float32)
-        pixels, labels, batches = self.given(weight_of=weight_of)
-        chosen = order(np.arange(20), 3, 0)[:8]
-        x, y = batches[0]
-        np.testing.assert_array_equal(x, pixels[chosen])
-        np.testing.assert_array_equal(y, np.diag(weight_of)[labels[chosen]])
-
-    def test_mixing_differs_from_step_to_step_and_is_the_same_again(self):
-        _, _, batches = self.given(weight_of=np.ones(4, np.float32), mixing=Mixing(mixup=1.0))
-        _, _, again = self.given(weight_of=np.ones(4, np.float32), mixing=Mixing(mixup=1.0))
-        shares = [batches[step][1].max(1).min() for step in range(2)]
-        assert shares[0] != shares[1]
-        for step in range(2):
-            for one, other in zip(batches[step], again[step], strict=True):
-                np.testing.assert_array_equal(one, other)
-            np.testing.assert_allclose(batches[step][1].sum(1), 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1])

@@ -176,40 +176,6 @@ class TestStream:
         assert len(opened) <= 4 * (3 + -(-2 * loading.THREADS // 4))
 
 
-class TestBatches:
-    def batches(self, seed, epoch=0, batch_size=8):
-        pixels = np.arange(50, dtype=np.uint8).reshape(50, 1, 1, 1)
-        made = loading.dataset_of_batches(pixels, np.arange(50), np.arange(5, 45), batch_size, seed=seed)
-        made.epoch = epoch
-        return [made[step] for step in range(len(made))]
-
-    def test_each_epoch_has_every_picture_once_with_its_label(self):
-        for epoch in range(3):
-            found = self.batches(seed=0, epoch=epoch)
-            labels = np.concatenate([labels for _, labels in found])
-            assert sorted(labels.tolist()) == list(range(5, 45))
-            np.testing.assert_array_equal(np.concatenate([x for x, _ in found])[:, 0, 0, 0], labels)
-
-    def test_order_follows_from_seed_and_epoch_alone(self):
-        def order(**options):
-            return np.concatenate([labels for _, labels in self.batches(**options)]).tolist()
-
-        assert order(seed=1, epoch=4) == order(seed=1, epoch=4) == order(seed=1, epoch=4, batch_size=16)
-        assert order(seed=1, epoch=4) != order(seed=1, epoch=5)
-        assert order(seed=1, epoch=4) != order(seed=2, epoch=4)
-        assert order(seed=None) == list(range(5, 45))
-
-    def test_a_step_may_be_asked_for_twice(self):
-        pixels = np.arange(50, dtype=np.uint8).reshape(50, 1, 1, 1)
-        made = loading.dataset_of_batches(pixels, np.arange(50), np.arange(50), 8, seed=0)
-        for step in (0, 1, 0, 5, 2):
-            np.testing.assert_array_equal(made[step][1], self_order(made, step))
-
-
-def self_order(made, step):
-    return loading.order(np.arange(50), 0, made.epoch)[step * 8 : step * 8 + 8]
-
-
 def test_mean_and_deviation_are_exact():
     pixels = np.random.default_rng(0).integers(0, 256, (70, 5, 4, 3), np.uint8)
     chosen = np.arange(3, 70, 2)

@@ -1,10 +1,10 @@
-"""From a data set to batches: decoded once into a memory-mapped cache, in an order that a seed decides."""
+"""From a data set to pixels: decoded once into a memory-mapped cache, or in passing as they are asked for."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -14,7 +14,6 @@ import numpy as np
 import PIL
 
 from ception.data import cache, rows
-from ception.data.augmentation import Augmentation, Mixing, augment, mix
 from ception.data.images import ImageContract, PictureError, fit
 from ception.data.sources import Arrays, Dataset, Files, Pictures, parallel
 from ception.errors import RunError
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 THREADS = min(8, (os.cpu_count() or 1) + 1)
 _MOST_AT_ONCE = 1 << 22  # values of pixels, when any number of pictures would do
-_FOR_CHANGES, _FOR_VIEWS, _FOR_MIXING = 1, 2, 3  # keep their random numbers apart from those of the order
 _STEP = 64  # pictures decoded between two writes
 DECODER = f"1, Pillow {PIL.__version__}"  # the number changes with what `images.fit` computes
 
@@ -212,95 +210,3 @@ def mean_and_deviation(pixels: Pixels, indices: NDArray[np.int64]) -> tuple[floa
     values = np.arange(256)
     mean = float((count * values).sum() / count.sum())
     return mean, float(np.sqrt((count * (values - mean) ** 2).sum() / count.sum()))
-
-
-def order(indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
-    """The pictures of an epoch in its order, which follows from the seed and the epoch's number alone."""
-    return np.random.default_rng([seed, epoch]).permutation(indices)
-
-
-def dataset_of_batches(
-    pixels: Pixels,
-    labels: NDArray[np.int32],
-    indices: NDArray[np.int64],
-    batch_size: int,
-    *,
-    seed: int | None,
-    augmentation: Augmentation | None = None,
-    views: int = 1,
-    mixing: Mixing | None = None,
-    weight_of: NDArray[np.float32] | None = None,
-) -> Any:
-    """Batches for `keras.Model.fit`: uint8 pictures and int32 labels, the next batches read ahead.
-
-    Args:
-        pixels: All pictures.
-        labels: All labels.
-        indices: The pictures to take.
-        batch_size: Pictures in a batch; the last one may be smaller.
-        seed: Start of the order, which changes with the attribute `epoch`; None keeps the given order.
-        augmentation: How the pictures are changed, by seed, epoch and step; None leaves them as they are.
-        views: Views of each picture, of which each epoch takes one at random: view v of picture p is
-            `pixels[p + v * len(labels)]`.
-        mixing: How examples are mixed in pairs; None or `Mixing()` leaves them apart.
-        weight_of: Factor of each class's loss, (classes,); with it the labels become weights of classes, float32 of
-            shape (batch, classes), which mixing needs.
-
-    Returns:
-        A `keras.utils.PyDataset` with an attribute `epoch`.
-    """
-    import keras
-
-    class Batches(keras.utils.PyDataset):
-        def __init__(self) -> None:
-            super().__init__()
-            self.epoch = 0
-            self._pool = ThreadPoolExecutor(1)
-            self._ahead: dict[tuple[int, int], Future[Any]] = {}
-            self._order: Callable[[int], NDArray[np.int64]] = _last_result(
-                lambda epoch: indices if seed is None else order(indices, seed, epoch)
-            )
-
-        def __len__(self) -> int:
-            return -(-len(indices) // batch_size)
-
-        def __getitem__(self, step: int) -> tuple[NDArray[Any], NDArray[Any]]:
-            epoch = self.epoch
-            self._ahead = {key: value for key, value in self._ahead.items() if key[0] == epoch and key[1] >= step}
-            for later in range(step, min(step + 4, len(self))):
-                if (epoch, later) not in self._ahead:
-                    self._ahead[epoch, later] = self._pool.submit(self._read, epoch, later)
-            batch: tuple[NDArray[Any], NDArray[Any]] = self._ahead.pop((epoch, step)).result()
-            return batch
-
-        def _read(self, epoch: int, step: int) -> tuple[NDArray[Any], NDArray[Any]]:
-            chosen = self._order(epoch)[step * batch_size : (step + 1) * batch_size]
-            seen = chosen
-            if views > 1:
-                random = np.random.default_rng([seed or 0, epoch, step, _FOR_VIEWS])
-                seen = chosen + len(labels) * random.integers(0, views, len(chosen))
-            batch = pixels[seen]
-            if augmentation is not None and augmentation != Augmentation():
-                batch = augment(batch, augmentation, np.random.default_rng([seed or 0, epoch, step, _FOR_CHANGES]))
-            if weight_of is None:
-                return batch, labels[chosen]
-            targets = np.diag(weight_of)[labels[chosen]]
-            if mixing is not None and mixing != Mixing():
-                return mix(batch, targets, mixing, np.random.default_rng([seed or 0, epoch, step, _FOR_MIXING]))
-            return batch, targets
-
-    return Batches()
-
-
-def _last_result(function: Callable[[int], Any]) -> Callable[[int], Any]:
-    """The function, remembering its last result."""
-    last: dict[int, Any] = {}
-
-    def remembering(argument: int) -> Any:
-        if argument not in last:
-            result = function(argument)
-            last.clear()
-            last[argument] = result
-        return last[argument]
-
-    return remembering

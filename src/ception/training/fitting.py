@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ception.backends import ran_out_of_memory
 from ception.classifier import Classifier
-from ception.data import loading, sources
+from ception.data import sources
 from ception.data.augmentation import Mixing
+from ception.data.batches import Batches, order
 from ception.errors import RunError
 from ception.files import whole
 from ception.models.building import build_network
@@ -237,11 +238,11 @@ def batches_of(examples: Examples, recipe: Recipe, *, classes: int, seed: int, p
     mixes = recipe.mixing != Mixing()
     factors = examples.class_weights or {}
     weight_of = np.array([factors.get(label, 1.0) for label in range(classes)], np.float32)
-    training = loading.dataset_of_batches(
+    training = Batches(
         inputs, labels, examples.training, size, seed=seed, augmentation=examples.augmentation, views=examples.views,
         mixing=recipe.mixing, weight_of=weight_of if mixes else None,
     )  # fmt: skip
-    validation = loading.dataset_of_batches(
+    validation = Batches(
         inputs, labels, examples.validation, size, seed=None,
         weight_of=np.ones(classes, np.float32) if mixes else None,
     )  # fmt: skip
@@ -260,7 +261,7 @@ def compile_for(made: Trainee, recipe: Recipe, optimizer: keras.Optimizer) -> No
 
 
 def _probe(run: Training, number: int, made: Trainee, examples: Examples) -> None:
-    chosen = loading.order(examples.validation, 0, 0)[:_PROBED]
+    chosen = order(examples.validation, 0, 0)[:_PROBED]
     try:
         found = phases.probe(made, examples.inputs[chosen], examples.labels[chosen], run.size(number))
     except Exception as error:

@@ -66,7 +66,7 @@ class Examples:
         validation: Indices to validate on.
         augmentation: How training inputs are changed; None leaves them as they are.
         class_weights: Factor of each class's loss; None weighs every picture the same.
-        views: Views of each picture among the inputs, as `loading.dataset_of_batches` counts them.
+        views: Views of each picture among the inputs, as `Batches` counts them.
     """
 
     inputs: Any
