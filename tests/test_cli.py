@@ -209,6 +209,22 @@ def test_ctrl_c_in_the_middle(tmp_path):
 
 
 class TestBackends:
+    @pytest.mark.parametrize(("before", "heard"), [("pass", "noise"), ("cli.main(['--version'])", "")])
+    def test_only_the_command_line_mutes_the_import(self, tmp_path, before, heard):
+        (tmp_path / "tensorflow.py").write_text("import os; os.write(2, b'noise')")
+        code = (
+            f"from ception import backends, cli; {before}; backends.choose('tensorflow'); import os; os.write(2, b'.')"
+        )
+        paths = os.pathsep.join([str(tmp_path), *sys.path])
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONPATH": paths},
+        )
+        assert done.stderr == heard + "."
+
     def test_running_one_cannot_change(self):
         other = "jax" if backends.choose() != "jax" else "torch"
         with pytest.raises(InputError, match="already runs on"):

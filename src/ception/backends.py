@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ BACKENDS = ("tensorflow", "jax", "torch")  # in the order of preference on a CPU
 # TensorFlow leaves oneDNN off where a processor has neither AVX-512 VNNI nor AMX, and gives large tensors back to the
 # system at every step; both cost more than they save: benchmarks/results/backend_settings.csv
 _TENSORFLOW = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
+# What surrounds the import of TensorFlow, which logs to standard error at any log level: nothing here, for the process
+# belongs to the caller. The command line, whose process is its own, mutes it.
+importing: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def choose(wanted: str | None = None) -> str:
@@ -51,23 +54,9 @@ def choose(wanted: str | None = None) -> str:
     if name == "tensorflow":
         for variable, value in _TENSORFLOW.items():
             os.environ.setdefault(variable, value)
-        with _muted():
+        with importing():
             importlib.import_module("tensorflow")
     return name
-
-
-@contextmanager
-def _muted() -> Iterator[None]:
-    """A context in which nothing reaches standard error: TensorFlow's C++ code logs there at any log level."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def on(device: str | None) -> AbstractContextManager[Any]:

@@ -1,0 +1,8 @@
+"""The command line: parse, call one library function, print. The only package that prints or exits."""
+
+from __future__ import annotations
+
+from ception.cli import datasets, networks, scoring, training  # each gives the application its commands
+from ception.cli.app import main
+
+__all__ = ["datasets", "main", "networks", "scoring", "training"]

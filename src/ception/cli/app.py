@@ -1,0 +1,90 @@
+"""The application that the commands join, what their signatures share, and `main`."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import shlex
+import sys
+import warnings
+from dataclasses import fields
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import Parameter
+
+from ception import backends
+from ception.cli.terminal import complain, muted
+from ception.errors import InputError, RunError, reason
+
+app = cyclopts.App(
+    name="ception",
+    help="From a folder of pictures to a classifier with the Inception to Xception family.\n\nStart with: ception demo",
+    suppress_keyboard_interrupt=False,
+    help_epilogue="Exit codes: 0 done, 2 wrong input or usage, 1 a run that failed or faults that check found, "
+    "130 stopped by Ctrl-C.",
+)
+Flat = Parameter(name="*")
+Quiet = Annotated[bool, Parameter(name="--quiet", negative="", help="Show warnings and the result only.")]
+AsJson = Annotated[
+    bool, Parameter(name="--json", negative="", help="Write JSON to standard output, all else to standard error.")
+]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding
+    warnings.filterwarnings("ignore", module="matplotlib")  # a letter that its font lacks
+    warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is told in our words
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    backends.importing = muted
+    try:
+        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except cyclopts.CycloptsError as error:
+        command = " ".join(["ception", *_command(error)])
+        complain(f"{' '.join(str(error).split())}  See: {command} --help")
+        return 2
+    except InputError as error:
+        complain(str(error))
+        return 2
+    except RunError as error:
+        complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        complain("stopped by Ctrl-C")
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # wherever a disk is full or a folder goes away
+        complain(f"{error.filename or 'a file'} cannot be used: {reason(error)}")
+        return 1
+
+
+def options_of(settings: Any) -> dict[str, Any]:
+    """The settings as keyword arguments of the library's function."""
+    return {field.name: getattr(settings, field.name) for field in fields(settings)}
+
+
+def flags_of(settings: Any) -> str:
+    """The settings that are not the defaults as they are typed, each with a blank before it."""
+    given = ""
+    for name, value in options_of(settings).items():
+        if value == getattr(type(settings)(), name):
+            continue
+        flag = name.rstrip("_").replace("_", "-")
+        if isinstance(value, bool):
+            given += f" --{flag}" if value else f" --no-{flag}"
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            given += "".join(f" --{flag} {shlex.quote(str(one))}" for one in values)
+    return given
+
+
+def _command(error: cyclopts.CycloptsError) -> list[str]:
+    return [name for name in error.command_chain or () if name in app]

@@ -1,0 +1,56 @@
+"""Commands about pictures on the disk: check a data set, and what the cache holds."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ception.cli.app import AsJson, Flat, Quiet, app, flags_of, options_of
+from ception.cli.terminal import print_findings, print_json, print_next, terminal
+from ception.settings import CheckSettings, TrainSettings
+
+
+@app.command
+def check(
+    data: Annotated[str, Parameter(help="Data set, as for train.")],
+    /, *, settings: Annotated[CheckSettings, Flat] = CheckSettings(), quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Find what may be wrong with DATA, without changing a file. Exit code 1 if something would hurt training."""
+    from ception.checking import check
+
+    with terminal(quiet) as reporter:
+        result = check(data, reporter=reporter, **options_of(settings))
+    if json:
+        print_json(result)
+    else:
+        print_findings(result)
+    page = shlex.quote(result["page"])
+    if not result["ok"]:
+        print_next(f"mend what {page} shows, then ception check {shlex.quote(data)}", quiet or json)
+        return 1
+    if settings.model and Path(settings.model).exists():
+        print_next(f"ception evaluate {shlex.quote(settings.model)} {shlex.quote(data)}", quiet or json)
+        return 0
+    same = TrainSettings(model=settings.model or TrainSettings().model, image_size=settings.image_size)
+    print_next(f"ception train {shlex.quote(data)}{flags_of(same)}", quiet or json)
+    return 0
+
+
+@app.command
+def cache(*, clear: Annotated[bool, Parameter(negative="", help="Delete every cached file.")] = False) -> int:
+    """Show what the cache folder holds: pictures, activations, arrays and weights that can be had again."""
+    from ception.data import cache
+    from ception.files import cache_folder
+
+    entries = cache.entries()
+    total = sum(size for _, size, _ in entries)
+    if clear:
+        cache.clear()
+        print(f"Deleted {len(entries)} files, {total / 1e6:,.1f} MB, from {cache_folder()}")
+    else:
+        print(f"{cache_folder()} holds {len(entries)} files, {total / 1e6:,.1f} MB")
+        print_next("ception cache --clear", not entries)
+    return 0

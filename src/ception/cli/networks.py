@@ -1,0 +1,134 @@
+"""Commands about networks and their weights: models, summary and convert."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ception.cli.app import AsJson, Flat, Quiet, app
+from ception.cli.terminal import (
+    print_certificate,
+    print_json,
+    print_models,
+    print_next,
+    print_summary,
+    print_weights,
+    quoted,
+    terminal,
+)
+from ception.errors import InputError
+from ception.settings import ConvertSettings, SummarySettings
+
+
+@app.command
+def models(
+    *, weights: Annotated[bool, Parameter(negative="", help="List the published weights instead.")] = False,
+    json: AsJson = False,
+) -> int:  # fmt: skip
+    """List the networks with their parameters, multiply-accumulates, own size, published accuracy and source."""
+    from ception import MODELS
+
+    if weights:
+        from ception.models.weights import WEIGHTS
+
+        if json:
+            print_json({name: vars(record) for name, record in WEIGHTS.items()})
+            return 0
+        print_weights(WEIGHTS)
+        print_next("ception predict xception --weights imagenet PICTURES", silent=False)
+        return 0
+    columns = (
+        "parameters",
+        "trainable",
+        "macs",
+        "image_size",
+        "channels",
+        "classes",
+        "accuracy",
+        "accuracy_on",
+        "source",
+    )
+    if json:
+        print_json({name: {column: getattr(entry, column) for column in columns} for name, entry in MODELS.items()})
+        return 0
+    print_models(MODELS)
+    print_next("ception summary xception", silent=False)
+    return 0
+
+
+@app.command
+def summary(
+    model: Annotated[str, Parameter(help="Network, as ception models lists them, module of the walk from Inception to "
+                                    "Xception, model file, or run folder.")],
+    /, *, settings: Annotated[SummarySettings, Flat] = SummarySettings(), quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Show what each layer of a network costs, and what training it takes; draw it with --graph."""
+    from ception import backends
+    from ception.settings import checked
+
+    options = checked(settings)
+    if options.expand and not options.graph:
+        raise InputError("--expand needs --graph FILE.svg or FILE.png")
+    backends.choose(options.backend)
+    from ception.inspection import network_of, summary
+    from ception.inspection.drawing import draw
+    from ception.models import columns
+
+    network = network_of(model, image_size=options.size, every=columns(options.every), precision=options.precision)
+    result = summary(network, batch_size=options.batch_size)
+    if options.graph:
+        draw(network, options.graph, expand=options.expand)
+    if json:
+        print_json(result | ({"graph": str(options.graph)} if options.graph else {}))
+        return 0
+    print_summary(result)
+    if not options.graph:
+        print_next(f"ception summary {shlex.quote(model)} --graph {network.name}.svg", quiet)
+        return 0
+    print(f"Drawn in {options.graph}")
+    if options.expand:
+        print_next("ception models", quiet)
+    else:
+        opened = options.graph.with_stem(f"{options.graph.stem}-expanded")
+        print_next(f"ception summary {shlex.quote(model)} --graph {quoted(opened)} --expand", quiet)
+    return 0
+
+
+@app.command
+def convert(
+    source: Annotated[str, Parameter(help="Weight file of Keras, PyTorch, timm, torchvision or TF-Slim, name of "
+                                     "published weights, or with --to a model file.")],
+    /, *, settings: Annotated[ConvertSettings, Flat] = ConvertSettings(), quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Turn weights of any origin into a model file, with a certificate of what it computes; or the other way."""
+    from ception import backends
+    from ception.settings import checked
+
+    options = checked(settings)
+    if (options.model is None) == (options.to is None):
+        raise InputError("convert needs either --model NAME or --to keras-applications|timm")
+    backends.choose(options.backend)
+    from ception.conversion import convert, export_weights
+
+    if options.to and options.partial:
+        raise InputError("--partial belongs to --model: what --to writes is always whole")
+    if options.to:
+        result = export_weights(source, options.to, out=options.out)
+        if json:
+            print_json(result)
+        else:
+            print(f"{result['tensors']} tensors for {options.to} in {result['out']}")
+            print(f"It takes pixels 0..255 times {result['scaling']['scale']} plus {result['scaling']['offset']}")
+            print_next(result["use"], quiet)
+        return 0
+    with terminal(quiet) as reporter:
+        result = convert(source, str(options.model), out=options.out, partial=options.partial, reporter=reporter)
+    if json:
+        print_json(result)
+        return 0
+    print_certificate(result)
+    use = "summary" if result["missing"] else "predict"
+    print_next(f"ception {use} {shlex.quote(result['out'])}" + ("" if result["missing"] else " PICTURES"), quiet)
+    return 0

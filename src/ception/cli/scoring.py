@@ -1,0 +1,134 @@
+"""Commands that put a model to the test: evaluate, predict and compare."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from ception.cli.app import AsJson, Flat, Quiet, app, options_of
+from ception.cli.terminal import (
+    complain,
+    json_line,
+    print_comparison,
+    print_json,
+    print_next,
+    print_scores,
+    print_where,
+    printable,
+    quoted,
+    terminal,
+)
+from ception.errors import InputError
+from ception.settings import CompareSettings, EvaluateSettings, PredictSettings
+
+
+@app.command
+def evaluate(
+    model: Annotated[Path, Parameter(help="Model file or run folder, such as runs/001-...")],
+    data: Annotated[str, Parameter(help="Data set, as for train.")],
+    /, *, settings: Annotated[EvaluateSettings, Flat] = EvaluateSettings(), quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Score a model on DATA: accuracy with its interval, each class, the most confused pairs."""
+    from ception.evaluation import evaluate
+
+    with terminal(quiet) as reporter:
+        result = evaluate(model, data, reporter=reporter, **options_of(settings))
+    if json:
+        print_json(result)
+    else:
+        print_scores(result)
+        print_where(Path(result["output"]))
+    print_next(f"ception predict {quoted(model)} PICTURES", quiet or json)
+    return 0
+
+
+@app.command
+def predict(
+    model: Annotated[Path, Parameter(help="Model file or run folder, such as runs/001-...")],
+    pictures: Annotated[list[str], Parameter(help="Pictures, folders of pictures, patterns such as 'photos/*.jpg'.")],
+    /, *, settings: Annotated[PredictSettings, Flat] = PredictSettings(),
+    csv: Annotated[Path | None, Parameter(help="Also write path, class, probability and rank to this CSV.")] = None,
+    quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Name the most probable classes of each picture. With --json, one JSON object per line."""
+    from ception.prediction import predictions
+
+    count = failed = 0
+    with terminal(quiet) as reporter, _csv_of_predictions(csv) as write_row:
+        for result in predictions(model, pictures, reporter=reporter, **options_of(settings)):
+            count += 1
+            write_row(result)
+            if json:
+                reporter.line(json_line(result))
+            elif "top" in result:
+                named = "  ".join(f"{top['class']} {top['probability']:.1%}" for top in result["top"])
+                guess = f"unknown (best guess: {named})" if result.get("unknown") else named
+                reporter.line(printable(f"{result['path']}: {guess}"))
+            if "error" in result:
+                failed += 1
+                reporter.warn(f"{printable(result['path'])}: {result['error']}")
+    if failed:
+        complain(f"{failed:,} of {count:,} pictures could not be read")
+        return 2
+    print_next(
+        f"ception evaluate {quoted(model)} DATA" + ("" if csv is None else f"   (predictions: {csv})"), quiet or json
+    )
+    return 0
+
+
+@app.command
+def compare(
+    one: Annotated[Path, Parameter(help="Run folder or model file.")],
+    other: Annotated[Path, Parameter(help="Another one.")],
+    data: Annotated[str | None, Parameter(
+        help="Data set to evaluate both on; without it, what two runs said of their test pictures is compared.",
+        show_default=False)] = None,
+    /, *, settings: Annotated[CompareSettings, Flat] = CompareSettings(), quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Say whether the difference between two models is real: paired interval, McNemar's test, each class."""
+    from ception.evaluation.comparison import compare
+
+    with terminal(quiet) as reporter:
+        result = compare(one, other, data, reporter=reporter, **options_of(settings))
+    if json:
+        print_json(result)
+    else:
+        print_comparison(result)
+        print_where(Path(result["output"]))
+    if result["different"]:
+        better = other if result["difference"] > 0 else one
+        print_next(f"ception predict {quoted(better)} PICTURES", quiet or json)
+    else:
+        print_next(f"ception compare {quoted(one)} {quoted(other)} DATA, with more pictures", quiet or json)
+    return 0
+
+
+@contextmanager
+def _csv_of_predictions(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A function that writes one prediction to the CSV, which is whole when the context ends well."""
+    if path is None:
+        yield lambda result: None
+        return
+    from ception.files import whole
+
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file with --csv")
+    with (
+        whole(path) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        rows = csv.writer(file)
+        rows.writerow(["path", "rank", "class", "probability", "error"])
+
+        def write(result: dict[str, Any]) -> None:
+            for rank, top in enumerate(result.get("top", []), 1):
+                rows.writerow([result["path"], rank, top["class"], top["probability"], ""])
+            if "error" in result:
+                rows.writerow([result["path"], "", "", "", result["error"]])
+
+        yield write

@@ -1,0 +1,318 @@
+"""What a person sees: notes, warnings and progress bars, tables, and the results of every command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ception.reporting import Reporter, Task
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+_MOST_CLASSES = 40  # rows of the table of classes
+_EXAMPLES = 5  # cases of a finding
+
+
+@dataclass
+class Terminal(Reporter):
+    """Notes, warnings and progress on standard error; bars only where that is a terminal."""
+
+    progress: Progress
+    quiet: bool
+
+    def note(self, text: str) -> None:
+        if not self.quiet:
+            self._print(text)
+
+    def warn(self, text: str) -> None:
+        self.progress.console.print(
+            f"warning: {text}", markup=False, emoji=False, highlight=False, soft_wrap=True, style="yellow"
+        )
+
+    def line(self, text: str) -> None:
+        """A line of the result, on standard output."""
+        if self.progress.live.is_started and sys.stdout.isatty():
+            self._print(text)
+        else:
+            print(text)
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        """Write the text as it is: whatever stands in a class or file name is no markup."""
+        self.progress.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True, style=style)
+
+    @contextmanager
+    def task(self, label: str, total: int) -> Iterator[Task]:
+        number = self.progress.add_task(label, total=total, detail="")
+        yield _Bar(self.progress, number)
+        self.progress.remove_task(number)
+
+
+@dataclass
+class _Bar(Task):
+    progress: Progress
+    number: Any
+
+    def advance(self, steps: int = 1, detail: str = "") -> None:
+        self.progress.advance(self.number, steps)
+        if detail:
+            self.progress.update(self.number, detail=detail)
+
+
+@contextmanager
+def terminal(quiet: bool) -> Iterator[Terminal]:
+    """A reporter that writes to standard error for as long as the context lasts."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )  # fmt: skip
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        yield Terminal(progress, quiet)
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """A context in which nothing reaches standard error, not even what C++ code writes to the file descriptor."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def print_scores(scores: dict[str, Any]) -> None:
+    """The scores of a model: accuracy with its interval, a row per class, the most confused pairs."""
+    from rich.console import Console
+    from rich.table import Table
+
+    low, high = scores["accuracy_interval"]
+    plain = scores["uncalibrated"]["calibration_error"]
+    print(f"Accuracy {scores['accuracy']:.4f} on {scores['count']:,} {scores['split']} pictures "
+          f"(95 % interval {low:.4f} to {high:.4f})")  # fmt: skip
+    top5 = "" if scores["top5_accuracy"] is None else f"   top-5 {scores['top5_accuracy']:.4f}"
+    print(f"Balanced accuracy {scores['balanced_accuracy']:.4f}   log loss {scores['log_loss']:.4f}{top5}")
+    print(f"Calibration error {scores['calibration_error']:.4f} with temperature {scores['temperature']:.3f} "
+          f"({plain:.4f} without)")  # fmt: skip
+    table = Table("class", box=None, pad_edge=False, header_style="bold")
+    for column in ("precision", "recall", "F1", "pictures"):
+        table.add_column(column, justify="right")
+    shown = sorted(scores["per_class"].items(), key=lambda item: item[1]["f1"])[:_MOST_CLASSES]
+    for name, of_class in shown:
+        table.add_row(printable(name), *(f"{of_class[key]:.3f}" for key in ("precision", "recall", "f1")),
+                      f"{of_class['support']:,}")  # fmt: skip
+    if len(scores["per_class"]) > len(shown):
+        table.add_row(f"... the {len(shown)} lowest of {len(scores['per_class'])}")
+    Console(markup=False, emoji=False, highlight=False).print(table)
+    if "slices" in scores:
+        print(f"By {scores['slices']['by']}:")
+        for name, of in scores["slices"]["groups"].items():
+            low, high = of["accuracy_interval"]
+            print(f"  {printable(name)}: {of['accuracy']:.4f} ({low:.4f} to {high:.4f}) on {of['count']:,}")
+    if scores["confused"]:
+        pairs = [f"{pair['label']} as {pair['predicted']} ({pair['count']})" for pair in scores["confused"][:5]]
+        print(f"Most confused: {', '.join(map(printable, pairs))}")
+    if wished := scores.get("selective"):
+        low, high = wished["precision_interval"]
+        print(f"With --min-confidence {wished['min_confidence']:.6f} (wished precision {wished['wished']}): precision "
+              f"{wished['precision']:.4f} ({low:.4f} to {high:.4f}), answering {wished['coverage']:.1%}")  # fmt: skip
+
+
+def print_comparison(result: dict[str, Any]) -> None:
+    """Both accuracies, the verdict on their difference, and a row per class."""
+    from rich.console import Console
+    from rich.table import Table
+
+    low, high = result["difference_interval"]
+    verdict = "a real difference" if result["different"] else "no difference that these pictures show"
+    for name, accuracy in zip(result["models"], result["accuracy"], strict=True):
+        print(f"{accuracy:.4f}  {printable(name)}")
+    print(f"Difference {result['difference']:+.4f} on {result['count']:,} pictures "
+          f"(95 % interval {low:+.4f} to {high:+.4f}; McNemar p = {result['p_value']:.2g}): {verdict}")  # fmt: skip
+    print(f"Right only in the first: {result['only_one_right']:,}; only in the second: {result['only_other_right']:,}")
+    table = Table("class", box=None, pad_edge=False, header_style="bold")
+    for column in ("recall, first", "second", "p", "pictures"):
+        table.add_column(column, justify="right")
+    ranked = sorted(result["per_class"].items(), key=lambda item: -abs(item[1]["recall"][1] - item[1]["recall"][0]))
+    for name, of_class in ranked[:_MOST_CLASSES]:
+        recalls = [f"{recall:.3f}" for recall in of_class["recall"]]
+        table.add_row(printable(name), *recalls, f"{of_class['p_value']:.2g}", f"{of_class['support']:,}")
+    Console(markup=False, emoji=False, highlight=False).print(table)
+
+
+def print_findings(result: dict[str, Any]) -> None:
+    """What a check found: a table of all findings, then each with examples and the way out."""
+    from rich.table import Table
+
+    print(f"{printable(result['name'])}: {result['pictures']:,} pictures in {len(result['classes'])} classes")
+    if split := result["split"]:
+        print(f"Training {split['train']:,}, validation {split['val']:,}, test {split['test']:,}")
+    print(f"Checked for {printable(result['model'])} at {' x '.join(map(str, result['image_size']))} pixels")
+    for unchecked in result["not_checked"]:
+        print(f"Not checked: {unchecked}")
+    if result["findings"]:
+        table = Table("", "finding", box=None, pad_edge=False, header_style="bold")
+        table.add_column("how many", justify="right")
+        for finding in result["findings"]:
+            table.add_row(finding["severity"], finding["title"], finding["counted"])
+        _print_table(table)
+    for finding in result["findings"]:
+        print(f"\n{finding['severity']}: {finding['title']} ({finding['counted']})")
+        sign = " ~ " if finding["kind"].startswith("near") else " = "
+        for item in finding["items"][:_EXAMPLES]:
+            paths = sign.join(printable(picture["path"]) for picture in item["pictures"][:_EXAMPLES])
+            more = f" and {len(item['pictures']) - _EXAMPLES} more" if len(item["pictures"]) > _EXAMPLES else ""
+            print("  " + ": ".join(filter(None, (paths + more, printable(item["note"])))))
+        if finding["count"] > _EXAMPLES:
+            print(f"  ... and {finding['count'] - _EXAMPLES:,} more")
+        print(f"  In training: {finding['in_training']}")
+        print(f"  Way out: {finding['way_out']}")
+    print(f"\nFound: {result['verdict']}; shown in {printable(result['page'])}")
+
+
+def print_models(entries: dict[str, Any]) -> None:
+    """A row per network, then where each is from."""
+    from rich.table import Table
+
+    table = Table("model", box=None, pad_edge=False, header_style="bold")
+    for column in ("parameters", "MACs", "size", "top-1"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, entry in entries.items():
+        size = " x ".join(map(str, (*entry.image_size, entry.channels)))
+        accuracy = "-" if entry.accuracy is None else f"{entry.accuracy:.1%}"
+        table.add_row(name, f"{entry.parameters:,}", f"{entry.macs:,}", size, accuracy)
+    _print_table(table)
+    print("\nFrom where, and what the accuracy was measured on:")
+    for name, entry in entries.items():
+        print(f"{name}: {entry.source}" + (f" ({entry.accuracy_on})" if entry.accuracy_on else ""))
+
+
+def print_weights(records: dict[str, Any]) -> None:
+    """A row per published checkpoint."""
+    from rich.table import Table
+
+    table = Table("weights", "network", box=None, pad_edge=False, header_style="bold")
+    for column in ("top-1", "MB", "crop"):
+        table.add_column(column, justify="right")
+    for column in ("licence", "paper", "where"):
+        table.add_column(column)
+    for name, record in records.items():
+        accuracy = "-" if record.accuracy is None else f"{record.accuracy:.1%}"
+        table.add_row(name, record.network, accuracy, str(record.megabytes), f"{record.crop:g}", record.licence,
+                      record.paper, record.url)  # fmt: skip
+    _print_table(table)
+
+
+def print_certificate(result: dict[str, Any]) -> None:
+    """What of converted weights was loaded, and how far the network is from the original."""
+    print(f"{result['matched']} tensors of {result['source']} loaded into {result['model']} "
+          f"(names of {result['scheme']})")  # fmt: skip
+    for what in ("missing", "unused"):
+        if names := result[what]:
+            shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+            print(f"{len(names)} {what}: {shown}")
+    for how in dict.fromkeys(result["adapted"].values()):
+        print(f"Adapted: {how}")
+    if result["original"]:
+        print(f"Compared with {result['original']}, filled by {result['filled_by']}, on two photographs: "
+              "largest difference relative to the largest value")  # fmt: skip
+        rows = result["endpoints"] | ({} if result["logits"] is None else {"logits": result["logits"]})
+        for name, relative in rows.items():
+            print(f"  {name:10} {relative:.1e}")
+    else:
+        print(f"Note: {result['note']}")
+    print(f"Model in {result['out']}, certificate in {Path(result['out']).with_suffix('.certificate.json')}")
+
+
+def print_summary(result: dict[str, Any]) -> None:
+    """A row per layer, then the totals and the memory that training takes."""
+    from rich.table import Table
+
+    table = Table("layer", "kind", box=None, pad_edge=False, header_style="bold")
+    for column in ("output", "parameters", "MACs", "activation"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for layer in result["layers"]:
+        table.add_row(layer["name"], layer["kind"], " x ".join(map(str, layer["output_shape"])),
+                      f"{layer['parameters']:,}", f"{layer['macs']:,}", _size(layer["activation_bytes"]))  # fmt: skip
+    _print_table(table)
+    fixed, training = result["parameters"] - result["trainable"], result["training"]
+    print(f"\n{result['model']} at {' x '.join(map(str, result['input_shape']))}")
+    print(f"Parameters {result['parameters']:,}: {result['trainable']:,} trained, {fixed:,} statistics of batch norm")
+    print(f"Multiply-accumulates {result['macs']:,} a picture, {2 * result['macs'] / 1e9:,.2f} GFLOPs")
+    print(f"Activations {_size(result['activation_bytes'])} a picture")
+    memory = _size(training["memory_bytes"])
+    print(f"Training with batches of {training['batch_size']} in {training['precision']}: "
+          f"about {memory} of memory with TensorFlow, the library itself not counted")  # fmt: skip
+
+
+def _print_table(table: Any) -> None:
+    """Print a table in its full width: a narrow terminal wraps its lines, and nothing is cut off."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console(markup=False, emoji=False, highlight=False)
+    needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
+
+
+def _size(count: int) -> str:
+    """A number of bytes in units that suit it."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:,.1f} {unit}"
+    return f"{count} B"
+
+
+def print_where(folder: Path) -> None:
+    """The folder with the results and what lies in it."""
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    print(f"Everything is in {folder}: {', '.join(names)}")
+
+
+def print_json(value: Any) -> None:
+    """The value as indented JSON."""
+    print(json.dumps(value, indent=2))
+
+
+def json_line(value: Any) -> str:
+    """The value as one line of JSON."""
+    return json.dumps(value)
+
+
+def print_next(command: str, silent: bool) -> None:
+    """The command that comes next, unless silent."""
+    if not silent:
+        print(f"Next: {command}")
+
+
+def quoted(path: Path) -> str:
+    """The path as a shell takes it."""
+    return shlex.quote(str(path))
+
+
+def complain(text: str) -> None:
+    """One line of an error, on standard error."""
+    print(f"ception: {printable(text)}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """The text in one line that any terminal can show: control characters and broken Unicode are escaped."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return shown.encode(encoding, "backslashreplace").decode(encoding)

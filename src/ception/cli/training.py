@@ -1,0 +1,86 @@
+"""Commands that train: train and demo."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ception.cli.app import AsJson, Flat, Quiet, app, flags_of, options_of
+from ception.cli.terminal import print_json, print_next, print_scores, print_where, quoted, terminal
+from ception.errors import InputError
+from ception.settings import TrainSettings
+
+
+@app.command
+def train(
+    data: Annotated[str | None, Parameter(
+        help="Folder per class, train/val/test folders of those, CSV (path,label[,split]), .npz, folder with MNIST's "
+        "IDX files, fashion-mnist, or fashion-mnist-sample.", show_default=False)] = None,
+    /, *, settings: Annotated[TrainSettings, Flat] = TrainSettings(),
+    resume: Annotated[Path | None, Parameter(
+        help="Go on with an interrupted training, by its run folder, with its own settings.")] = None,
+    find_lr: Annotated[bool, Parameter(name="--find-lr", negative="",
+        help="Look for the learning rate instead of training: try rising ones and draw the loss.")] = False,
+    quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Train a network on DATA, score it on test pictures and save all in a new run folder."""
+    from ception.training import find_learning_rate, train
+    from ception.training import resume as go_on
+
+    if (data is None) == (resume is None):
+        raise InputError("train needs either DATA or --resume RUN" + (", not both" if data else ""))
+    if resume and (changed := flags_of(settings).split()):
+        raise InputError(f"a resumed training keeps its settings: leave out {changed[0]}")
+    if find_lr:
+        if resume:
+            raise InputError("--find-lr is for a new training: leave out --resume")
+        with terminal(quiet) as reporter:
+            found = find_learning_rate(str(data), reporter=reporter, **options_of(settings))
+        if json:
+            print_json(vars(found) | {"picture": str(found.picture)})
+        else:
+            print(
+                f"Learning rate {found.suggestion:g} for the phase '{found.phase}': there the loss falls most steeply"
+            )
+            print(f"Drawn in {found.picture}")
+        chosen = flags_of(replace(settings, learning_rate=float(f"{found.suggestion:g}")))
+        print_next(f"ception train {shlex.quote(str(data))}{chosen}", quiet or json)
+        return 0
+    with terminal(quiet) as reporter:
+        new = options_of(settings)
+        run = go_on(resume, reporter=reporter) if resume else train(str(data), reporter=reporter, **new)
+    if json:
+        print_json(run.scores)
+    else:
+        print_scores(run.scores)
+        print_where(run.folder)
+    print_next(f"ception predict {quoted(run.folder / 'model.keras')} PICTURES", quiet or json)
+    return 0
+
+
+@app.command
+def demo(*, settings: Annotated[TrainSettings, Flat] = TrainSettings(), quiet: Quiet = False) -> int:
+    """Train on 10,000 pictures that come with the package, score the model, and let it name some pictures."""
+    from ception.demo import EXPECTED_ACCURACY, SAMPLE, demo
+
+    low, high = EXPECTED_ACCURACY
+    with terminal(quiet) as reporter:
+        if settings == TrainSettings():
+            reporter.note(f"Fashion-MNIST in small: expect a test accuracy of {low} to {high} in one to two minutes")
+        done = demo(reporter=reporter, **options_of(settings))
+    print_scores(done.run.scores)
+    for result in done.predictions:
+        first = result["top"][0]
+        print(f"{Path(result['path']).name:24} {first['class']} {first['probability']:.1%}")
+    print(f"\nPictures with names: {done.sheet}")
+    print_where(done.run.folder)
+    model = done.run.folder / "model.keras"
+    print_next(
+        f"ception predict {quoted(model)} {quoted(done.pictures)}\n      ception evaluate {quoted(model)} {SAMPLE}",
+        quiet,
+    )
+    return 0
