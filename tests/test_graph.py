@@ -196,7 +196,7 @@ class TestFiles:
 
 def test_after_saving_and_loading_with_plain_keras(xception, tmp_path):
     classifier = Classifier(
-        network=xception, config=NetworkConfig.of("xception"), class_names=("a",), record={}, training_digests=np.empty(0, "V6"),
+        network=xception, config=NetworkConfig.of("xception"), class_names=("a",),
         image=ImageContract(height=75, width=75, channels=3, resize="pad"),
     )  # fmt: skip
     classifier.save(tmp_path / "model.keras")

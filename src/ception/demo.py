@@ -11,6 +11,7 @@ import numpy as np
 from ception.data import sources
 from ception.prediction import predict
 from ception.reporting import Reporter
+from ception.results import Prediction
 from ception.training import Run, train
 
 SAMPLE = "fashion-mnist-sample"
@@ -31,7 +32,7 @@ class Demonstration:
 
     run: Run
     pictures: Path
-    predictions: list[dict[str, Any]]
+    predictions: list[Prediction]
     sheet: Path
 
 
@@ -57,9 +58,9 @@ def demo(*, reporter: Reporter | None = None, **settings: Any) -> Demonstration:
         name = label.lower().replace("/", "-").replace(" ", "-")
         picture.save(folder / f"{number:02d}-{name}.png")
     said = predict(run.classifier, sorted(folder.iterdir()), 3)
-    best = [result["top"][0] for result in said]
+    best = [prediction.top[0] for prediction in said]
     sheet = run.folder / "demo.png"
-    texts = [f"{first['class']} {first['probability']:.0%}" for first in best]
-    right = [first["class"] == label for first, label in zip(best, labels, strict=True)]
+    texts = [f"{first.class_name} {first.probability:.0%}" for first in best]
+    right = [first.class_name == label for first, label in zip(best, labels, strict=True)]
     contact_sheet(pictures, labels, texts, right, sheet)
     return Demonstration(run, folder, said, sheet)
