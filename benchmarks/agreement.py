@@ -39,7 +39,7 @@ def main() -> None:
 def _activations(options: argparse.Namespace) -> None:
     from ception import backends
 
-    backends.choose()
+    backends.start()
     import numpy as np
 
     from ception import build, engines

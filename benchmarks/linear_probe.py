@@ -29,7 +29,7 @@ def main() -> None:
     import ception
     from ception import backends
 
-    backends.choose()
+    backends.start()
     import keras
     import numpy as np
     from sklearn.linear_model import LogisticRegression

@@ -84,7 +84,7 @@ def _row(what: str, photos: int, value: float, unit: str) -> None:
 def _speed(data: Path) -> None:
     from ception import backends
 
-    backends.choose()
+    backends.start()
     import keras
     import numpy as np
 
@@ -149,7 +149,7 @@ def _child(data: str) -> None:
     """One epoch in a process of its own; how much memory that is no file's it takes at most."""
     from ception import backends
 
-    backends.choose()
+    backends.start()
     import numpy as np
 
     from ception.data.augmentation import Augmentation

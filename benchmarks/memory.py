@@ -36,7 +36,7 @@ def measure(name: str, size: int, batch: int, precision: str) -> dict[str, float
     import ception  # noqa: F401  # chooses the backend
     from ception import backends
 
-    backends.choose()
+    backends.start()
     import keras
     import numpy as np
 

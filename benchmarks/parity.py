@@ -72,7 +72,7 @@ def main() -> None:
     options = parser.parse_args()
     from ception import backends
 
-    backends.choose()
+    backends.start()
     import keras
 
     for name, reference, size, relative in compared(options.what, options.save, options.against):

@@ -71,7 +71,7 @@ def measure_loading(folder: Path) -> None:
     import ception
     from ception import backends
 
-    backends.choose()
+    backends.start()
     import keras
 
     from ception.models import weights

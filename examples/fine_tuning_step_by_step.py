@@ -12,7 +12,7 @@ import argparse
 import ception
 from ception import backends
 
-backends.choose()
+backends.start()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402

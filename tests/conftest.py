@@ -10,7 +10,7 @@ import pytest
 from ception import backends
 from support.pictures import COLOURS, write_pictures
 
-backends.choose()
+backends.start()
 hypothesis.settings.register_profile("ception", deadline=None)  # the machine may be busy
 hypothesis.settings.load_profile("ception")
 

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 import keras
-import numpy as np
 import pytest
 from PIL import Image
 

@@ -60,7 +60,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module 'ception' has no attribute '{name}'")
     if name in _NEEDS_KERAS:
-        importlib.import_module("ception.backends").choose()
+        importlib.import_module("ception.backends").start()
     value = getattr(importlib.import_module(f"ception.{_PLACES[name]}"), name)
     globals()[name] = value
     return value

@@ -85,14 +85,19 @@ def start(wanted: str | None = None, reporter: Reporter | None = None) -> str:
     return name
 
 
-def on(device: str | None) -> AbstractContextManager[Any]:
+def on(device: str | None, backend: str | None = None) -> AbstractContextManager[Any]:
     """A context in which Keras computes on a device such as `cpu` or `gpu:0`; None means its own choice.
 
+    Args:
+        device: The device; where one is named, Keras is imported.
+        backend: As for `choose`.
+
     Raises:
-        InputError: the backend has no such device.
+        InputError: there is no such backend, or it has no such device.
     """
     if device is None:
         return nullcontext()
+    start(backend)
     import keras
 
     kind, _, number = device.partition(":")

@@ -54,7 +54,7 @@ def predictions(
     options = settings_of(PredictSettings, settings)
     files = sources.Files(found([pictures] if isinstance(pictures, str | Path) else pictures))
     with (
-        backends.on(options.device),
+        backends.on(options.device, options.backend),
         Predictor.open(
             model, weights=options.weights, engine=options.engine, dtype=options.dtype, batch_size=options.batch_size,
             pictures=len(files), backend=options.backend, device=options.device, cache_limit=options.cache_limit,

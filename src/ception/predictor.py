@@ -16,11 +16,12 @@ from ception import backends
 from ception.data import loading
 from ception.engines import Engine, Precision
 from ception.engines.batching import BatchRunner
-from ception.engines.choosing import EngineName, Runnable, choose
+from ception.engines.choosing import Runnable, choose
 from ception.errors import InputError
 from ception.model_file import ModelDescription, describe, model_file
 from ception.reporting import Reporter
 from ception.results import Guess, Prediction
+from ception.settings import EngineName
 
 if TYPE_CHECKING:
     import keras

@@ -13,6 +13,7 @@ Backend = Literal["tensorflow", "jax", "torch"]
 Resize = Literal["squash", "crop", "pad"]
 BatchNorm = Literal["frozen", "adapt", "train"]
 Precision = Literal["float32", "bfloat16"]
+EngineName = Literal["openvino", "keras"]
 Split = Literal["train", "val", "test", "all"]
 
 
@@ -128,7 +129,10 @@ class EvaluateSettings:
         by: Score groups of pictures too: a further column of the CSV, or `size` (the picture's shorter side).
         output: Folder for the scores, the predictions and the report; when not given,
             evaluations/ in the model's run folder, or evaluation-DATA here when the model lies in no run.
-        backend: What computes; the first installed of tensorflow, jax, torch when not given.
+        engine: What runs the network: openvino or keras; the fastest installed one when not given, or Keras's where a
+            backend or device is named.
+        dtype: Numbers to compute with: float32 or bfloat16, which is quicker where the processor has it, and coarser.
+        backend: Keras's backend; the first installed of tensorflow, jax, torch when not given.
         device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
         cache_limit: Most that the cache folder may hold, in GB.
     """
@@ -138,6 +142,8 @@ class EvaluateSettings:
     precision: float | None = None
     by: str | None = None
     output: Path | None = None
+    engine: EngineName | None = None
+    dtype: Precision = "float32"
     backend: Backend | None = None
     device: str | None = None
     cache_limit: float = 10.0
@@ -154,8 +160,12 @@ class PredictSettings:
         weights: Take a network's name for MODEL, with these weights: imagenet, a name that ception models --weights
             lists, or a weight file.
         batch_size: Pictures in one step.
-        backend: What computes; the first installed of tensorflow, jax, torch when not given.
+        engine: What runs the network: openvino or keras; the fastest installed one when not given, or Keras's where a
+            backend or device is named.
+        dtype: Numbers to compute with: float32 or bfloat16, which is quicker where the processor has it, and coarser.
+        backend: Keras's backend; the first installed of tensorflow, jax, torch when not given.
         device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
+        cache_limit: Most that the cache folder may hold, in GB.
     """
 
     top: int = 5
@@ -163,8 +173,11 @@ class PredictSettings:
     calibration: bool = True
     weights: str | None = None
     batch_size: int = 32
+    engine: EngineName | None = None
+    dtype: Precision = "float32"
     backend: Backend | None = None
     device: str | None = None
+    cache_limit: float = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,13 +187,18 @@ class CompareSettings:
     Attributes:
         split: Part of the data to compare on, as for evaluate.
         output: Folder for the numbers and the pictures that changed sides; comparison-ONE-OTHER when not given.
-        backend: What computes; the first installed of tensorflow, jax, torch when not given.
+        engine: What runs the network: openvino or keras; the fastest installed one when not given, or Keras's where a
+            backend or device is named.
+        dtype: Numbers to compute with: float32 or bfloat16, which is quicker where the processor has it, and coarser.
+        backend: Keras's backend; the first installed of tensorflow, jax, torch when not given.
         device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
         cache_limit: Most that the cache folder may hold, in GB.
     """
 
     split: Split = "test"
     output: Path | None = None
+    engine: EngineName | None = None
+    dtype: Precision = "float32"
     backend: Backend | None = None
     device: str | None = None
     cache_limit: float = 10.0

@@ -83,7 +83,7 @@ def _network(options: CheckSettings) -> tuple[str, tuple[int, int], Classifier |
     name = str(options.model or TrainSettings().model)
     size, classifier = _DEFAULT_SIZE, None
     if options.model is not None:
-        backends.choose()
+        backends.start()
         if os.path.exists(name) or os.sep in name or name.endswith(".keras"):
             from ception.classifier import Classifier
 

@@ -71,7 +71,7 @@ def summary(
     options = checked(settings)
     if options.expand and not options.graph:
         raise InputError("--expand needs --graph FILE.svg or FILE.png")
-    backends.choose(options.backend)
+    backends.start(options.backend)
     from ception.inspection import network_of, summary
     from ception.inspection.drawing import draw
     from ception.models.config import columns_of
@@ -109,7 +109,7 @@ def convert(
     options = checked(settings)
     if (options.model is None) == (options.to is None):
         raise InputError("convert needs either --model NAME or --to keras-applications|timm")
-    backends.choose(options.backend)
+    backends.start(options.backend)
     from ception.conversion import convert, export_weights
 
     if options.to and options.partial:

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -24,6 +24,7 @@ from ception.cli.terminal import (
     terminal,
 )
 from ception.errors import InputError
+from ception.results import Prediction
 from ception.settings import CompareSettings, EvaluateSettings, PredictSettings
 
 
@@ -64,14 +65,14 @@ def predict(
             count += 1
             write_row(result)
             if json:
-                reporter.line(json_line(result))
-            elif "top" in result:
-                named = "  ".join(f"{top['class']} {top['probability']:.1%}" for top in result["top"])
-                guess = f"unknown (best guess: {named})" if result.get("unknown") else named
-                reporter.line(printable(f"{result['path']}: {guess}"))
-            if "error" in result:
+                reporter.line(json_line(result.as_dict()))
+            elif result.top:
+                named = "  ".join(f"{guess.class_name} {guess.probability:.1%}" for guess in result.top)
+                told = f"unknown (best guess: {named})" if result.unknown else named
+                reporter.line(printable(f"{result.path}: {told}"))
+            if result.error:
                 failed += 1
-                reporter.warn(f"{printable(result['path'])}: {result['error']}")
+                reporter.warn(f"{printable(result.path)}: {result.error}")
     if failed:
         complain(f"{failed:,} of {count:,} pictures could not be read")
         return 2
@@ -109,7 +110,7 @@ def compare(
 
 
 @contextmanager
-def _csv_of_predictions(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+def _csv_of_predictions(path: Path | None) -> Iterator[Callable[[Prediction], None]]:
     """A function that writes one prediction to the CSV, which is whole when the context ends well."""
     if path is None:
         yield lambda result: None
@@ -125,10 +126,10 @@ def _csv_of_predictions(path: Path | None) -> Iterator[Callable[[dict[str, Any]]
         rows = csv.writer(file)
         rows.writerow(["path", "rank", "class", "probability", "error"])
 
-        def write(result: dict[str, Any]) -> None:
-            for rank, top in enumerate(result.get("top", []), 1):
-                rows.writerow([result["path"], rank, top["class"], top["probability"], ""])
-            if "error" in result:
-                rows.writerow([result["path"], "", "", "", result["error"]])
+        def write(result: Prediction) -> None:
+            for rank, guess in enumerate(result.top, 1):
+                rows.writerow([result.path, rank, guess.class_name, guess.probability, ""])
+            if result.error:
+                rows.writerow([result.path, "", "", "", result.error])
 
         yield write

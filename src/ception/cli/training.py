@@ -74,8 +74,8 @@ def demo(*, settings: Annotated[TrainSettings, Flat] = TrainSettings(), quiet: Q
         done = demo(reporter=reporter, **options_of(settings))
     print_scores(done.run.scores)
     for result in done.predictions:
-        first = result["top"][0]
-        print(f"{Path(result['path']).name:24} {first['class']} {first['probability']:.1%}")
+        first = result.top[0]
+        print(f"{Path(result.path).name:24} {first.class_name} {first.probability:.1%}")
     print(f"\nPictures with names: {done.sheet}")
     print_where(done.run.folder)
     model = done.run.folder / "model.keras"

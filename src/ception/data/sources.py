@@ -365,7 +365,7 @@ def _from_idx(folder: Path, found: dict[str, Path], unpacking: arrays.Unpacking)
 
 
 def _fashion_mnist() -> Dataset:
-    backends.choose()
+    backends.start()
     import keras
 
     try:

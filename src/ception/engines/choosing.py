@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,12 +14,12 @@ from ception import backends, measuring
 from ception.engines import Engine, Precision
 from ception.errors import InputError, RunError
 from ception.reporting import Reporter
+from ception.settings import EngineName
 
 if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-EngineName = Literal["openvino", "keras"]
 _WORTH_MEASURING_S = 30.0  # a job that takes OpenVINO longer has time to try Keras's backend, too
 _MEASURED = 8  # pictures of a measurement
 
@@ -111,9 +111,10 @@ def may_use_openvino() -> bool:
 
 
 def _with_keras(runnable: Runnable, precision: Precision) -> Engine:
+    network = runnable.network(precision)
     from ception.engines.keras_backend import KerasEngine
 
-    return KerasEngine(runnable.network(precision), precision)
+    return KerasEngine(network, precision)
 
 
 def _with_openvino(
@@ -130,10 +131,11 @@ def _with_openvino(
 
     if runnable.identity and (graph := openvino.kept(runnable.identity)):
         return openvino.OpenVinoEngine(graph, precision)
+    network = runnable.network("float32")
     from ception.engines.openvino_layers import UnknownLayerError, translated
 
     try:
-        graph = translated(runnable.network("float32"))
+        graph = translated(network)
     except UnknownLayerError as unknown:
         if required:
             raise InputError(f"OpenVINO cannot run {runnable.name} ({unknown}): leave out --engine") from None

@@ -54,7 +54,7 @@ def evaluate(
     """
     options = settings_of(EvaluateSettings, settings)
     reporter = reporter or Reporter()
-    backends.choose(options.backend)
+    backends.start(options.backend)
     with backends.on(options.device):
         from ception.classifier import Classifier
         from ception.model_file import model_file

@@ -146,7 +146,7 @@ def _evaluated(model: Path, data: str | Path, options: CompareSettings, reporter
     from ception.evaluation import tabulate_data
     from ception.settings import EvaluateSettings
 
-    backends.choose(options.backend)
+    backends.start(options.backend)
     with backends.on(options.device):
         from ception.classifier import Classifier
 

@@ -78,7 +78,7 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **settings: Any
     began = time.monotonic()
     options = settings_of(TrainSettings, settings)
     reporter = reporter or Reporter()
-    backend = backends.choose(options.backend)
+    backend = backends.start(options.backend, reporter)
     with backends.on(options.device):
         from ception.training.state import Decisions
 
@@ -130,7 +130,7 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         raise InputError(f"{folder} is no interrupted run: name a folder such as runs/001-...") from None
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{folder / 'checkpoints' / 'plan.json'} is broken: start the training anew") from None
-    backend = backends.choose(options.backend)
+    backend = backends.start(options.backend, reporter)
     with backends.on(options.device):
         from ception.training.state import Decisions
 
@@ -165,7 +165,7 @@ def find_learning_rate(
     """
     options = settings_of(TrainSettings, settings)
     reporter = reporter or Reporter()
-    backends.choose(options.backend)
+    backends.start(options.backend, reporter)
     with backends.on(options.device):
         from ception.training.learning_rate import search
         from ception.training.state import Decisions
@@ -274,7 +274,7 @@ def _calibrated(classifier: Classifier, prepared: Prepared, batch_size: int, com
 
 
 def _finished(folder: Path) -> Run:
-    backends.choose()
+    backends.start()
     from ception.classifier import Classifier
     from ception.evaluation import read_log
 
