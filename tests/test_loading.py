@@ -176,10 +176,10 @@ class TestStream:
         assert len(opened) <= 4 * (3 + -(-2 * loading.THREADS // 4))
 
 
-def test_mean_and_deviation_are_exact():
+def test_mean_and_std_are_exact():
     pixels = np.random.default_rng(0).integers(0, 256, (70, 5, 4, 3), np.uint8)
     chosen = np.arange(3, 70, 2)
-    mean, deviation = loading.mean_and_deviation(pixels, chosen)
+    mean, deviation = loading.mean_and_std(pixels, chosen)
     assert mean == pytest.approx(pixels[chosen].mean(), rel=1e-12)
     assert deviation == pytest.approx(pixels[chosen].std(), rel=1e-12)
 

@@ -86,6 +86,7 @@ class Predictor:
         dtype: Precision = "float32",
         batch_size: int = 32,
         pictures: int = 1,
+        measure: bool = True,
         backend: str | None = None,
         device: str | None = None,
         cache_limit: float = 10.0,
@@ -99,7 +100,8 @@ class Predictor:
             engine: `openvino` or `keras`; None takes the fastest, or Keras where a backend or device is named.
             dtype: Numbers to compute with.
             batch_size: Pictures in one step.
-            pictures: How many there will be: many are worth a measurement, few no translation.
+            pictures: How many there will be: many are worth a measurement, few of a network in memory no translation.
+            measure: Whether to measure at all; without, what is taken follows from what is installed alone.
             backend: Keras's backend, where Keras is needed; None takes the first one installed.
             device: Processor that Keras uses; None means its own choice.
             cache_limit: Most that the cache folder may hold, in GB.
@@ -113,14 +115,17 @@ class Predictor:
             engine = "keras"
         description, runnable = _runnable(model, weights, backend, reporter)
         description.require_weights()
-        if isinstance(model, ModelDescription) and engine is None and pictures < _WORTH_TRANSLATING:
+        if isinstance(model, ModelDescription) and engine is None and measure and pictures < _WORTH_TRANSLATING:
             engine = "keras"
         if engine == "keras" or backend:
             backends.choose(backend)  # the wrong one is told before anything is read
         chosen = choose(
-            runnable, precision=dtype, wanted=engine, pictures=pictures, cache_limit=cache_limit, reporter=reporter
+            runnable, precision=dtype, wanted=engine, pictures=pictures if measure else None, cache_limit=cache_limit,
+            reporter=reporter,
+        )  # fmt: skip
+        return cls(
+            description, chosen, batch_size=min(batch_size, pictures) if measure else batch_size, reporter=reporter
         )
-        return cls(description, chosen, batch_size=min(batch_size, max(pictures, 1)), reporter=reporter)
 
     def __enter__(self) -> Predictor:
         return self

@@ -201,7 +201,7 @@ def stream(
             pool.shutdown(cancel_futures=True)
 
 
-def mean_and_deviation(pixels: Pixels, indices: NDArray[np.int64]) -> tuple[float, float]:
+def mean_and_std(pixels: Pixels, indices: NDArray[np.int64]) -> tuple[float, float]:
     """Mean and standard deviation of all values 0..255 of the given pictures, exact to rounding."""
     count = np.zeros(256, np.int64)
     step = max(1, _MOST_AT_ONCE // max(1, pixels[indices[:1]].size))

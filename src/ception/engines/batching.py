@@ -27,7 +27,7 @@ class BatchRunner:
     def __init__(self, engine: Engine, batch_size: int, *, reporter: Reporter, what: str) -> None:
         self.engine = engine
         self.batch_size = batch_size
-        self._reporter = reporter
+        self.reporter = reporter
         self._what = what
 
     def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
@@ -42,7 +42,7 @@ class BatchRunner:
                 if not ran_out_of_memory(error) or self.batch_size == 1:
                     raise
                 self.batch_size //= 2
-                self._reporter.warn(f"memory ran out; {self._what} are computed {self.batch_size} at a time")
+                self.reporter.warn(f"memory ran out; {self._what} are computed {self.batch_size} at a time")
                 continue
             done += len(batch)
         return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)

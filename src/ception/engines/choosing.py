@@ -65,7 +65,7 @@ def choose(
     *,
     precision: Precision = "float32",
     wanted: EngineName | None = None,
-    pictures: int = 1,
+    pictures: int | None = 1,
     cache_limit: float = 10.0,
     reporter: Reporter,
 ) -> Engine:
@@ -77,7 +77,7 @@ def choose(
         runnable: What to run.
         precision: Numbers to compute with.
         wanted: Takes this engine instead of the fastest.
-        pictures: How many will be run.
+        pictures: How many will be run; None leaves measurements out of it.
         cache_limit: Most that the cache folder may hold, in GB.
         reporter: Receives notes and warnings.
 
@@ -89,7 +89,7 @@ def choose(
     engine = _with_openvino(runnable, precision, cache_limit, reporter, required=wanted == "openvino")
     if engine is None:
         return _with_keras(runnable, precision)
-    if wanted == "openvino":
+    if wanted == "openvino" or pictures is None:
         return engine
     times = {"openvino": _remembered(runnable, precision, "openvino"),
              "keras": _remembered(runnable, precision, "keras")}  # fmt: skip

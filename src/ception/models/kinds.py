@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import inspect
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
-
-_PUBLIC = (keras.layers, keras.initializers)
+if TYPE_CHECKING:
+    import keras
 
 
 def stock_class(cls: type) -> type:
@@ -35,6 +34,8 @@ def stock_config(config: Any) -> Any:
 
     Source: the layout that `keras.saving.serialize_keras_object` gives.
     """
+    import keras
+
     if isinstance(config, list):
         return [stock_config(value) for value in config]
     if not isinstance(config, dict):
@@ -45,7 +46,9 @@ def stock_config(config: Any) -> Any:
     module = config.get("module")
     if isinstance(module, str) and module.partition(".")[0] not in ("keras", "builtins"):
         stock = stock_class(getattr(import_module(module), config["class_name"]))
-        public = next(space for space in _PUBLIC if getattr(space, stock.__name__, None) is stock)
+        public = next(
+            space for space in (keras.layers, keras.initializers) if getattr(space, stock.__name__, None) is stock
+        )
         config |= {"module": public.__name__, "class_name": stock.__name__, "registered_name": None}
         known = _options(stock)
         config["config"] = {key: value for key, value in config["config"].items() if key in known}

@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,19 @@ import keras
 from ception.errors import RunError
 from ception.files import whole
 from ception.reporting import Task
-
-Row = dict[str, float]
+from ception.training.state import Row
 
 
 class NotFiniteError(RunError):
     """A loss that is no number any more."""
 
 
-def best_epoch(rows: list[Row]) -> int:
+def best_epoch(rows: Sequence[Row]) -> int:
     """The number, from 1 on, of the epoch with the lowest validation loss."""
     return int(min(rows, key=lambda row: row["val_loss"])["epoch"])
 
 
-def patience_is_over(rows: list[Row], patience: int, min_delta: float) -> bool:
+def patience_is_over(rows: Sequence[Row], patience: int, min_delta: float) -> bool:
     """Whether the last `patience` epochs brought no validation loss better by `min_delta` than the best before them.
 
     The rule is that of `keras.callbacks.EarlyStopping`, computed from the rows alone so that it survives a kill.
@@ -119,41 +118,20 @@ class Progress(keras.callbacks.Callback):
         self.task.advance(1, detail)
 
 
-class Bookkeeping(keras.callbacks.Callback):
-    """At the end of each epoch: the row, the best weights, the state, the log; in this order.
-
-    The state is what a resumed training starts from. A process killed before it is written repeats the epoch and
-    writes the same again; killed after it, only the log lacks a row, which the next epoch writes.
+class EpochEnd(keras.callbacks.Callback):
+    """Makes the row of each epoch, and stops where what is done with it says so.
 
     Args:
-        rows: The rows of earlier epochs; one is added for each epoch.
-        path: The log, a CSV.
+        earlier: Number of the epochs before.
         phase: Number of the phase, from 1 on.
-        save_best: Called when the validation loss is the lowest so far.
-        save_state: Called after that.
-        tell: Called last.
-        stop: Whether the training shall stop.
+        after: Called with the row; whether the training shall stop.
     """
 
-    def __init__(
-        self,
-        rows: list[Row],
-        path: Path,
-        *,
-        phase: int,
-        save_best: Callable[[], None],
-        save_state: Callable[[], None],
-        tell: Callable[[], None],
-        stop: Callable[[], bool],
-    ) -> None:
+    def __init__(self, earlier: int, phase: int, after: Callable[[Row], bool]) -> None:
         super().__init__()
-        self.rows = rows
-        self.path = path
+        self.done = earlier
         self.phase = phase
-        self.save_best = save_best
-        self.save_state = save_state
-        self.tell = tell
-        self.stop = stop
+        self.after = after
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.begun = time.monotonic()
@@ -163,21 +141,16 @@ class Bookkeeping(keras.callbacks.Callback):
             raise NotFiniteError(
                 f"the validation loss became {logs['val_loss']} in epoch {epoch + 1}: lower --learning-rate"
             )
-        row: Row = {"epoch": len(self.rows) + 1, "phase": self.phase}
+        self.done += 1
+        row: Row = {"epoch": self.done, "phase": self.phase}
         row |= {key: float(logs[key]) for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row["seconds"] = round(time.monotonic() - self.begun, 3)
-        self.rows.append(row)
-        if best_epoch(self.rows) == len(self.rows):
-            self.save_best()
-        self.save_state()
-        write_log(self.path, self.rows)
-        self.tell()
-        if self.stop():
+        if self.after(row):
             self.model.stop_training = True
 
 
-def write_log(path: Path, rows: list[Row]) -> None:
+def write_log(path: Path, rows: Sequence[Row]) -> None:
     """Save the rows as CSV."""
     with whole(path) as unfinished, unfinished.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys())
@@ -192,10 +165,10 @@ class TensorBoard(keras.callbacks.Callback):
 
     Args:
         folder: Where the events lie; those of an interrupted training are replaced.
-        rows: The rows of all epochs, the last one's added before this callback is called.
+        rows: Gives the rows of all epochs, the last one's among them when this callback is called.
     """
 
-    def __init__(self, folder: Path, rows: list[Row]) -> None:
+    def __init__(self, folder: Path, rows: Callable[[], Sequence[Row]]) -> None:
         super().__init__()
         self.folder = folder
         self.rows = rows
@@ -206,11 +179,11 @@ class TensorBoard(keras.callbacks.Callback):
         for old in self.folder.glob("*/events.*"):
             old.unlink()
         self.writers = {part: Writer(str(self.folder / part)) for part in ("train", "validation")}
-        for row in self.rows:
+        for row in self.rows():
             self._write(row)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._write(self.rows[-1])
+        self._write(self.rows()[-1])
 
     def on_train_end(self, logs: Any = None) -> None:
         for writer in self.writers.values():

@@ -1,333 +1,335 @@
-"""The phases of a training carried out one after another, from wherever it was interrupted."""
+"""The phases of a plan carried out one after another, from wherever the progress stands."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from ception.backends import ran_out_of_memory
 from ception.classifier import Classifier
-from ception.data import sources
 from ception.data.augmentation import Mixing
-from ception.data.batches import Batches, order
+from ception.data.batches import order
 from ception.errors import RunError
 from ception.files import whole
 from ception.models.building import build_network
-from ception.models.endpoints import truncate
 from ception.reporting import Reporter
-from ception.settings import TrainSettings
-from ception.training import callbacks, memory, phases, state
-from ception.training.callbacks import NotFiniteError, Row
-from ception.training.features import Activations, Views, activations
-from ception.training.phases import INPUT, POOL, Phase
-from ception.training.preparation import Examples, Prepared, balanced
+from ception.training import batch_norm, callbacks, limits, phases, state
+from ception.training.callbacks import NotFiniteError
+from ception.training.examples import Examples, batches_of, examples_of, plain_batches
+from ception.training.optimizers import loss_of, optimizer_of
+from ception.training.phases import INPUT, Phase
+from ception.training.planning import Plan, logits_part
 from ception.training.recipes import Recipe
-from ception.training.state import Decisions
+from ception.training.run_folder import RunFolder
+from ception.training.state import Progress, Row
 from ception.training.trainee import Averages, Trainee
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _PROBED = 64  # pictures
 _EARLY_SHARE = 0.25  # of the time that is left, for a phase that is not the last
-_ROOM_FOR_A_SECOND = 4  # epochs that must fit, as long as the first took
 
 
-@dataclass
-class Training:
-    """A training under way.
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A phase that is to be carried out.
 
     Attributes:
-        classifier: What is saved; its network shares the weights of `network`.
-        network: What is trained.
-        planned: The phases.
-        prepared: The pictures.
-        options: The settings.
-        folder: The run folder; what is needed only while the training runs lies in its `checkpoints/`.
+        plan: The training.
+        number: The phase, from 1 on.
+        folder: The run folder.
+        until: When it shall end, on the clock of `time.monotonic`; None sets no limit.
         reporter: Receives notes, warnings and progress.
-        deadline: When the training shall end, on the clock of `time.monotonic`.
-        rows: Of all epochs so far.
-        decided: What follows from this machine.
     """
 
-    classifier: Classifier
-    network: keras.Model
-    planned: list[Phase]
-    prepared: Prepared
-    options: TrainSettings
-    folder: Path
+    plan: Plan
+    number: int
+    folder: RunFolder
+    until: float | None
     reporter: Reporter
-    deadline: float | None = None
-    rows: list[Row] = field(default_factory=list)
-    decided: Decisions = field(default_factory=Decisions)
 
-    def own(self, number: int) -> list[Row]:
-        """The rows of a phase."""
-        return [row for row in self.rows if row["phase"] == number]
+    @property
+    def phase(self) -> Phase:
+        """The phase itself."""
+        return self.plan.phases[self.number - 1]
 
-    def file(self, name: str) -> Path:
-        """A file that lies there while the training runs."""
-        return self.folder / "checkpoints" / name
-
-    def best(self, number: int) -> Path:
-        """The classifier of the best epoch up to a phase."""
-        return self.file(f"best-{number}.keras")
-
-    def size(self, number: int) -> int:
-        """Pictures of a phase that are computed at a time."""
-        return -(-self.planned[number - 1].recipe.batch_size // self.decided.parts[number])
+    def batch_size(self, progress: Progress) -> int:
+        """Pictures that are computed at a time."""
+        return -(-self.phase.recipe.batch_size // progress.decisions.parts[self.number])
 
 
-def fit(run: Training) -> list[Row]:
-    """Train the network, from wherever the run folder stands; the rows of all epochs.
+def fit(
+    plan: Plan,
+    network: keras.Model,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    deadline: float | None = None,
+    reporter: Reporter,
+) -> tuple[Progress, keras.Model]:
+    """Train a network by a plan; how far it has come, and the network, which may be another one by now.
 
-    In `checkpoints/`, `best-N.keras` is the classifier of the best epoch up to phase N, where the next phase begins,
-    `last.npz` the state after the last epoch, `decided.json` what was decided. A phase whose loss becomes
-    infinite in bfloat16 goes on in float32; one that memory is too small for goes on with its batches in parts.
+    A phase whose loss becomes infinite in bfloat16 goes on in float32; one that memory is too small for goes on with
+    its batches in parts.
+
+    Args:
+        plan: What to do.
+        network: What is trained.
+        folder: The run folder.
+        progress: How far the training has come before.
+        deadline: When it shall end, on the clock of `time.monotonic`.
+        reporter: Receives notes, warnings and progress.
+
+    Raises:
+        RunError: the loss is no finite number, or a file cannot be written.
     """
-    last = run.file("last.npz")
-    run.rows = state.rows(last) if last.is_file() else []
-    run.decided = Decisions.load(run.file("decided.json"))
-    if run.rows:
-        run.reporter.note(f"{len(run.rows)} of {sum(phase.recipe.epochs for phase in run.planned)} epochs are done")
-        callbacks.write_log(run.folder / "log.csv", run.rows)
-        if run.deadline is not None:
-            run.deadline -= sum(row["seconds"] for row in run.rows)
-    for number in range(1, len(run.planned) + 1):
-        if any(row["phase"] > number for row in run.rows):
-            continue  # its weights are in the later phase's state
-        if number > 1 and not run.own(number):
-            begin(run, number)
-        _carry_out(run, number)
-    return run.rows
+    if progress.rows:
+        epochs = sum(phase.recipe.epochs for phase in plan.phases)
+        reporter.note(f"{len(progress.rows)} of {epochs} epochs are done")
+        callbacks.write_log(folder.log, progress.rows)
+    for number in range(1, len(plan.phases) + 1):
+        if progress.is_past(number):
+            continue
+        if number > 1 and not progress.of_phase(number):
+            begin(plan, network, folder, number)
+        until = deadline
+        if deadline is not None and number < len(plan.phases):
+            until = time.monotonic() + _EARLY_SHARE * (deadline - time.monotonic())
+        job = Job(plan=plan, number=number, folder=folder, until=until, reporter=reporter)
+        progress, network = _carry_out(job, network, progress)
+    return progress, network
 
 
-def begin(run: Training, number: int) -> None:
+def begin(plan: Plan, network: keras.Model, folder: RunFolder, number: int) -> None:
     """Give the network the best weights of the phases before, which are the best ones of this phase, too, so far.
 
     Random states follow from the seed and the phase, so that a resumed training has the same.
     """
-    before = run.best(number - 1)
-    with whole(run.best(number)) as unfinished:
+    before = folder.best(number - 1)
+    with whole(folder.best(number)) as unfinished:
         shutil.copyfile(before, unfinished)
-    run.network.set_weights(Classifier.load(before).network.get_weights())
-    for place, layer in enumerate(run.network.layers):
+    network.set_weights(Classifier.load(before).network.get_weights())
+    for index, layer in enumerate(network.layers):
         if generator := getattr(layer, "seed_generator", None):
-            generator.state.assign(np.array([(run.options.seed + place) % 2**32, number], np.uint32))
+            generator.state.assign(np.array([(plan.settings.seed + index) % 2**32, number], np.uint32))
 
 
-def _carry_out(run: Training, number: int) -> None:
+def _carry_out(job: Job, network: keras.Model, progress: Progress) -> tuple[Progress, keras.Model]:
     """One phase, whatever it takes."""
-    phase, decided = run.planned[number - 1], run.decided
-    examples = examples_of(run, phase)
-    until = run.deadline
-    if until is not None and number < len(run.planned):
-        until = time.monotonic() + _EARLY_SHARE * (until - time.monotonic())
-    beginning = _values(run.network)
-    done, quiet = False, False
+    phase, plan, several = job.phase, job.plan, len(job.plan.phases) > 1
+    examples = examples_of(plan, phase, network, job.reporter)
+    beginning = _values(network)
+    done = told = False
     while not done:
         try:
-            with phases.trainee(run.network, phase) as made:
-                if not quiet and (len(run.planned) > 1 or phase.after != INPUT):
-                    run.reporter.note(f"Phase {number} of {len(run.planned)}, {phase.describe(made)}")
-                _decide(run, number, made, until)
-                if phase.batch_norm == "adapt" and not run.own(number):
-                    phases.adapt(made, lambda: plain_batches(examples, run.size(number)))
-                done = _train(run, number, made, examples, until)
-                if done and run.options.weights:
-                    _probe(run, number, made, examples)
-        except NotFiniteError as error:
-            if decided.precision == "float32":
-                raise
-            run.reporter.warn(f"{str(error).partition(':')[0]} in {decided.precision}: it goes on in float32")
-            decided.precision = "float32"
-            decided.parts.pop(number)
-            _restore(run.network, beginning)
-            run.classifier, run.network = _in_float32(run)
+            with phases.trainee(network, phase) as made:
+                if not told and (several or phase.after != INPUT):
+                    job.reporter.note(f"Phase {job.number} of {len(plan.phases)}, {phase.describe(made)}")
+                told = True
+                progress = _settled(job, made, progress)
+                if phase.batch_norm == "adapt" and not progress.of_phase(job.number):
+                    batch_norm.adapt(made, lambda: plain_batches(examples, job.batch_size(progress)))  # noqa: B023
+                progress, done = _train(job, made, network, examples, progress)
+                if done and plan.settings.weights:
+                    _probe(job, made, examples, progress)
         except Exception as error:
-            if not ran_out_of_memory(error):
-                raise
-            if run.size(number) == 1:
-                raise RunError("even one picture at a time takes more memory than there is") from None
-            decided.parts[number] = memory.more(decided.parts[number], phase.recipe.batch_size)
-            run.reporter.warn(f"memory ran out; {_cut(run, number)}")
-            _restore(run.network, beginning)
-        quiet = True
+            network, progress = _eased(job, error, network, beginning)
+    return progress, network
 
 
-def _decide(run: Training, number: int, made: Trainee, until: float | None) -> None:
-    """Settle what follows from this machine as far as it can be told by now, and keep it."""
-    recipe, decided, own = run.planned[number - 1].recipe, run.decided, run.own(number)
-    if number not in decided.parts:
-        decided.parts[number] = memory.parts_that_fit(made, recipe.batch_size, memory.free_bytes())
-        if decided.parts[number] > 1:
-            run.reporter.note(f"{_cut(run, number)}, which fits the free memory")
-    if until is not None and own and number not in decided.epochs:
-        quickest = min(row["seconds"] for row in own)
-        left = until - time.monotonic()
-        if len(own) + left // quickest < recipe.epochs:  # a schedule that is cut is compiled once more
-            left -= own[0]["seconds"] - quickest
-        fitting = len(own) + int(max(0, left) // quickest)
-        # the first epoch, which compiles, is no measure of the others where there is time for a second one
-        if fitting >= recipe.epochs or len(own) > 1 or fitting < _ROOM_FOR_A_SECOND:
-            decided.epochs[number] = max(1, len(own), min(recipe.epochs, fitting))
-            if decided.epochs[number] < recipe.epochs:
-                run.reporter.note(f"--time-budget allows {decided.epochs[number]} of {recipe.epochs} epochs")
-    decided.save(run.file("decided.json"))
+def _eased(
+    job: Job, error: Exception, network: keras.Model, beginning: list[NDArray[Any]]
+) -> tuple[keras.Model, Progress]:
+    """The network and the progress with which a phase that failed goes on: in float32, or in smaller parts.
+
+    Raises:
+        Exception: the error, where neither would help.
+    """
+    diverged = isinstance(error, NotFiniteError)
+    if not diverged and not ran_out_of_memory(error):
+        raise error
+    progress = job.folder.progress()  # with the epochs that were finished before
+    decisions = progress.decisions
+    if diverged:
+        if decisions.dtype == "float32":
+            raise error
+        job.reporter.warn(f"{str(error).partition(':')[0]} in {decisions.dtype}: it goes on in float32")
+        decisions = decisions.in_float32(job.number)
+    else:
+        if job.batch_size(progress) == 1:
+            raise RunError("even one picture at a time takes more memory than there is") from None
+        size = job.phase.recipe.batch_size
+        decisions = decisions.with_parts(job.number, limits.more(decisions.parts[job.number], size))
+        job.reporter.warn(f"memory ran out; {_cut(job, replace(progress, decisions=decisions))}")
+    job.folder.save_decisions(decisions)
+    _assign(network, beginning)
+    network = _in_float32(job.plan, network) if diverged else network
+    return network, replace(progress, decisions=decisions)
 
 
-def _cut(run: Training, number: int) -> str:
-    size = run.planned[number - 1].recipe.batch_size
-    return f"batches of {size} are computed {run.size(number)} at a time, their gradients averaged"
+def _settled(job: Job, made: Trainee, progress: Progress) -> Progress:
+    """The progress with what follows from this machine settled as far as it can be told by now, and kept."""
+    recipe, decisions = job.phase.recipe, progress.decisions
+    if job.number not in decisions.parts:
+        parts = limits.parts_that_fit(made, recipe.batch_size, limits.free_bytes())
+        decisions = decisions.with_parts(job.number, parts)
+        progress = replace(progress, decisions=decisions)
+        if parts > 1:
+            job.reporter.note(f"{_cut(job, progress)}, which fits the free memory")
+    if job.until is not None and job.number not in decisions.epochs:
+        left = job.until - time.monotonic()
+        epochs = limits.epochs_that_fit(progress.of_phase(job.number), recipe.epochs, left)
+        if epochs is not None:
+            decisions = decisions.with_epochs(job.number, epochs)
+            if epochs < recipe.epochs:
+                job.reporter.note(f"--time-budget allows {epochs} of {recipe.epochs} epochs")
+    job.folder.save_decisions(decisions)
+    return replace(progress, decisions=decisions)
+
+
+def _cut(job: Job, progress: Progress) -> str:
+    size = job.phase.recipe.batch_size
+    return f"batches of {size} are computed {job.batch_size(progress)} at a time, their gradients averaged"
 
 
 def _values(network: keras.Model) -> list[NDArray[Any]]:
     return [keras.ops.convert_to_numpy(variable).copy() for variable in network.variables]
 
 
-def _restore(network: keras.Model, values: list[NDArray[Any]]) -> None:
+def _assign(network: keras.Model, values: Sequence[NDArray[Any]]) -> None:
     for variable, value in zip(network.variables, values, strict=True):
         variable.assign(value)
 
 
-def _in_float32(run: Training) -> tuple[Classifier, keras.Model]:
-    """The classifier and its network with the same weights, computing in float32."""
-    auxiliary = run.options.auxiliary
-    made = build_network(run.classifier.config, auxiliary=auxiliary, seed=run.options.seed)
-    made.set_weights(run.network.get_weights())
-    return replace(run.classifier, network=truncate(made, "logits") if auxiliary else made), made
-
-
-def examples_of(run: Training, phase: Phase) -> Examples:
-    """What the phase is trained on: pictures, or what the frozen part gives for them."""
-    prepared, planned, options = run.prepared, run.planned, run.options
-    labels, training = prepared.dataset.labels, prepared.indices(sources.TRAIN)
-    validation, recipe = prepared.indices(sources.VAL), phase.recipe
-    factors = balanced(labels[training]) if options.balance else None
-    if phase.after == INPUT:
-        return Examples(prepared.pixels, labels, training, validation, recipe.augmentation, factors)
-    count = len(prepared.place)
-    places = [place for place in (planned[-1].after, POOL) if place != INPUT]  # the head's features by way of the last
-    found: Views | Activations = Views(prepared, planned[-1].recipe.augmentation)
-    for place in dict.fromkeys(places[: places.index(phase.after) + 1]):
-        wanted = np.concatenate([*(training + view * count for view in range(recipe.views)), validation])
-        views = max(one.recipe.views for one in planned if place in (one.after, planned[-1].after))
-        found = activations(
-            run.network, place, found, wanted, run.classifier.config.as_dict(),
-            in_all=views * len(training) + len(validation), cache_limit=options.cache_limit, reporter=run.reporter,
-        )  # fmt: skip
-    return Examples(found, labels, training, validation, None, factors, recipe.views)
-
-
-def plain_batches(examples: Examples, batch_size: int) -> Iterator[NDArray[np.float32]]:
-    """The training inputs as they are, for statistics."""
-    training = examples.training
-    for start in range(0, len(training), batch_size):
-        yield np.asarray(examples.inputs[training[start : start + batch_size]], np.float32)
-
-
-def batches_of(examples: Examples, recipe: Recipe, *, classes: int, seed: int, parts: int = 1) -> tuple[Any, Any]:
-    """Training and validation batches of a phase for `keras.Model.fit`; each batch in so many parts."""
-    inputs, labels, size = examples.inputs, examples.labels, -(-recipe.batch_size // parts)
-    mixes = recipe.mixing != Mixing()
-    factors = examples.class_weights or {}
-    weight_of = np.array([factors.get(label, 1.0) for label in range(classes)], np.float32)
-    training = Batches(
-        inputs, labels, examples.training, size, seed=seed, augmentation=examples.augmentation, views=examples.views,
-        mixing=recipe.mixing, weight_of=weight_of if mixes else None,
-    )  # fmt: skip
-    validation = Batches(
-        inputs, labels, examples.validation, size, seed=None,
-        weight_of=np.ones(classes, np.float32) if mixes else None,
-    )  # fmt: skip
-    return training, validation
+def _in_float32(plan: Plan, network: keras.Model) -> keras.Model:
+    """The network with the same weights, computing in float32."""
+    settings = plan.settings
+    made = build_network(plan.description.config, auxiliary=settings.auxiliary, seed=settings.seed)
+    made.set_weights(network.get_weights())
+    return made
 
 
 def compile_for(made: Trainee, recipe: Recipe, optimizer: keras.Optimizer) -> None:
     """Compile a network for a recipe."""
     made.compile(
         optimizer=optimizer,
-        loss=recipe.loss(),
+        loss=loss_of(recipe),
         metrics=["accuracy"],
         # XLA on a CPU computes the gradients of convolutions ten times slower than TensorFlow itself
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
 
 
-def _probe(run: Training, number: int, made: Trainee, examples: Examples) -> None:
+def _probe(job: Job, made: Trainee, examples: Examples, progress: Progress) -> None:
     chosen = order(examples.validation, 0, 0)[:_PROBED]
     try:
-        found = phases.probe(made, examples.inputs[chosen], examples.labels[chosen], run.size(number))
+        probe = batch_norm.probe(made, examples.inputs[chosen], examples.labels[chosen], job.batch_size(progress))
     except Exception as error:
         if not ran_out_of_memory(error):
             raise
-        run.reporter.warn("batch norm was not probed: memory ran out")
+        job.reporter.warn("batch norm was not probed: memory ran out")
         return
-    if found is None:
+    if probe is None:
         return
     told = (
-        f"batch norm: {len(chosen)} validation pictures score {found.inference:.3f} in inference mode, "
-        f"{found.training:.3f} with statistics of their own"
+        f"batch norm: {len(chosen)} validation pictures score {probe.inference:.3f} in inference mode, "
+        f"{probe.training:.3f} with statistics of their own"
     )
-    if found.parted and run.planned[number - 1].batch_norm == "frozen":
-        run.reporter.note(f"{told}: the two part, but frozen as it is only the first counts")
-    elif found.parted:
-        run.reporter.warn(
+    if probe.parted and job.phase.batch_norm == "frozen":
+        job.reporter.note(f"{told}: the two part, but frozen as it is only the first counts")
+    elif probe.parted:
+        job.reporter.warn(
             f"{told}: its statistics do not fit these pictures; --batch-norm frozen keeps to the weights'"
         )
     else:
-        run.reporter.note(told)
+        job.reporter.note(told)
 
 
-def _train(run: Training, number: int, network: Trainee, examples: Examples, until: float | None) -> bool:
-    """Train one phase, adding to the rows; whether it is done, or has to go on with fewer epochs in its schedule."""
-    phase, decided, rows, reporter = run.planned[number - 1], run.decided, run.rows, run.reporter
-    recipe = replace(phase.recipe, epochs=decided.epochs.get(number, phase.recipe.epochs))
-    best, last = run.best(number), run.file("last.npz")
-    classes, parts = len(run.classifier.class_names), decided.parts[number]
-    training, validation = batches_of(examples, recipe, classes=classes, seed=run.options.seed, parts=parts)
-    optimizer = recipe.optimizer(len(training), phases.rates(run.classifier.network, recipe), parts=parts)
-    compile_for(network, recipe, optimizer)
+class _Epochs:
+    """What happens after each epoch of a phase, and how far it has come.
 
-    def impatient() -> bool:
-        return callbacks.patience_is_over(run.own(number), recipe.patience, recipe.min_delta)
+    After an epoch the best weights are written, then the state, then the log. The state is what a resumed training
+    starts from. A process killed before it is written repeats the epoch and writes the same again; killed after it,
+    only the log lacks a row, which the next epoch writes.
 
-    def cut() -> bool:
-        return decided.epochs.get(number, recipe.epochs) < recipe.epochs
+    Attributes:
+        progress: With the epochs so far.
+        recipe: The phase's, with the epochs that the time allows.
+    """
 
-    def over() -> bool:
-        _decide(run, number, network, until)
-        late = until is not None and time.monotonic() + run.own(number)[-1]["seconds"] > until
-        return cut() or late or impatient()
+    def __init__(self, job: Job, made: Trainee, network: keras.Model, progress: Progress) -> None:
+        recipe = job.phase.recipe
+        self.job, self.made, self.network, self.progress = job, made, network, progress
+        self.recipe = replace(recipe, epochs=progress.decisions.epochs.get(job.number, recipe.epochs))
+        self.averages = Averages() if recipe.averaging else None
 
-    def tell() -> None:
-        row = rows[-1]
-        named = f"{phase.name} " if phase.after != INPUT or number > 1 else ""
-        reporter.note(
-            f"{named}epoch {len(run.own(number))}/{recipe.epochs}  "
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Of this phase."""
+        return self.progress.of_phase(self.job.number)
+
+    def after(self, row: Row) -> bool:
+        """Keep what an epoch has brought; whether the training shall stop."""
+        self.progress = self.progress.with_row(row)
+        rows, folder = self.progress.rows, self.job.folder
+        if callbacks.best_epoch(rows) == len(rows):
+            with self.averages.in_place() if self.averages else nullcontext():
+                self.job.plan.classifier(self.network).save(folder.best(self.job.number))
+        state.save(folder.state, self.made, rows)
+        callbacks.write_log(folder.log, rows)
+        self._tell(row)
+        return self.over()
+
+    def over(self) -> bool:
+        """Whether no further epoch shall follow with this schedule."""
+        self.progress = _settled(self.job, self.made, self.progress)
+        until = self.job.until
+        late = until is not None and time.monotonic() + self.rows[-1]["seconds"] > until
+        return self.is_cut() or late or self.is_impatient()
+
+    def is_cut(self) -> bool:
+        """Whether the phase has to go on with fewer epochs in its schedule."""
+        return self.progress.decisions.epochs.get(self.job.number, self.recipe.epochs) < self.recipe.epochs
+
+    def is_impatient(self) -> bool:
+        """Whether the validation loss has not improved for long enough."""
+        return callbacks.patience_is_over(self.rows, self.recipe.patience, self.recipe.min_delta)
+
+    def _tell(self, row: Row) -> None:
+        phase = self.job.phase
+        named = f"{phase.name} " if phase.after != INPUT or self.job.number > 1 else ""
+        self.job.reporter.note(
+            f"{named}epoch {len(self.rows)}/{self.recipe.epochs}  "
             f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  val_loss {row['val_loss']:.4f}  "
             f"val_accuracy {row['val_accuracy']:.4f}  {row['seconds']:.1f} s"
         )
 
-    averages = Averages() if recipe.averaging else None
 
-    def save_best() -> None:
-        with averages.in_place() if averages else nullcontext():
-            run.classifier.save(best)
-
-    begun = len(run.own(number))
+def _train(
+    job: Job, made: Trainee, network: keras.Model, examples: Examples, progress: Progress
+) -> tuple[Progress, bool]:
+    """Train one phase; how far it has come, and whether it is done or goes on with fewer epochs in its schedule."""
+    epochs = _Epochs(job, made, network, progress)
+    recipe, parts, settings = epochs.recipe, progress.decisions.parts[job.number], job.plan.settings
+    classes = len(job.plan.description.class_names)
+    training, validation = batches_of(examples, recipe, classes=classes, seed=settings.seed, parts=parts)
+    rates = phases.rates(logits_part(network, settings), recipe)
+    compile_for(made, recipe, optimizer_of(recipe, len(training), rates, parts=parts))
+    begun = len(epochs.rows)
     if begun:
-        state.restore(last, network, steps=begun * len(training))
-    if begun < recipe.epochs and not (begun and over()):
+        state.restore(job.folder.state, made, steps=begun * len(training))
+    if begun < recipe.epochs and not (begun and epochs.over()):
         steps = len(training) * (recipe.epochs - begun)
-        with reporter.task("Training", steps) as task, callbacks.Interruptible() as interruptible:
-            network.fit(
+        with job.reporter.task("Training", steps) as task, callbacks.Interruptible() as interruptible:
+            made.fit(
                 training,
                 validation_data=validation,
                 class_weight=None if recipe.mixing != Mixing() else examples.class_weights,
@@ -337,24 +339,16 @@ def _train(run: Training, number: int, network: Trainee, examples: Examples, unt
                 verbose=0,
                 callbacks=[
                     interruptible,
-                    *([averages] if averages else []),
+                    *([epochs.averages] if epochs.averages else []),
                     callbacks.Order(training),
                     callbacks.Progress(task, recipe.epochs),
-                    callbacks.Bookkeeping(
-                        rows,
-                        run.folder / "log.csv",
-                        phase=number,
-                        save_best=save_best,
-                        save_state=lambda: state.save(last, network, rows),
-                        tell=tell,
-                        stop=over,
-                    ),
-                    callbacks.TensorBoard(run.folder / "tensorboard", rows),
+                    callbacks.EpochEnd(len(progress.rows), job.number, epochs.after),
+                    callbacks.TensorBoard(job.folder.path / "tensorboard", lambda: epochs.progress.rows),
                 ],
             )
-    if cut():
-        return False
-    if len(run.own(number)) < recipe.epochs:
-        why = f"no better validation loss for {recipe.patience} epochs" if impatient() else "the time is used up"
-        reporter.note(f"Stopped early: {why}")
-    return True
+    if epochs.is_cut():
+        return epochs.progress, False
+    if len(epochs.rows) < recipe.epochs:
+        why = f"no better validation loss for {recipe.patience} epochs"
+        job.reporter.note(f"Stopped early: {why if epochs.is_impatient() else 'the time is used up'}")
+    return epochs.progress, True

@@ -1,13 +1,12 @@
-"""From a data set to pixels and places in the split, with everything checked before anything is trained."""
+"""From a data set to pixels and splits, with everything checked before anything is trained."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,13 +14,14 @@ from ception.data import loading, sources, splitting
 from ception.data.images import ImageContract
 from ception.errors import InputError
 from ception.models import catalog
+from ception.models.config import columns_of
 from ception.reporting import Reporter
 from ception.settings import TrainSettings
+from ception.training.recipes import recipes_of
+from ception.weights.published import require_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from ception.data.augmentation import Augmentation
 
 _IMBALANCE = 5  # largest class over smallest, from which on training warns
 
@@ -34,80 +34,133 @@ class Prepared:
         dataset: The pictures that can be read.
         contract: What the network expects of a picture.
         digests: Digest of each picture, of type `V16`.
-        place: TRAIN, VAL or TEST for each picture.
+        splits: TRAIN, VAL or TEST for each picture.
         pixels: All pictures as the contract says.
     """
 
     dataset: sources.Dataset
     contract: ImageContract
     digests: NDArray[np.void]
-    place: NDArray[np.int8]
+    splits: NDArray[np.int8]
     pixels: loading.Pixels
 
-    def indices(self, part: int) -> NDArray[np.int64]:
-        """The pictures in a part of the split."""
-        return np.flatnonzero(self.place == part)
+    def indices(self, split: int) -> NDArray[np.int64]:
+        """The pictures in a split."""
+        return np.flatnonzero(self.splits == split)
 
     def fingerprint(self) -> str:
-        """A digest of all pictures, labels and places in the split in their order, and of the class names."""
+        """A digest of all pictures, labels and splits in their order, and of the class names."""
         labels, names = self.dataset.labels.astype("<i4").tobytes(), "\0".join(self.dataset.class_names)
-        parts = (self.digests.tobytes(), labels, self.place.tobytes(), os.fsencode(names))
+        parts = (self.digests.tobytes(), labels, self.splits.tobytes(), os.fsencode(names))
         return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
-class Examples:
-    """What is trained on.
+class Listed:
+    """A data set read, checked and split; its pictures are not decoded yet.
 
     Attributes:
-        inputs: By index, pictures (height, width, channels) or features.
-        labels: By index.
-        training: Indices to train on.
-        validation: Indices to validate on.
-        augmentation: How training inputs are changed; None leaves them as they are.
-        class_weights: Factor of each class's loss; None weighs every picture the same.
-        views: Views of each picture among the inputs, as `Batches` counts them.
+        source: What the user calls it.
+        dataset: All pictures.
+        digests: Digest of each picture, of type `V16`.
+        splits: TRAIN, VAL or TEST for each picture.
+        contract: What the network expects of a picture.
+        unreadable: Why pictures cannot be read, by index, as far as it is known.
     """
 
-    inputs: Any
-    labels: NDArray[np.int32]
-    training: NDArray[np.int64]
-    validation: NDArray[np.int64]
-    augmentation: Augmentation | None = None
-    class_weights: dict[int, float] | None = None
-    views: int = 1
+    source: str
+    dataset: sources.Dataset
+    digests: NDArray[np.void]
+    splits: NDArray[np.int8]
+    contract: ImageContract
+    unreadable: dict[int, str]
 
 
-def balanced(labels: NDArray[np.int32]) -> dict[int, float]:
-    """Factors that give every class the same weight in the loss, and every picture 1 in the mean."""
-    classes, counts = np.unique(labels, return_counts=True)
-    return {int(label): len(labels) / (len(classes) * int(count)) for label, count in zip(classes, counts, strict=True)}
+def require_sense(settings: TrainSettings) -> None:
+    """Refuse settings that do not go together, as far as that can be told from them alone.
+
+    Raises:
+        InputError: they do not.
+    """
+    catalog.find(settings.model)
+    recipes_of(settings)
+    columns_of(settings.every)
+    if settings.auxiliary:
+        catalog.require_auxiliary(settings.model)
+    if settings.weights:
+        if settings.auxiliary:
+            raise InputError("the auxiliary head is for a training from fresh weights, without --weights")
+        require_file(settings.model, settings.weights)
+    else:
+        for name in ("partial", "from_", "head_only", "head_epochs", "batch_norm", "views"):
+            if getattr(settings, name) != getattr(TrainSettings(), name):
+                raise InputError(f"--{name.rstrip('_').replace('_', '-')} belongs to --weights")
+    if settings.head_only and settings.from_:
+        raise InputError("--from names what is trained after the head: leave out --head-only")
+    if settings.runs.exists() and not settings.runs.is_dir():
+        raise InputError(f"{settings.runs} is a file; name a folder with --runs")
 
 
-def prepare(
-    data: str | Path,
-    options: TrainSettings,
-    reporter: Reporter,
-    before_decoding: Callable[[int, ImageContract], None] | None = None,
-) -> Prepared:
-    """Read, check, split and decode a data set.
+def read(data: str | Path, settings: TrainSettings, reporter: Reporter, *, source: str | None = None) -> Listed:
+    """Read, check and split a data set.
 
     Args:
         data: The data set.
-        options: The settings.
+        settings: The settings.
         reporter: Receives notes, warnings and progress.
-        before_decoding: Called with the number of classes and the contract before the slow part.
+        source: What the user calls it; `data` when not given.
 
     Raises:
         InputError: the data set cannot be trained on.
+    """
+    size = settings.image_size or catalog.find(settings.model).image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    catalog.require_size(settings.model, height, width)
+    dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
+    _tell_classes(dataset, reporter)
+    digests, unreadable = sources.digests(dataset.pictures, reporter)
+    channels = settings.channels or loading.channels_of(dataset.pictures)
+    contract = ImageContract(height=height, width=width, channels=channels, resize=settings.resize)
+    splits = splitting.split(dataset, digests)  # of all files, so that evaluating finds the same splits
+    splitting.check_trainable(dataset, splits, str(data))
+    return Listed(str(source or data), dataset, digests, splits, contract, unreadable)
+
+
+def decode(listed: Listed, settings: TrainSettings, reporter: Reporter) -> Prepared:
+    """Decode the pictures of a data set, and warn of what may spoil a training on them.
+
+    Args:
+        listed: The data set.
+        settings: The settings.
+        reporter: Receives notes, warnings and progress.
+
+    Raises:
+        InputError: a picture cannot be read, or without such pictures the data set cannot be trained on.
         RunError: the cache cannot be written.
     """
-    size = options.image_size or catalog.find(options.model).image_size
-    height, width = (size, size) if isinstance(size, int) else size
-    catalog.require_size(options.model, height, width)
-    if options.auxiliary:
-        catalog.require_auxiliary(options.model)
-    dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
+    dataset, digests, splits, contract = listed.dataset, listed.digests, listed.splits, listed.contract
+    limit = settings.cache_limit
+    pixels, more = loading.prepare(dataset, contract, digests, cache_limit=limit, reporter=reporter)
+    if unreadable := listed.unreadable | more:
+        _tell_unreadable(dataset, unreadable, settings, reporter)
+        keep = np.setdiff1d(np.arange(len(splits)), sorted(unreadable))
+        dataset = dataset.without(sorted(unreadable))
+        digests, splits = digests[keep], splits[keep]
+        pixels, _ = loading.prepare(dataset, contract, digests, cache_limit=limit, reporter=reporter)
+        splitting.check_trainable(dataset, splits, listed.source)
+    _warn_of_names(dataset, reporter)
+    if not settings.balance:
+        _warn_of_imbalance(dataset, splits, reporter)
+    _warn_of_leaks(dataset, digests, splits, reporter)
+    counts = [int((splits == split).sum()) for split in (sources.TRAIN, sources.VAL, sources.TEST)]
+    reporter.note(
+        f"Training on {counts[0]:,}, validating on {counts[1]:,}, testing on {counts[2]:,} pictures, "
+        f"{contract.height} x {contract.width} in {'grey' if contract.channels == 1 else 'colour'}"
+    )
+    return Prepared(dataset, contract, digests, splits, pixels)
+
+
+def _tell_classes(dataset: sources.Dataset, reporter: Reporter) -> None:
     names = dataset.class_names
     ignored = ", ".join(f"{count} {what}" for what, count in dataset.ignored.items())
     reporter.note(
@@ -116,41 +169,13 @@ def prepare(
         + (f" ... {names[-1]}" if len(names) > 10 else "")
         + (f"   ignored: {ignored}" if ignored else "")
     )
-    digests, failed = sources.digests(dataset.pictures, reporter)
-    channels = options.channels or loading.channels_of(dataset.pictures)
-    contract = ImageContract(height=height, width=width, channels=channels, resize=options.resize)
-    place = splitting.split(dataset, digests)  # of all files, so that evaluating finds the same places
-    splitting.check_trainable(dataset, place, str(data))  # before the slow decoding
-    if before_decoding:
-        before_decoding(len(names), contract)
-    limit = options.cache_limit
-    pixels, more = loading.prepare(dataset, contract, digests, cache_limit=limit, reporter=reporter)
-    failed |= more
-    if failed:
-        _tell_unreadable(dataset, failed, options, reporter)
-        unreadable = sorted(failed)
-        dataset = dataset.without(unreadable)
-        keep = np.setdiff1d(np.arange(len(place)), unreadable)
-        digests, place = digests[keep], place[keep]
-        pixels, _ = loading.prepare(dataset, contract, digests, cache_limit=limit, reporter=reporter)
-        splitting.check_trainable(dataset, place, str(data))
-    _warn_of_names(dataset, reporter)
-    if not options.balance:
-        _warn_of_imbalance(dataset, place, reporter)
-    _warn_of_leaks(dataset, digests, place, reporter)
-    counts = [int((place == part).sum()) for part in (sources.TRAIN, sources.VAL, sources.TEST)]
-    reporter.note(
-        f"Training on {counts[0]:,}, validating on {counts[1]:,}, testing on {counts[2]:,} pictures, "
-        f"{height} x {width} in {'grey' if channels == 1 else 'colour'}"
-    )
-    return Prepared(dataset, contract, digests, place, pixels)
 
 
 def _tell_unreadable(
-    dataset: sources.Dataset, failed: dict[int, str], options: TrainSettings, reporter: Reporter
+    dataset: sources.Dataset, failed: dict[int, str], settings: TrainSettings, reporter: Reporter
 ) -> None:
     listed = [f"{dataset.pictures.name(index)}: {why}" for index, why in sorted(failed.items())]
-    if not options.skip_unreadable:
+    if not settings.skip_unreadable:
         if len(listed) > 1:
             for line in listed:
                 reporter.warn(line)
@@ -167,8 +192,8 @@ def _warn_of_names(dataset: sources.Dataset, reporter: Reporter) -> None:
             reporter.warn(f"the classes '{other}' and '{name}' differ by capitals or spaces only; are they the same?")
 
 
-def _warn_of_imbalance(dataset: sources.Dataset, place: NDArray[np.int8], reporter: Reporter) -> None:
-    counts = splitting.counted(dataset, place, sources.TRAIN)
+def _warn_of_imbalance(dataset: sources.Dataset, splits: NDArray[np.int8], reporter: Reporter) -> None:
+    counts = splitting.counted(dataset, splits, sources.TRAIN)
     most, least = int(counts.argmax()), int(counts.argmin())
     if counts[most] >= _IMBALANCE * counts[least]:
         reporter.warn(
@@ -179,13 +204,13 @@ def _warn_of_imbalance(dataset: sources.Dataset, place: NDArray[np.int8], report
 
 
 def _warn_of_leaks(
-    dataset: sources.Dataset, digests: NDArray[np.void], place: NDArray[np.int8], reporter: Reporter
+    dataset: sources.Dataset, digests: NDArray[np.void], splits: NDArray[np.int8], reporter: Reporter
 ) -> None:
     different, picture = np.unique(digests.view((np.uint8, 16)), axis=0, return_inverse=True)
     picture = picture.reshape(-1)
     trained = np.zeros(len(different), bool)
-    trained[picture[place == sources.TRAIN]] = True
-    leaked = int(trained[picture[place != sources.TRAIN]].sum())
+    trained[picture[splits == sources.TRAIN]] = True
+    leaked = int(trained[picture[splits != sources.TRAIN]].sum())
     if leaked:
         reporter.warn(f"{leaked:,} validation or test pictures stand in training too: the scores flatter the model")
     label = np.zeros(len(different), np.int64)

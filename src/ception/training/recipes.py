@@ -1,12 +1,9 @@
-"""Recipes: how a network is trained, as data."""
+"""Recipes: how a phase is trained, as data."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
-
-import keras
 
 from ception.data.augmentation import Augmentation, Mixing
 from ception.errors import InputError, nearest
@@ -75,107 +72,6 @@ class Recipe:
     patience: int
     min_delta: float = 0.0
     source: str
-
-    def optimizer(
-        self, steps_per_epoch: int, rates: Mapping[str, float] | None = None, *, parts: int = 1
-    ) -> keras.Optimizer:
-        """A fresh Keras optimiser for a training of that many steps an epoch.
-
-        Args:
-            steps_per_epoch: Batches in an epoch.
-            rates: Factor of the learning rate by the path of a variable; 1 where there is none. AdamW's decay does not
-                follow it.
-            parts: Batches that one step of the optimiser is made of; their gradients are averaged.
-        """
-        options: dict[str, Any] = {"weight_decay": self.weight_decay or None, "global_clipnorm": self.clip_norm}
-        if parts > 1:
-            options["gradient_accumulation_steps"] = parts
-        if self.averaging:
-            options |= {"use_ema": True, "ema_momentum": self.averaging ** (1 / parts)}
-        kind: Any = keras.optimizers.AdamW
-        if self.algorithm == "sgd":
-            kind, options = keras.optimizers.SGD, options | {"momentum": self.momentum, "nesterov": self.nesterov}
-        elif self.algorithm == "rmsprop":
-            rmsprop = {"rho": self.decay, "momentum": self.momentum, "epsilon": self.epsilon}
-            kind, options = keras.optimizers.RMSprop, options | rmsprop
-        else:
-            options["weight_decay"] = self.weight_decay
-        kind = averaged(kind) if self.averaging else kind
-        kind = discriminating(kind, rates) if rates else kind
-        return kind(self._rate(steps_per_epoch / parts), **options)
-
-    def _rate(self, steps_per_epoch: float) -> Any:
-        schedules = keras.optimizers.schedules
-        if self.schedule == "exponential":
-            steps = max(1, round(self.decay_epochs * steps_per_epoch))
-            return schedules.ExponentialDecay(self.learning_rate, steps, self.decay_rate, staircase=True)
-        if self.schedule == "inverse_time":
-            return schedules.InverseTimeDecay(self.learning_rate, 1, self.decay_rate)
-        if self.schedule == "constant":
-            return self.learning_rate
-        warmup = round(min(self.warmup_epochs, self.epochs / 2) * steps_per_epoch)
-        return schedules.CosineDecay(
-            0.0 if warmup else self.learning_rate,
-            max(1, round(self.epochs * steps_per_epoch) - warmup),
-            warmup_target=self.learning_rate if warmup else None,
-            warmup_steps=warmup,
-        )
-
-    def loss(self) -> Any:
-        """Cross-entropy of labels and logits, with the recipe's label smoothing, for each picture.
-
-        Labels are integers (batch,) or weights of the classes (batch, classes).
-        """
-        share = self.label_smoothing
-
-        def smoothed(labels: Any, logits: Any) -> Any:
-            """Cross-entropy against (1 - share) of the label and share spread over all classes."""
-            if len(labels.shape) == 2 and labels.shape[-1] == logits.shape[-1] > 1:
-                label = -keras.ops.sum(labels * keras.ops.log_softmax(logits), axis=-1)
-                weight = keras.ops.sum(labels, axis=-1)
-            else:
-                label = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-                weight = 1
-            if not share:
-                return label
-            even = -keras.ops.mean(keras.ops.log_softmax(logits), axis=-1) * weight
-            return (1 - share) * label + share * even
-
-        return smoothed
-
-
-def averaged(kind: Any) -> Any:
-    """The optimiser class whose running average of the weights is not held back by the first ones.
-
-    Source: the rule of `tf.train.ExponentialMovingAverage` with `num_updates`.
-    """
-
-    class Averaged(kind):
-        def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
-            steps = keras.ops.cast(self.iterations, "float32")
-            keep = keras.ops.minimum(self.ema_momentum, (1 + steps) / (10 + steps))
-            for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
-                average.assign(keep * average + (1 - keep) * variable)
-
-    return Averaged
-
-
-def discriminating(kind: Any, rates: Mapping[str, float]) -> Any:
-    """The optimiser class with a factor of the learning rate for each variable, by its path.
-
-    Source: Howard and Ruder, arXiv:1801.06146, section 3.2.
-    """
-
-    class Discriminating(kind):
-        def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
-            groups: dict[float, list[tuple[Any, Any]]] = {}
-            for pair in zip(grads, trainable_variables, strict=True):
-                groups.setdefault(rates.get(pair[1].path, 1.0), []).append(pair)
-            for factor, pairs in groups.items():
-                some_grads, some_variables = (list(part) for part in zip(*pairs, strict=True))
-                super()._backend_update_step(some_grads, some_variables, learning_rate * factor)
-
-    return Discriminating
 
 
 RECIPES = {
@@ -288,35 +184,29 @@ FINE_TUNING = {
 }
 
 
-def chosen(settings: TrainSettings) -> Recipe:
-    """The recipe of a training from fresh weights, with the single options that the settings change.
+def recipes_of(settings: TrainSettings) -> tuple[Recipe, ...]:
+    """The recipe of each phase, with the single options that the settings change.
+
+    From fresh weights there is one phase; with weights, the head and what lies behind a place, or the head alone.
+    Epochs, learning rate and patience of the settings are those of the last phase, the batch size that of all.
 
     Raises:
         InputError: there is no recipe of that name.
     """
-    name = settings.recipe or "article"
-    if name not in RECIPES:
-        raise InputError(f"unknown recipe '{name}': {nearest(name, RECIPES)}")
-    return _changed(RECIPES[name], settings, ("epochs", "batch_size", "learning_rate", "patience"))
-
-
-def fine_tuning(settings: TrainSettings) -> tuple[Recipe, Recipe]:
-    """The recipes of the head and of what lies behind a place, with the single options that the settings change.
-
-    Epochs, learning rate and patience of the settings are those of the last phase, the batch size that of both.
-
-    Raises:
-        InputError: there is no recipe of that name.
-    """
+    last = ("epochs", "batch_size", "learning_rate", "patience")
+    if not settings.weights:
+        name = settings.recipe or "article"
+        if name not in RECIPES:
+            raise InputError(f"unknown recipe '{name}': {nearest(name, RECIPES)}")
+        return (_changed(RECIPES[name], settings, last),)
     name = settings.recipe or "best"
     if name not in FINE_TUNING:
         raise InputError(f"no recipe '{name}' for fine-tuning: {nearest(name, FINE_TUNING)}")
     head, rest = FINE_TUNING[name]
-    last = ("epochs", "batch_size", "learning_rate", "patience")
     head = _changed(head, settings, last if settings.head_only else ("batch_size",))
     if settings.head_epochs:
         head = replace(head, epochs=settings.head_epochs)
-    return head, _changed(rest, settings, last)
+    return (head,) if settings.head_only else (head, _changed(rest, settings, last))
 
 
 def _changed(recipe: Recipe, settings: TrainSettings, names: tuple[str, ...]) -> Recipe:

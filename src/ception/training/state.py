@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,26 +17,40 @@ from ception.files import whole, write_json
 if TYPE_CHECKING:
     import keras
 
-    from ception.training.callbacks import Row
+Row = dict[str, float]  # of the log: one epoch
 
 
-@dataclass
+@dataclass(frozen=True)
 class Decisions:
     """What follows from the machine and the moment, kept so that a resumed training keeps to it.
 
     Attributes:
-        precision: What the network computes with: `float32` or `bfloat16`.
+        dtype: What the network computes with: `float32` or `bfloat16`.
         epochs: By the number of a phase, its epochs, where a time budget cuts them.
         parts: By the number of a phase, into how many parts each batch is cut for want of memory.
     """
 
-    precision: str = "float32"
-    epochs: dict[int, int] = field(default_factory=dict)
-    parts: dict[int, int] = field(default_factory=dict)
+    dtype: str = "float32"
+    epochs: Mapping[int, int] = field(default_factory=dict)
+    parts: Mapping[int, int] = field(default_factory=dict)
+
+    def with_epochs(self, number: int, epochs: int) -> Decisions:
+        """These, with the epochs of a phase."""
+        return replace(self, epochs={**self.epochs, number: epochs})
+
+    def with_parts(self, number: int, parts: int) -> Decisions:
+        """These, with the parts of a phase's batches."""
+        return replace(self, parts={**self.parts, number: parts})
+
+    def in_float32(self, number: int) -> Decisions:
+        """These for a phase that begins again in float32, in which its batches take more memory."""
+        parts = {phase: count for phase, count in self.parts.items() if phase != number}
+        return replace(self, dtype="float32", parts=parts)
 
     def save(self, path: Path) -> None:
         """Write them as JSON."""
-        write_json(path, asdict(self))
+        values = asdict(self)
+        write_json(path, {"precision": values.pop("dtype"), **values})
 
     @classmethod
     def load(cls, path: Path) -> Decisions:
@@ -45,17 +60,42 @@ class Decisions:
             RunError: the file is broken.
         """
         try:
-            found = json.loads(path.read_bytes())
-            counts = {name: {int(phase): int(count) for phase, count in found[name].items()}
+            saved = json.loads(path.read_bytes())
+            counts = {name: {int(phase): int(count) for phase, count in saved[name].items()}
                       for name in ("epochs", "parts")}  # fmt: skip
-            return cls(str(found["precision"]), **counts)
+            return cls(str(saved["precision"]), **counts)
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{path} is broken ({error}): start the training anew") from None
 
 
-def save(path: Path, network: keras.Model, rows: list[Row]) -> None:
+@dataclass(frozen=True)
+class Progress:
+    """How far a training has come.
+
+    Attributes:
+        rows: Of all epochs so far.
+        decisions: What follows from this machine.
+    """
+
+    rows: tuple[Row, ...] = ()
+    decisions: Decisions = field(default_factory=Decisions)
+
+    def of_phase(self, number: int) -> tuple[Row, ...]:
+        """The rows of a phase."""
+        return tuple(row for row in self.rows if row["phase"] == number)
+
+    def is_past(self, number: int) -> bool:
+        """Whether a later phase has begun, in whose state a phase's weights are."""
+        return any(row["phase"] > number for row in self.rows)
+
+    def with_row(self, row: Row) -> Progress:
+        """One epoch further."""
+        return replace(self, rows=(*self.rows, row))
+
+
+def save(path: Path, network: keras.Model, rows: tuple[Row, ...]) -> None:
     """Write the weights, batch-norm statistics, random states, the optimiser's variables and the rows."""
     import keras
 
@@ -67,16 +107,17 @@ def save(path: Path, network: keras.Model, rows: list[Row]) -> None:
         np.savez(file, rows=np.frombuffer(json.dumps(rows).encode(), np.uint8), **arrays)
 
 
-def rows(path: Path) -> list[Row]:
-    """The rows of the epochs so far in what `save` wrote.
+def rows(path: Path) -> tuple[Row, ...]:
+    """The rows of the epochs so far in what `save` wrote; none where there is no such file.
 
     Raises:
         RunError: the file is broken.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            found: list[Row] = json.loads(arrays["rows"].tobytes())
-            return found
+            return tuple(json.loads(arrays["rows"].tobytes()))
+    except FileNotFoundError:
+        return ()
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise RunError(f"{path} is broken ({error}): start the training anew") from None
 
@@ -92,6 +133,8 @@ def restore(path: Path, network: keras.Model, *, steps: int) -> None:
     Raises:
         RunError: the file is broken or of another network.
     """
+    from ception.keras_internals import set_steps
+
     network.optimizer.build(network.trainable_variables)
     variables, partial = _variables(network)
     try:
@@ -106,12 +149,13 @@ def restore(path: Path, network: keras.Model, *, steps: int) -> None:
         raise RunError(f"{path} belongs to another network: start the training anew")
     for variable, array in zip(variables, stored, strict=True):
         variable.assign(array)
-    network.optimizer._iterations.assign(steps)
+    set_steps(network.optimizer, steps)
 
 
 def _variables(network: keras.Model) -> tuple[list[Any], list[Any]]:
     """All variables of a network and its optimiser, and those that hold gradients of parts of a batch."""
-    optimizer = network.optimizer
-    partial = [variable for variable in getattr(optimizer, "_accumulated_gradients", []) if variable is not None]
+    from ception.keras_internals import partial_gradients
+
+    partial = partial_gradients(network.optimizer)
     held = {id(variable) for variable in partial}
-    return [*network.variables, *(v for v in optimizer.variables if id(v) not in held)], partial
+    return [*network.variables, *(v for v in network.optimizer.variables if id(v) not in held)], partial

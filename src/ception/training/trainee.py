@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from ception.keras_internals import with_averages
+
 
 class Trainee(keras.Model):
     """A network whose first output is what is wanted; a second one, the auxiliary head's, is trained beside it.
@@ -64,9 +66,7 @@ class Averages(keras.callbacks.Callback):
             self._swap()
 
     def _swap(self) -> None:
-        optimizer = self.model.optimizer
-        pairs = zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True)
-        for variable, average in pairs:
+        for variable, average in with_averages(self.model.optimizer):
             current = keras.ops.convert_to_numpy(variable).copy()
             variable.assign(average)
             average.assign(current)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import keras
-import numpy as np
-
+from ception.models import kinds
 from ception.models.tables.inception import INCEPTION_V1, INCEPTION_V3, Branch, Conv, Split
 
 if TYPE_CHECKING:
+    import keras
+    import numpy as np
     from numpy.typing import NDArray
 
 Scheme = Literal["ception", "keras", "timm", "timm_legacy", "torchvision", "slim"]
@@ -152,7 +152,7 @@ def _keras_layers(layers: list[keras.Layer], keys: Sequence[str]) -> dict[str, s
     known = {}
     for layer in layers:
         name = "predictions" if layer.name == "logits" else layer.name
-        kind = _NUMBERED.get(type(layer).__name__, "")
+        kind = _NUMBERED.get(kinds.kind(layer), "")
         if name not in theirs and unused.get(kind):
             name = unused[kind].pop(-1 if layer.name == "logits" else 0)
         known[layer.name] = name
@@ -178,7 +178,7 @@ def _slim_pair(layer: keras.Layer, variable: str, scopes: dict[str, str]) -> Pai
     scope = scopes[convolution]
     if layer.name.endswith("_bn"):
         return Pair(ours, f"{scope}/BatchNorm/{variable}")
-    axes: Axes = "conv_dense" if isinstance(layer, keras.layers.Dense) and variable == "kernel" else "same"
+    axes: Axes = "conv_dense" if kinds.kind(layer) == "Dense" and variable == "kernel" else "same"
     return Pair(ours, f"{scope}/{ {'kernel': 'weights', 'bias': 'biases'}[variable] }", axes)
 
 
@@ -244,7 +244,7 @@ _TORCHVISION = {
 def _torchvision_modules(layers: list[keras.Layer]) -> dict[str, str]:
     """Our layer -> torchvision's and timm's module of Inception V3."""
     modules = {"logits": "fc", "auxiliary": "AuxLogits.fc"}
-    convolutions = [layer.name for layer in layers if isinstance(layer, keras.layers.Conv2D)]
+    convolutions = [layer.name for layer in layers if kinds.kind(layer) == "Conv2D"]
     for row in INCEPTION_V3.rows:
         if isinstance(row.content, tuple):
             place = row.slim.removeprefix("Mixed_")
@@ -296,14 +296,14 @@ _TORCH_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean",
 
 def _torch_pair(layer: keras.Layer, variable: str, module: str) -> Pair:
     ours = f"{layer.name}/{variable}"
-    if isinstance(layer, keras.layers.BatchNormalization):
+    if kinds.kind(layer) == "BatchNormalization":
         return Pair(ours, f"{module}.{_TORCH_NORM[variable]}")
-    if isinstance(layer, keras.layers.SeparableConv2D):
+    if kinds.kind(layer) == "SeparableConv2D":
         part, axes = ("conv1", "depthwise") if variable == "depthwise_kernel" else ("pointwise", "conv")
         return Pair(ours, f"{module}.{part}.weight", axes)  # type: ignore[arg-type]
     if variable == "bias":
         return Pair(ours, f"{module}.bias")
-    if isinstance(layer, keras.layers.Dense):
+    if kinds.kind(layer) == "Dense":
         return Pair(ours, f"{module}.weight", "dense")
-    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+    depthwise = kinds.kind(layer) == "DepthwiseConv2D"
     return Pair(ours, f"{module}.weight", "depthwise" if depthwise else "conv")

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ception import downloads
-from ception.errors import InputError, RunError, nearest
+from ception.errors import InputError, RunError
 from ception.files import cache_folder
 from ception.models.config import TO_ONE, NetworkConfig, Scaling
 from ception.reporting import Reporter
 from ception.weights.checkpoints import Checkpoint, read
 from ception.weights.names import IN_TIMM, Scheme, scheme_of
-from ception.weights.published import WEIGHTS, PublishedWeights, record_of
+from ception.weights.published import PublishedWeights, record_of, require_file
 
 
 @dataclass(frozen=True)
@@ -103,15 +103,6 @@ def open_weights(network: str, weights: str | Path, *, reporter: Reporter | None
         )
     path = downloads.fetch(record.url, record.digest, megabytes=record.megabytes, reporter=reporter)
     return OpenedWeights(network, read(path), record)
-
-
-def require_file(network: str, weights: str | Path) -> None:
-    """Raise an InputError if weights that are no published ones are no file either."""
-    if record_of(network, str(weights)) is not None:
-        return
-    if not (Path(weights).exists() or Path(f"{weights}.index").exists()):  # TensorFlow's name one and mean several
-        own = [name for name, one in WEIGHTS.items() if one.network == network]
-        raise InputError(f"{weights} is neither a file nor published weights: {nearest(str(weights), own)}")
 
 
 def _from_hub(repository: str, *, reporter: Reporter | None = None) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from ception.errors import InputError, nearest
 from ception.weights.names import Scheme
@@ -166,3 +167,12 @@ def record_of(network: str, weights: str) -> PublishedWeights | None:
     if record and record.network != network:
         raise InputError(f"{weights} are weights of {record.network}, not of {network}: {nearest(weights, own)}")
     return record
+
+
+def require_file(network: str, weights: str | Path) -> None:
+    """Raise an InputError if weights that are no published ones are no file either."""
+    if record_of(network, str(weights)) is not None:
+        return
+    if not (Path(weights).exists() or Path(f"{weights}.index").exists()):  # TensorFlow's name one and mean several
+        own = [name for name, one in WEIGHTS.items() if one.network == network]
+        raise InputError(f"{weights} is neither a file nor published weights: {nearest(str(weights), own)}")

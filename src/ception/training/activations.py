@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -24,6 +25,7 @@ from ception.weights.names import variables
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ception.models.config import NetworkConfig
     from ception.training.preparation import Prepared
 
 _BATCH = 32  # pictures that the frozen part sees at once
@@ -50,23 +52,23 @@ class Views:
 
     def keys(self, indices: NDArray[np.integer]) -> NDArray[np.void]:
         """What each view shows: the digest of the picture and how it is changed, of type `V16`."""
-        found = np.zeros(len(indices), "V16")
-        for place, index in enumerate(indices.tolist()):
-            view, picture = divmod(index, len(self.prepared.place))
+        keys = np.zeros(len(indices), "V16")
+        for row, index in enumerate(indices.tolist()):
+            view, picture = divmod(index, len(self.prepared.splits))
             digest = hashlib.blake2b(self.prepared.digests[picture].tobytes(), digest_size=16)
             digest.update(self._change(view).encode())
-            found[place] = np.void(digest.digest())
-        return found
+            keys[row] = np.void(digest.digest())
+        return keys
 
     def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.uint8]:
-        view, picture = np.divmod(indices, len(self.prepared.place))
+        view, picture = np.divmod(indices, len(self.prepared.splits))
         batch = np.array(self.prepared.pixels[picture])
         mirrored = (view == 1) & (self.augmentation.flip > 0)
         batch[mirrored] = batch[mirrored][:, :, ::-1]
-        for place in np.flatnonzero((view > 0) & ~mirrored):
-            start = np.frombuffer(self.prepared.digests[picture[place]].tobytes(), np.uint32)
-            random = np.random.default_rng([int(view[place]), *start.tolist()])
-            batch[place] = augment(batch[place][None], self.augmentation, random)[0]
+        for row in np.flatnonzero((view > 0) & ~mirrored):
+            start = np.frombuffer(self.prepared.digests[picture[row]].tobytes(), np.uint32)
+            random = np.random.default_rng([int(view[row]), *start.tolist()])
+            batch[row] = augment(batch[row][None], self.augmentation, random)[0]
         return batch
 
     def _change(self, view: int) -> str:
@@ -78,20 +80,20 @@ class Views:
 
 @dataclass(frozen=True)
 class Activations:
-    """What a network gives at a place for some views of the pictures.
+    """What a network gives at a layer for some views of the pictures.
 
     Attributes:
         stored: Memory-mapped, (rows, *shape).
         rows: By index of a view, its row; -1 where it was not computed.
         views: What it was computed for.
-        place: Name of the layer whose output it is.
+        layer_name: The layer whose output it is.
         identity: What it depends on beside the view.
     """
 
     stored: NDArray[Any]
     rows: NDArray[np.int64]
     views: Views
-    place: str
+    layer_name: str
     identity: bytes
 
     def keys(self, indices: NDArray[np.integer]) -> NDArray[np.void]:
@@ -110,26 +112,26 @@ def part(network: keras.Model, start: str | None, end: str) -> keras.Model:
 
 def activations(
     network: keras.Model,
-    place: str,
+    layer_name: str,
     source: Views | Activations,
     wanted: NDArray[np.int64],
-    arguments: Mapping[str, Any],
+    config: NetworkConfig,
     *,
     in_all: int = 0,
     cache_limit: float,
     reporter: Reporter,
 ) -> Activations:
-    """What the network, in inference mode, gives at a place.
+    """What the network, in inference mode, gives at a layer.
 
     They are kept in the cache folder under what they follow from: weights, layers, contract, engine and picture. Only
     pictures that are not there yet are computed. Feature maps that were computed in bfloat16 are kept so.
 
     Args:
         network: From pictures (batch, height, width, channels) to logits.
-        place: Name of a layer.
-        source: The pictures, or what the network gives at an earlier place.
+        layer_name: Name of the layer.
+        source: The pictures, or what the network gives at an earlier layer.
         wanted: Indices of views.
-        arguments: What `ception.build` made the network with.
+        config: What the network was built from.
         in_all: Views that will be wanted later, these among them.
         cache_limit: Most that the cache folder may hold, in GB.
         reporter: Receives progress.
@@ -138,44 +140,53 @@ def activations(
         InputError: they are larger than the limit.
         RunError: the network gives what is no finite number, or the cache cannot be written.
     """
-    body = part(network, source.place if isinstance(source, Activations) else None, place)
+    body = part(network, source.layer_name if isinstance(source, Activations) else None, layer_name)
     engine = fastest(body, reporter=reporter)
     shape = tuple(body.output.shape[1:])
     dtype = ml_dtypes.bfloat16 if engine.precision == "bfloat16" and len(shape) == 3 and shape[0] > 1 else np.float32
-    identity = source.identity + _identity(body, engine, arguments)
-    what = "Features" if place == "pool" else f"Activations at {place}"
+    identity = source.identity + _identity(body, engine, config)
+    label = "Features" if layer_name == "pool" else f"Activations at {layer_name}"
 
     def announce(count: int, size: int, size_in_all: int) -> None:
         sizes = dict.fromkeys(f"{bytes_ / 1e6:,.1f}" for bytes_ in (size, size_in_all))
         where = f"{cache_folder()} ({' of '.join(sizes)} MB)"
-        reporter.note(f"{what} of {count:,} pictures and views, once, by {engine}, into {where}")
+        reporter.note(f"{label} of {count:,} pictures and views, once, by {engine}, into {where}")
 
-    run = BatchRunner(engine, _BATCH, reporter=reporter, what=what)
-
-    def compute(positions: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
-        with reporter.task(what, len(positions)) as task:
-            for start in range(0, len(positions), _BATCH):
-                now = positions[start : start + _BATCH]
-                found = run(source[wanted[now]])
-                if not np.isfinite(found).all():
-                    raise RunError("the frozen network gives what is no finite number: the weights are damaged")
-                yield now, found.astype(dtype)
-                task.advance(len(now))
-
-    stored, place_of = rows.collect(
-        f"features-{cache.digest(identity)}", source.keys(wanted), shape, dtype, compute,
+    stored, row_of = rows.collect(
+        f"features-{cache.digest(identity)}", source.keys(wanted), shape, dtype,
+        partial(_computed, BatchRunner(engine, _BATCH, reporter=reporter, what=label), source, wanted, dtype, label),
         in_all=in_all, limit_gb=cache_limit, announce=announce, reporter=reporter,
     )  # fmt: skip
+    engine.close()
     views = source.views if isinstance(source, Activations) else source
-    by_view = np.full(1 + max(wanted.max(initial=0), len(views.prepared.place)), -1, np.int64)
-    by_view[wanted] = place_of
-    return Activations(stored, by_view, views, place, identity)
+    by_view = np.full(1 + max(wanted.max(initial=0), len(views.prepared.splits)), -1, np.int64)
+    by_view[wanted] = row_of
+    return Activations(stored, by_view, views, layer_name, identity)
 
 
-def _identity(body: keras.Model, engine: Engine, arguments: Mapping[str, Any]) -> bytes:
+def _computed(
+    runner: BatchRunner,
+    source: Views | Activations,
+    wanted: NDArray[np.int64],
+    dtype: Any,
+    label: str,
+    positions: NDArray[np.int64],
+) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+    """What the frozen part gives for the wanted views at some positions, batch by batch."""
+    with runner.reporter.task(label, len(positions)) as task:
+        for start in range(0, len(positions), _BATCH):
+            now = positions[start : start + _BATCH]
+            outputs = runner(source[wanted[now]])
+            if not np.isfinite(outputs).all():
+                raise RunError("the frozen network gives what is no finite number: the weights are damaged")
+            yield now, outputs.astype(dtype)
+            task.advance(len(now))
+
+
+def _identity(body: keras.Model, engine: Engine, config: NetworkConfig) -> bytes:
     """What the body computes: its layers, its weights, and what computes it."""
     behind = ("classes", "dropout")  # of the head
-    layers = sorted((option, repr(value)) for option, value in arguments.items() if option not in behind)
+    layers = sorted((option, repr(value)) for option, value in config.as_dict().items() if option not in behind)
     names = [layer.name for layer in body.layers if not isinstance(layer, keras.layers.InputLayer)]
     digest = hashlib.blake2b(f"{engine} {keras.__version__} {layers} {names}".encode())
     for name, tensor in variables(body).items():

@@ -1,12 +1,14 @@
-"""Whether a training step fits into memory: estimated beforehand, and what the backends say when it does not."""
+"""What memory and time allow: into how many parts a batch is cut, and how many epochs there is time for."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 
 from ception.inspection import training_memory
+from ception.training.state import Row
 
 _SHARE = 0.8  # of the free memory that a step may take
 _SURPLUS = {"tensorflow": 1.0, "torch": 2.0, "jax": 2.5}  # over what TensorFlow takes; benchmarks/results/memory.csv
@@ -65,3 +67,26 @@ def parts_that_fit(network: keras.Model, batch_size: int, free: int | None) -> i
 def more(parts: int, batch_size: int) -> int:
     """The number of parts, none of them empty, that are half as large."""
     return -(-batch_size // max(1, -(-batch_size // parts) // 2))
+
+
+_ROOM_FOR_A_SECOND = 4  # epochs that must fit, as long as the first took
+
+
+def epochs_that_fit(rows: Sequence[Row], wanted: int, seconds: float) -> int | None:
+    """How many epochs of a phase there is time for, the ones that are done among them; None as long as nobody can tell.
+
+    Args:
+        rows: Of the phase's epochs so far.
+        wanted: Epochs of its recipe.
+        seconds: Time that is left.
+    """
+    if not rows:
+        return None
+    quickest = min(row["seconds"] for row in rows)
+    if len(rows) + seconds // quickest < wanted:  # a schedule that is cut is compiled once more
+        seconds -= rows[0]["seconds"] - quickest
+    fitting = len(rows) + int(max(0, seconds) // quickest)
+    # the first epoch, which compiles, is no measure of the others where there is time for a second one
+    if fitting < wanted and len(rows) == 1 and fitting >= _ROOM_FOR_A_SECOND:
+        return None
+    return max(1, len(rows), min(wanted, fitting))

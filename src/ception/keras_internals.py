@@ -1,0 +1,66 @@
+"""All that this package uses of Keras beyond its documented interface, in one place; Keras's minor version is capped.
+
+Source: keras/src/optimizers/base_optimizer.py, keras/src/ops/node.py and keras/src/models/functional.py of Keras 3.15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+
+def producer(tensor: keras.KerasTensor) -> tuple[keras.Operation, list[keras.KerasTensor]]:
+    """The layer that a symbolic tensor comes from, and what it was called with there; nothing for an input layer."""
+    layer, index, _ = tensor._keras_history
+    return layer, list(layer._inbound_nodes[index].input_tensors)
+
+
+def with_averages(optimizer: keras.Optimizer) -> list[tuple[Any, Any]]:
+    """Each trained variable with the running average that the optimiser keeps of it."""
+    return list(zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True))
+
+
+def partial_gradients(optimizer: keras.Optimizer) -> list[Any]:
+    """The variables in which the optimiser adds up the gradients of the parts of a batch."""
+    return [variable for variable in getattr(optimizer, "_accumulated_gradients", []) if variable is not None]
+
+
+def set_steps(optimizer: keras.Optimizer, steps: int) -> None:
+    """Let the optimiser have made that many steps."""
+    optimizer._iterations.assign(steps)
+
+
+def averaged(kind: Any) -> Any:
+    """The optimiser class whose running average of the weights is not held back by the first ones.
+
+    Source: the rule of `tf.train.ExponentialMovingAverage` with `num_updates`.
+    """
+
+    class Averaged(kind):
+        def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
+            steps = keras.ops.cast(self.iterations, "float32")
+            keep = keras.ops.minimum(self.ema_momentum, (1 + steps) / (10 + steps))
+            for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+                average.assign(keep * average + (1 - keep) * variable)
+
+    return Averaged
+
+
+def discriminating(kind: Any, rates: Mapping[str, float]) -> Any:
+    """The optimiser class with a factor of the learning rate for each variable, by its path.
+
+    Source: Howard and Ruder, arXiv:1801.06146, section 3.2.
+    """
+
+    class Discriminating(kind):
+        def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
+            groups: dict[float, list[tuple[Any, Any]]] = {}
+            for pair in zip(grads, trainable_variables, strict=True):
+                groups.setdefault(rates.get(pair[1].path, 1.0), []).append(pair)
+            for factor, pairs in groups.items():
+                some_grads, some_variables = (list(part) for part in zip(*pairs, strict=True))
+                super()._backend_update_step(some_grads, some_variables, learning_rate * factor)
+
+    return Discriminating

@@ -1,0 +1,102 @@
+"""A plan carried out in its run folder, from where that stands to the scored model."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ception.backends import ran_out_of_memory
+from ception.classifier import Classifier
+from ception.data import sources
+from ception.errors import RunError
+from ception.evaluation import read_log, write
+from ception.evaluation.plots import curves
+from ception.files import write_json
+from ception.results import Scores
+from ception.training.callbacks import best_epoch
+from ception.training.fitting import fit
+from ception.training.run import Run
+from ception.training.scoring import scored
+
+if TYPE_CHECKING:
+    import keras
+
+    from ception.reporting import Reporter
+    from ception.training.planning import Plan
+    from ception.training.run_folder import RunFolder
+
+
+def carry_out(plan: Plan, network: keras.Model, folder: RunFolder, began: float, reporter: Reporter) -> Run:
+    """Train to the end, score, and write the rest; `model.keras` comes last.
+
+    Args:
+        plan: What to do.
+        network: The network that the plan begins with.
+        folder: The run folder.
+        began: When, on the clock of `time.monotonic`, for the time budget.
+        reporter: Receives notes, warnings and progress.
+
+    Raises:
+        InputError: another process trains in the folder.
+        RunError: the training failed, or a file cannot be written.
+    """
+    with folder.alone():
+        write_json(folder.settings, plan.description.record)
+        with _explained(folder, reporter):
+            progress = folder.progress()
+            deadline = None
+            if plan.settings.time_budget:
+                deadline = began + 60 * plan.settings.time_budget - sum(row["seconds"] for row in progress.rows)
+            progress, _ = fit(plan, network, folder, progress, deadline=deadline, reporter=reporter)
+            classifier = Classifier.load(folder.best(len(plan.phases)))
+            record = classifier.record | {"precision": progress.decisions.dtype}
+            write_json(folder.settings, record)
+            classifier, table = scored(plan, replace(classifier, record=record), reporter)
+        best = best_epoch(progress.rows)
+        scores = replace(
+            table.scores(classifier.temperature),
+            model=str(folder.model), data=record["data"]["source"], split="test", best_epoch=best,
+        )  # fmt: skip
+        classifier = replace(classifier, record=record | {"scores": scores.as_dict()})
+        curves(progress.rows, best, folder.path / "curves.png")
+        test, pictures = plan.data.indices(sources.TEST), plan.data.dataset.pictures
+        write(folder.path, table, scores, classifier, lambda row: pictures.open(int(test[row])), progress.rows)
+        classifier.save(folder.model)
+        folder.finish()
+    return Run(classifier, progress.rows, scores, folder.path)
+
+
+def finished(folder: RunFolder) -> Run:
+    """The run in a folder that is finished.
+
+    Raises:
+        InputError: the model file is broken.
+        RunError: log or scores cannot be read.
+    """
+    try:
+        history = read_log(folder.log)
+        scores = Scores.from_dict(json.loads((folder.path / "scores.json").read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{folder.path} is finished, but its log or scores cannot be read: {error}") from None
+    return Run(Classifier.load(folder.model), tuple(history), scores, folder.path)
+
+
+@contextmanager
+def _explained(folder: RunFolder, reporter: Reporter) -> Iterator[None]:
+    """A context whose interruption, or want of memory, is told with the way to go on."""
+    to_go_on = f"to go on: ception train --resume {shlex.quote(str(folder.path))}"
+    try:
+        yield
+    except KeyboardInterrupt:
+        reporter.warn(f"interrupted; {to_go_on}")
+        raise
+    except Exception as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise RunError(
+            f"memory ran out: close other programs, or train with a smaller --image-size; {to_go_on}"
+        ) from None

@@ -1,0 +1,83 @@
+"""Optimiser, schedule and loss of a recipe, in Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from ception.keras_internals import averaged, discriminating
+from ception.training.recipes import Recipe
+
+
+def optimizer_of(
+    recipe: Recipe, steps_per_epoch: int, rates: Mapping[str, float] | None = None, *, parts: int = 1
+) -> keras.Optimizer:
+    """A fresh Keras optimiser for a training of that many steps an epoch.
+
+    Args:
+        recipe: How the phase is trained.
+        steps_per_epoch: Batches in an epoch.
+        rates: Factor of the learning rate by the path of a variable; 1 where there is none. AdamW's decay does not
+            follow it.
+        parts: Batches that one step of the optimiser is made of; their gradients are averaged.
+    """
+    options: dict[str, Any] = {"weight_decay": recipe.weight_decay or None, "global_clipnorm": recipe.clip_norm}
+    if parts > 1:
+        options["gradient_accumulation_steps"] = parts
+    if recipe.averaging:
+        options |= {"use_ema": True, "ema_momentum": recipe.averaging ** (1 / parts)}
+    kind: Any = keras.optimizers.AdamW
+    if recipe.algorithm == "sgd":
+        kind, options = keras.optimizers.SGD, options | {"momentum": recipe.momentum, "nesterov": recipe.nesterov}
+    elif recipe.algorithm == "rmsprop":
+        rmsprop = {"rho": recipe.decay, "momentum": recipe.momentum, "epsilon": recipe.epsilon}
+        kind, options = keras.optimizers.RMSprop, options | rmsprop
+    else:
+        options["weight_decay"] = recipe.weight_decay
+    kind = averaged(kind) if recipe.averaging else kind
+    kind = discriminating(kind, rates) if rates else kind
+    return kind(_schedule(recipe, steps_per_epoch / parts), **options)
+
+
+def _schedule(recipe: Recipe, steps_per_epoch: float) -> Any:
+    """The learning rate over the steps."""
+    schedules = keras.optimizers.schedules
+    if recipe.schedule == "exponential":
+        steps = max(1, round(recipe.decay_epochs * steps_per_epoch))
+        return schedules.ExponentialDecay(recipe.learning_rate, steps, recipe.decay_rate, staircase=True)
+    if recipe.schedule == "inverse_time":
+        return schedules.InverseTimeDecay(recipe.learning_rate, 1, recipe.decay_rate)
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    warmup = round(min(recipe.warmup_epochs, recipe.epochs / 2) * steps_per_epoch)
+    return schedules.CosineDecay(
+        0.0 if warmup else recipe.learning_rate,
+        max(1, round(recipe.epochs * steps_per_epoch) - warmup),
+        warmup_target=recipe.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def loss_of(recipe: Recipe) -> Callable[[Any, Any], Any]:
+    """Cross-entropy of labels and logits, with the recipe's label smoothing, for each picture.
+
+    Labels are integers (batch,) or weights of the classes (batch, classes).
+    """
+    share = recipe.label_smoothing
+
+    def smoothed(labels: Any, logits: Any) -> Any:
+        """Cross-entropy against (1 - share) of the label and share spread over all classes."""
+        if len(labels.shape) == 2 and labels.shape[-1] == logits.shape[-1] > 1:
+            label = -keras.ops.sum(labels * keras.ops.log_softmax(logits), axis=-1)
+            weight = keras.ops.sum(labels, axis=-1)
+        else:
+            label = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+            weight = 1
+        if not share:
+            return label
+        even = -keras.ops.mean(keras.ops.log_softmax(logits), axis=-1) * weight
+        return (1 - share) * label + share * even
+
+    return smoothed

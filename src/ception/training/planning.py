@@ -1,0 +1,176 @@
+"""From settings and data to a plan: all that a training does, settled before its first step."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from ception import backends
+from ception.classifier import Classifier
+from ception.data import loading, sources
+from ception.errors import InputError
+from ception.model_file import ModelDescription, shortened
+from ception.models.config import NetworkConfig, columns_of
+from ception.models.endpoints import truncate
+from ception.networks import filled
+from ception.reporting import Reporter
+from ception.training.phases import Phase, phases_of, start_head
+from ception.training.preparation import Listed, Prepared, decode
+from ception.training.recipes import Recipe
+from ception.training.run_folder import plain_settings
+from ception.training.state import Decisions
+from ception.weights.opening import OpenedWeights, open_weights
+
+if TYPE_CHECKING:
+    from ception.data.images import ImageContract
+    from ception.settings import TrainSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A training before its first step.
+
+    Attributes:
+        settings: What the user asked for.
+        data: The pictures, decoded.
+        phases: What is trained in turn, and how.
+        description: What the model file will say of the network.
+        dtype: Numbers that the network computes with.
+    """
+
+    settings: TrainSettings
+    data: Prepared
+    phases: tuple[Phase, ...]
+    description: ModelDescription
+    dtype: str
+
+    def classifier(self, network: keras.Model) -> Classifier:
+        """The model that is saved: the network as it stands, without the auxiliary head."""
+        return Classifier.of(self.description, logits_part(network, self.settings))
+
+    def as_dict(self) -> dict[str, Any]:
+        """What must be the same when the training is resumed, in plain values."""
+        return {"fingerprint": self.data.fingerprint(), "phases": [asdict(phase) for phase in self.phases]}
+
+
+def plan(
+    listed: Listed, settings: TrainSettings, recipes: Sequence[Recipe], dtype: str, reporter: Reporter
+) -> tuple[Plan, keras.Model]:
+    """The plan of a training, and the network that it begins with.
+
+    Weights and layers that do not fit are told before the slow decoding.
+
+    Args:
+        listed: The data set, its pictures not decoded yet.
+        settings: The settings.
+        recipes: Of each phase.
+        dtype: Numbers that the network computes with.
+        reporter: Receives notes, warnings and progress.
+
+    Raises:
+        InputError: settings, weights and data do not go together.
+        RunError: weights cannot be downloaded, or the cache not be written.
+    """
+    options = _network_options(settings, len(listed.dataset.class_names), listed.contract)
+    opened = None
+    if settings.weights:
+        opened = open_weights(settings.model, settings.weights, reporter=reporter)
+        config = opened.config(**options)
+        network = _network(config, opened, settings, dtype)
+        phases = phases_of(settings, recipes, network)
+    data = decode(listed, settings, reporter)
+    _require_contrast(data, listed.source)
+    if opened is None:
+        mean_and_std = loading.mean_and_std(data.pixels, data.indices(sources.TRAIN))
+        config = NetworkConfig.of(settings.model, **options, scaling=mean_and_std)
+        network = _network(config, None, settings, dtype)
+        phases = phases_of(settings, recipes, network)
+    description = ModelDescription(
+        config=config,
+        class_names=data.dataset.class_names,
+        unnamed=data.dataset.unnamed,
+        image=data.contract,
+        record=_record(listed.source, settings, data, opened, dtype, phases),
+        training_digests=np.sort(shortened(data.digests[data.indices(sources.TRAIN)])),
+    )
+    return Plan(settings=settings, data=data, phases=phases, description=description, dtype=dtype), network
+
+
+def dtype_of(settings: TrainSettings) -> str:
+    """What the network computes with; a published recipe from fresh weights is followed in float32."""
+    if settings.dtype:
+        return settings.dtype
+    return "bfloat16" if settings.weights and backends.fast_at_bfloat16(settings.device) else "float32"
+
+
+def logits_part(network: keras.Model, settings: TrainSettings) -> keras.Model:
+    """A network that is trained, without its auxiliary head; it shares the weights."""
+    return truncate(network, "logits") if settings.auxiliary else network
+
+
+def _network_options(settings: TrainSettings, classes: int, contract: ImageContract) -> dict[str, Any]:
+    """What the network's config is made of, but for its scaling."""
+    return {
+        "classes": classes,
+        "image_size": (contract.height, contract.width),
+        "channels": contract.channels,
+        "depth_multiplier": settings.depth_multiplier,
+        "dropout": settings.dropout,
+        "every": columns_of(settings.every),
+        "final_endpoint": settings.final_endpoint,
+    }
+
+
+def _network(config: NetworkConfig, opened: OpenedWeights | None, settings: TrainSettings, dtype: str) -> keras.Model:
+    """The network as it is trained, with a fresh head."""
+    network, _ = filled(
+        config, opened, auxiliary=settings.auxiliary, partial=settings.partial, seed=settings.seed,
+        dtype={"bfloat16": "mixed_bfloat16"}.get(dtype, dtype),
+    )  # fmt: skip
+    if opened:
+        start_head(network)
+    return network
+
+
+def _require_contrast(data: Prepared, source: str) -> None:
+    """Raise an InputError if all training pictures together have a single colour."""
+    training = data.indices(sources.TRAIN)
+    first = data.pixels[training[:1]].reshape(-1)[0]
+    if all((data.pixels[training[start : start + 64]] == first).all() for start in range(0, len(training), 64)):
+        raise InputError(f"every training picture of {source} has the same single colour: nothing can be learnt")
+
+
+def _record(
+    source: str,
+    settings: TrainSettings,
+    data: Prepared,
+    opened: OpenedWeights | None,
+    dtype: str,
+    phases: Sequence[Phase],
+) -> dict[str, Any]:
+    """Where the model comes from, in plain values."""
+    return {
+        "settings": plain_settings(settings),
+        "data": {
+            "source": source,
+            "name": data.dataset.name,
+            "fingerprint": data.fingerprint(),
+            "counts": {split: len(data.indices(number)) for split, number in sources.SPLITS.items()},
+        },
+        "versions": {name: version(name) for name in ("ception", "keras", "numpy", "pillow")}
+        | {"python": platform.python_version(), "backend": keras.backend.backend()},
+        "weights_licence": opened.licence if opened else None,
+        "precision": dtype,
+        "phases": [asdict(phase) for phase in phases],
+    }
+
+
+def first_decisions(plan: Plan) -> Decisions:
+    """What is decided before the first step."""
+    return Decisions(plan.dtype)

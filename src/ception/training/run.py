@@ -1,0 +1,53 @@
+"""A finished training, as it is returned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ception.classifier import Classifier
+    from ception.results import Scores
+    from ception.training.state import Row
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """A finished training.
+
+    Attributes:
+        classifier: The model with the weights of the best epoch.
+        history: For each epoch `epoch`, `phase`, `loss`, `accuracy`, `val_loss`, `val_accuracy`, `learning_rate`,
+            `seconds`.
+        scores: Scores on the test pictures, as `ception.evaluate` returns them, and `best_epoch`.
+        folder: Where everything lies.
+    """
+
+    classifier: Classifier
+    history: tuple[Row, ...]
+    scores: Scores
+    folder: Path
+
+    def __repr__(self) -> str:
+        return "\n".join([f"Run in {self.folder}", *(f"  {name}: {value}" for name, value in self._facts().items())])
+
+    def _repr_html_(self) -> str:
+        """A small table for notebooks."""
+        from markupsafe import escape
+
+        rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+                       for name, value in self._facts().items())  # fmt: skip
+        return f"<table><caption>Run in {escape(str(self.folder))}</caption>{rows}</table>"
+
+    def _facts(self) -> dict[str, str]:
+        scores, names = self.scores, self.classifier.class_names
+        low, high = scores.accuracy_interval
+        seconds = sum(row["seconds"] for row in self.history)
+        more = "" if len(names) <= 5 else f" ... {names[-1]}"
+        return {
+            "network": f"{self.classifier.config.name} at {' x '.join(map(str, self.classifier.image.shape))}",
+            "classes": f"{len(names)}: {', '.join(names[:5])}{more}",
+            "accuracy": f"{scores.accuracy:.4f} ({low:.4f} to {high:.4f}) on {scores.count:,} test pictures",
+            "epochs": f"{len(self.history)} in {seconds:,.0f} s, the best one {scores.best_epoch}",
+        }

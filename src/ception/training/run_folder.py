@@ -1,0 +1,182 @@
+"""A training's folder: its results and, as long as it runs, what a resumed one goes on from."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ception.errors import InputError, RunError, reason
+from ception.files import locked, mark, write_json
+from ception.settings import TrainSettings, saved_settings
+from ception.training import state
+from ception.training.state import Decisions, Progress
+
+
+@dataclass(frozen=True)
+class SavedPlan:
+    """What an interrupted training was to do.
+
+    Attributes:
+        data: Where its data set lies, or its name.
+        source: What the user called it.
+        fingerprint: Of the data set.
+        settings: Its settings.
+        backend: The backend it began on.
+        phases: Its phases in plain values.
+    """
+
+    data: str
+    source: str
+    fingerprint: str
+    settings: TrainSettings
+    backend: str
+    phases: list[dict[str, Any]]
+
+    def place(self) -> str:
+        """Where to read the data from: as the user called it where that still leads there, so that names stay."""
+        return self.source if Path(self.source).resolve() == Path(self.data) else self.data
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder.
+
+    Attributes:
+        path: Where it lies.
+    """
+
+    path: Path
+
+    @property
+    def model(self) -> Path:
+        """The model file, which is written last."""
+        return self.path / "model.keras"
+
+    @property
+    def settings(self) -> Path:
+        """Where the model comes from: its record, as the model file has it."""
+        return self.path / "settings.json"
+
+    @property
+    def log(self) -> Path:
+        """The log, a CSV with a row for each epoch."""
+        return self.path / "log.csv"
+
+    @property
+    def state(self) -> Path:
+        """What the next epoch depends on."""
+        return self._checkpoint("last.npz")
+
+    def best(self, number: int) -> Path:
+        """The classifier of the best epoch up to a phase, where the next phase begins."""
+        return self._checkpoint(f"best-{number}.keras")
+
+    def progress(self) -> Progress:
+        """How far the training has come.
+
+        Raises:
+            RunError: a file is broken.
+        """
+        return Progress(state.rows(self.state), Decisions.load(self._checkpoint("decided.json")))
+
+    def save_decisions(self, decisions: Decisions) -> None:
+        """Keep what was decided."""
+        decisions.save(self._checkpoint("decided.json"))
+
+    def save_plan(self, plan: Mapping[str, Any]) -> None:
+        """Keep the plan in plain values, as `saved_plan` reads them."""
+        write_json(self._checkpoint("plan.json"), dict(plan))
+
+    def saved_plan(self) -> SavedPlan:
+        """What `save_plan` kept, of this version or an earlier one.
+
+        Raises:
+            InputError: the folder is no interrupted run, or its plan is broken.
+        """
+        path = self._checkpoint("plan.json")
+        try:
+            plan = json.loads(path.read_bytes())
+            settings = saved_settings(TrainSettings, {**plan["settings"], "backend": plan["backend"]})
+            return SavedPlan(
+                *(plan[key] for key in ("data", "said", "fingerprint")), settings, plan["backend"], plan["phases"]
+            )
+        except InputError:
+            raise
+        except OSError:
+            raise InputError(f"{self.path} is no interrupted run: name a folder such as runs/001-...") from None
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path} is broken: start the training anew") from None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """A context in which no other process trains here; what a killed one left half written is removed first.
+
+        Raises:
+            InputError: another process does.
+        """
+        with locked(self._checkpoint("lock"), f"another process is training in {self.path}: wait for it"):
+            for unfinished in self.path.rglob(".*.tmp"):
+                unfinished.unlink(missing_ok=True)
+            yield
+
+    def finish(self) -> None:
+        """Remove what only a training that runs needs."""
+        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+
+    def _checkpoint(self, name: str) -> Path:
+        return self.path / "checkpoints" / name
+
+
+def create(runs: Path, name: str) -> RunFolder:
+    """Make the next run folder, `001-<name>` in an empty `runs`; two processes never get the same.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    name = plain_name(name)
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        while True:
+            taken = [int(entry.split("-")[0]) for entry in os.listdir(runs) if re.match(r"\d{3,}-", entry)]
+            folder = runs / f"{max(taken, default=0) + 1:03d}-{name}"
+            try:
+                folder.mkdir()
+                mark(folder)
+                return RunFolder(folder)
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise RunError(f"the folder {runs} cannot be written: {reason(error)}; choose another with --runs") from None
+
+
+def origin(data: str | Path, settings: TrainSettings, backend: str) -> dict[str, Any]:
+    """What a plan is kept with: data, settings and backend in plain values, files by their whole paths.
+
+    Args:
+        data: What the user calls the data set.
+        settings: The settings.
+        backend: The backend that runs.
+    """
+    weights = settings.weights
+    if weights and Path(weights).exists():
+        weights = str(Path(weights).resolve())
+    place = Path(data).resolve() if Path(data).exists() else data
+    return {"data": str(place), "said": str(data), "backend": backend,
+            "settings": plain_settings(settings) | {"weights": weights}}  # fmt: skip
+
+
+def plain_settings(settings: TrainSettings) -> dict[str, Any]:
+    """The settings as JSON has them."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()}
+
+
+def plain_name(text: str) -> str:
+    """The text as part of a file's name."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:80] or "run"

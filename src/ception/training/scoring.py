@@ -1,0 +1,47 @@
+"""What a finished training is worth: calibrated on the validation pictures, scored on the test pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ception.data import sources
+from ception.evaluation.calibration import confidence, coverage_curve, fit_temperature
+from ception.evaluation.table import Table
+from ception.predictor import Predictor
+
+if TYPE_CHECKING:
+    from ception.classifier import Classifier
+    from ception.reporting import Reporter
+    from ception.training.planning import Plan
+
+
+def scored(plan: Plan, classifier: Classifier, reporter: Reporter) -> tuple[Classifier, Table]:
+    """The classifier with its temperature and its curve of precision, and what it says of the test pictures.
+
+    Args:
+        plan: The training.
+        classifier: With the weights that are kept.
+        reporter: Receives warnings.
+    """
+    size = plan.phases[-1].recipe.batch_size
+    device = plan.settings.device
+    with Predictor.open(
+        classifier, engine="keras" if device else None, batch_size=size, measure=False, reporter=reporter
+    ) as predictor:
+        validation = _table(plan, predictor, sources.VAL)
+        test = _table(plan, predictor, sources.TEST)
+    temperature = fit_temperature(validation.labels, validation.logits)
+    curve = coverage_curve(validation.right, confidence(validation.logits, temperature))
+    return replace(classifier, temperature=temperature, coverage=curve), test
+
+
+def _table(plan: Plan, predictor: Predictor, split: int) -> Table:
+    """What the classifier says of the pictures of a split."""
+    data, size = plan.data, plan.phases[-1].recipe.batch_size
+    indices = data.indices(split)
+    parts = [predictor.logits(data.pixels[indices[start : start + size]]) for start in range(0, len(indices), size)]
+    names = [data.dataset.pictures.name(int(index)) for index in indices]
+    return Table(names, data.dataset.labels[indices], np.concatenate(parts), data.dataset.class_names)
