@@ -129,7 +129,7 @@ def print_scores(scores: dict[str, Any]) -> None:
         print(f"Most confused: {', '.join(map(printable, pairs))}")
     if wished := scores.get("selective"):
         low, high = wished["precision_interval"]
-        print(f"With --min-confidence {wished['min_confidence']:.6f} (wished precision {wished['wished']}): precision "
+        print(f"With --min-confidence {wished['min_confidence']:.6f} (target precision {wished['wished']}): precision "
               f"{wished['precision']:.4f} ({low:.4f} to {high:.4f}), answering {wished['coverage']:.1%}")  # fmt: skip
 
 

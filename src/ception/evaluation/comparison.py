@@ -53,7 +53,7 @@ def compare(
             tables.append(_evaluated(model, data, options, reporter or Reporter()))
     first, second = _aligned(*tables)
     result = paired(first, second)
-    output = options.output or Path(f"comparison-{_label(Path(one))}-{_label(Path(other))}")
+    output = options.out or Path(f"comparison-{_label(Path(one))}-{_label(Path(other))}")
     result |= {"models": [str(one), str(other)], "data": None if data is None else str(data), "output": str(output)}
     _write(output, result, data)
     return result

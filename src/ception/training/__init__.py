@@ -21,7 +21,7 @@ from ception.data import loading, sources
 from ception.errors import InputError, RunError, reason
 from ception.files import locked, mark, write_json
 from ception.reporting import Reporter
-from ception.settings import TrainSettings, flag, settings_of
+from ception.settings import TrainSettings, flag, saved_settings, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,7 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         return _finished(folder)
     try:
         plan = json.loads((folder / "checkpoints" / "plan.json").read_bytes())
-        options = settings_of(TrainSettings, {**plan["settings"], "backend": plan["backend"]})
+        options = saved_settings(TrainSettings, {**plan["settings"], "backend": plan["backend"]})
         data, said, fingerprint, planned = (plan[key] for key in ("data", "said", "fingerprint", "phases"))
     except InputError:
         raise
@@ -393,8 +393,8 @@ def _network(arguments: dict[str, Any], options: TrainSettings, precision: str) 
 
 def _precision(options: TrainSettings) -> str:
     """What the network computes with; a published recipe from fresh weights is followed in float32."""
-    if options.precision:
-        return options.precision
+    if options.dtype:
+        return options.dtype
     return "bfloat16" if options.weights and backends.fast_at_bfloat16(options.device) else "float32"
 
 
