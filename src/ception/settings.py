@@ -1,4 +1,7 @@
-"""Every option of every task, once: name, default, unit and help. Flags, saved records and docs derive from here."""
+"""Every option of every task, once: name, default, unit and help. Flags, saved records and docs derive from here.
+
+So do the typed keywords of `ception.options`: after a change, run `python tools/write_options.py`.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,10 @@ class TrainSettings:
     Attributes:
         model: Network to train, as ception models lists them.
         weights: Fine-tune these weights: imagenet, a name that ception models --weights lists, or a weight file. First
-            a fresh head is trained, then what lies after a place of the network (see --from); all before it stays
+            a fresh head is trained, then what lies after an endpoint of the network (see --from); all before it stays
             frozen. Fresh weights, all trained, when not given.
-        from_: Place after which the network is fine-tuned, such as block13, or input for all of it; the last two blocks
-            are when not given.
+        from_: Endpoint after which the network is fine-tuned, such as block13, or input for all of it; the last two
+            blocks are when not given.
         head_only: Train the fresh head alone; the rest of the network stays as the weights have it.
         head_epochs: Passes over the training pictures for the fresh head; the recipe's when not given (article: 5,
             best: 30).
@@ -67,7 +70,7 @@ class TrainSettings:
             given, the recipe's (1 for the head, then 2), or 4 with --crop, --colour or --randaugment.
         dtype: Numbers that training computes with, float32 or bfloat16 (weights stay float32); when not given,
             with --weights bfloat16 where this machine is quicker with it, else float32.
-        time_budget: Minutes in which the training shall end, by fewer epochs where they do not fit. The frozen part's
+        time_budget: Minutes in which the training shall end, by fewer epochs where they take longer. The frozen part's
             work and one epoch of each phase take what they take, and scoring comes after.
         skip_unreadable: Leave out pictures that cannot be read instead of stopping.
         seed: Start of every random choice: initial weights, order of the pictures, dropout.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ception.errors import InputError, nearest
 from ception.evaluation.calibration import confidence, threshold_for, wilson_interval
 from ception.evaluation.table import Table, tabulate
 from ception.files import mark, write_json
+from ception.options import EvaluateOptions
 from ception.reporting import Reporter
 from ception.settings import EvaluateSettings, settings_of
 
@@ -30,7 +31,11 @@ _DIGITS = re.compile(r"(\d+)")
 
 
 def evaluate(
-    model: str | Path | Classifier, data: str | Path, *, reporter: Reporter | None = None, **settings: Any
+    model: str | Path | Classifier,
+    data: str | Path,
+    *,
+    reporter: Reporter | None = None,
+    **settings: Unpack[EvaluateOptions],
 ) -> dict[str, Any]:
     """Score a model on a data set.
 

@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from ception import backends
 from ception.data import loading, sources
 from ception.errors import InputError, RunError, reason
 from ception.files import locked, mark, write_json
+from ception.options import TrainOptions
 from ception.reporting import Reporter
 from ception.settings import TrainSettings, flag, saved_settings, settings_of
 
@@ -57,7 +58,7 @@ class Run:
     folder: Path
 
 
-def train(data: str | Path, *, reporter: Reporter | None = None, **settings: Any) -> Run:
+def train(data: str | Path, *, reporter: Reporter | None = None, **settings: Unpack[TrainOptions]) -> Run:
     """Train a network on a data set, score it on the test pictures, and save everything in a new run folder.
 
     The run folder `001-<model>-<data>` holds `model.keras`, `settings.json`, `scores.json`, `log.csv`,
@@ -147,7 +148,11 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
 
 
 def find_learning_rate(
-    data: str | Path, *, picture: str | Path | None = None, reporter: Reporter | None = None, **settings: Any
+    data: str | Path,
+    *,
+    picture: str | Path | None = None,
+    reporter: Reporter | None = None,
+    **settings: Unpack[TrainOptions],
 ) -> Search:
     """Look for the learning rate of a training, or of its last phase, without training to the end.
 
