@@ -84,7 +84,7 @@ def _accuracies(options: argparse.Namespace, folder: Path) -> None:
         try:
             run = ception.train(
                 options.data, model="inception_v3", weights=options.weights, final_endpoint="mixed8", head_only=True,
-                image_size=options.size, runs=folder / name, precision="float32", flip=False,
+                image_size=options.size, runs=folder / name, dtype="float32", flip=False,
             )  # fmt: skip
         finally:
             features.engines.fastest = fastest

@@ -21,7 +21,7 @@ def main() -> None:
     """Evaluate the run named on the command line on the data set named after it."""
     run, data = Path(sys.argv[1]), sys.argv[2]
     with tempfile.TemporaryDirectory() as output:
-        found = ception.evaluate(run / "model.keras", data, precision=0.97, output=output)
+        found = ception.evaluate(run / "model.keras", data, target_precision=0.97, out=output)
     record = json.loads((run / "settings.json").read_bytes())
     selective = found["selective"]
     row = {

@@ -66,7 +66,7 @@ def _compare(options: argparse.Namespace, what: str, ours: tuple[dict[str, Any],
     seconds, accuracy = None, 0.0
     for moment, path in snapshots.taken:
         with tempfile.TemporaryDirectory() as folder:
-            accuracy = ception.evaluate(path, options.data, output=Path(folder) / "e")["accuracy"]
+            accuracy = ception.evaluate(path, options.data, out=Path(folder) / "e")["accuracy"]
         print(f"{what}: {accuracy:.4f} after {moment:.0f} s", flush=True)
         if accuracy >= guide["test_accuracy"]:
             seconds = moment

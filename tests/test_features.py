@@ -110,8 +110,7 @@ class TestHead:
         again = ception.Classifier.load(run.folder)
         assert [layer.name for layer in again.network.layers][-4:] == ["block4", "pool", "prelogits", "logits"]
         assert (
-            ception.evaluate(run.folder, place / "colours", output=tmp_path / "e")["accuracy"]
-            == (run.scores["accuracy"])
+            ception.evaluate(run.folder, place / "colours", out=tmp_path / "e")["accuracy"] == (run.scores["accuracy"])
         )
 
 

@@ -71,8 +71,7 @@ class TestSummary:
 
     def test_half_precision_halves_activations(self):
         full, half = (
-            ception.summary("xception", image_size=71, precision=precision)
-            for precision in ("float32", "mixed_bfloat16")
+            ception.summary("xception", image_size=71, dtype=dtype) for dtype in ("float32", "mixed_bfloat16")
         )
         assert 0.5 < half["activation_bytes"] / full["activation_bytes"] < 0.52  # input and logits stay as they are
         assert half["training"]["precision"] == "mixed_bfloat16"
@@ -167,7 +166,7 @@ class TestCommands:
         assert json.loads(out)["xception"]["parameters"] == 22_910_480
 
     def test_summary_shows_layers_and_totals(self, run_cli):
-        code, out, _ = run_cli("summary", "xception", "--size", "150")
+        code, out, _ = run_cli("summary", "xception", "--image-size", "150")
         assert code == 0
         assert "Parameters 22,910,480: 22,855,952 trained, 54,528 statistics of batch norm" in out
         assert "block13_sepconv2_bn" in out
@@ -187,6 +186,6 @@ class TestCommands:
         assert json.loads(out) == ception.summary("separable_cnn", batch_size=4)
 
     def test_too_small_a_size(self, run_cli):
-        code, _, err = run_cli("summary", "xception", "--size", "40")
+        code, _, err = run_cli("summary", "xception", "--image-size", "40")
         assert code == 2
         assert "its last feature map would be 2 x 2; enlarge them to at least 71 x 71" in err

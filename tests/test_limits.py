@@ -49,7 +49,7 @@ class TestPrecision:
         run, lines = train(folder, tmp_path)
         assert lines[0].endswith("computing in float32")
         assert run.classifier.record["precision"] == "float32"
-        other, lines = train(folder, tmp_path, precision="bfloat16")
+        other, lines = train(folder, tmp_path, dtype="bfloat16")
         assert lines[0].endswith("computing in bfloat16")
         assert other.classifier.record["precision"] == "bfloat16"
         assert not np.array_equal(run.classifier.network.get_weights()[0], other.classifier.network.get_weights()[0])
@@ -60,7 +60,7 @@ class TestPrecision:
     @pytest.mark.parametrize("step", [2, 12])  # in the first epoch, and in the second
     def test_a_loss_that_is_no_number_in_bfloat16_falls_back(self, folder, tmp_path, monkeypatch, step):
         failing(monkeypatch, NotFiniteError("the loss became nan in step 2: lower it"), step=step)
-        run, lines = train(folder, tmp_path, precision="bfloat16")
+        run, lines = train(folder, tmp_path, dtype="bfloat16")
         assert "warning: the loss became nan in step 2 in bfloat16: it goes on in float32" in lines
         assert len(run.history) == 2
         assert run.scores["accuracy"] > 0.3
@@ -69,16 +69,16 @@ class TestPrecision:
 
     def test_a_loss_that_is_no_number_in_float32_either_ends_the_run(self, folder, tmp_path):
         with pytest.raises(RunError, match="lower --learning-rate"):
-            train(folder, tmp_path, precision="bfloat16", learning_rate=1e30)
+            train(folder, tmp_path, dtype="bfloat16", learning_rate=1e30)
         decided = json.loads(next(tmp_path.glob("0*/checkpoints/decided.json")).read_text())
         assert decided["precision"] == "float32"
 
     def test_a_resumed_training_keeps_to_it(self, folder, tmp_path, monkeypatch):
-        whole, _ = train(folder, tmp_path / "whole", precision="bfloat16")
+        whole, _ = train(folder, tmp_path / "whole", dtype="bfloat16")
         with monkeypatch.context() as patched:
             failing(patched, Killed(), step=12)
             with pytest.raises(Killed):
-                train(folder, tmp_path / "runs", precision="bfloat16")
+                train(folder, tmp_path / "runs", dtype="bfloat16")
         (run,) = (tmp_path / "runs").iterdir()
         notes = Notes()
         ception.resume(run, reporter=notes)

@@ -80,7 +80,7 @@ class TestPrecisionAndSlices:
         return tmp_path / "list.csv"
 
     def test_by_a_column(self, trained, mixed, tmp_path):
-        found = ception.evaluate(trained / "model.keras", mixed, split="all", by="camera", output=tmp_path / "out")
+        found = ception.evaluate(trained / "model.keras", mixed, split="all", by="camera", out=tmp_path / "out")
         groups = found["slices"]["groups"]
         assert {name: (group["count"], group["accuracy"]) for name, group in groups.items()} == {
             "new": (9, 1.0), "old": (3, 0.0),
@@ -88,7 +88,7 @@ class TestPrecisionAndSlices:
         assert "By camera" in (tmp_path / "out" / "report.html").read_text()
 
     def test_by_size(self, trained, mixed, tmp_path):
-        found = ception.evaluate(trained / "model.keras", mixed, split="all", by="size", output=tmp_path / "out")
+        found = ception.evaluate(trained / "model.keras", mixed, split="all", by="size", out=tmp_path / "out")
         assert sum(group["count"] for group in found["slices"]["groups"].values()) == 12
 
     def test_by_what_is_not_there(self, trained, mixed):
@@ -97,7 +97,7 @@ class TestPrecisionAndSlices:
 
     def test_wished_precision(self, trained, mixed, tmp_path):
         model = trained / "model.keras"
-        found = ception.evaluate(model, mixed, split="all", precision=0.6, output=tmp_path / "out")["selective"]
+        found = ception.evaluate(model, mixed, split="all", target_precision=0.6, out=tmp_path / "out")["selective"]
         assert found["count"] == round(found["coverage"] * 12)
         assert found["precision_interval"][0] <= found["precision"] <= found["precision_interval"][1]
         probabilities = [result["top"][0]["probability"] for result in ception.predict(model, tmp_path / "d")]
@@ -107,8 +107,8 @@ class TestPrecisionAndSlices:
         assert all(result["top"] for result in said)
 
     def test_a_precision_that_cannot_be_promised(self, trained, mixed):
-        with pytest.raises(ception.InputError, match=r"too few.*they allow --precision 0\."):
-            ception.evaluate(trained / "model.keras", mixed, precision=0.9999)
+        with pytest.raises(ception.InputError, match=r"too few.*they allow --target-precision 0\."):
+            ception.evaluate(trained / "model.keras", mixed, target_precision=0.9999)
 
     def test_calibration_can_be_switched_off(self, trained, mixed, tmp_path):
         model = ception.Classifier.load(trained / "model.keras")
@@ -122,19 +122,19 @@ class TestCompare:
     def test_two_runs_and_two_models(self, trained, tmp_path, run_cli):
         data = trained.parents[1] / "colours"
         worse = ception.train(data, epochs=1, learning_rate=1e-6, image_size=16, runs=tmp_path / "runs").folder
-        found = ception.compare(worse, trained, output=tmp_path / "c")
-        again = ception.compare(worse / "model.keras", trained / "model.keras", data, output=tmp_path / "c2")
+        found = ception.compare(worse, trained, out=tmp_path / "c")
+        again = ception.compare(worse / "model.keras", trained / "model.keras", data, out=tmp_path / "c2")
         assert found["difference"] == again["difference"] > 0.2
         assert found["different"]
         assert found["difference_interval"][0] > 0
         assert {path.name for path in (tmp_path / "c").iterdir()} == {".ception", "comparison.json", "changed.png"}
-        code, out, _ = run_cli("compare", worse, trained, "--output", tmp_path / "c3")
+        code, out, _ = run_cli("compare", worse, trained, "--out", tmp_path / "c3")
         assert code == 0
         assert "a real difference" in out
         assert f"Next: ception predict {trained} PICTURES" in out
 
     def test_a_model_with_itself_differs_in_nothing(self, trained, tmp_path):
-        found = ception.compare(trained, trained, output=tmp_path / "c")
+        found = ception.compare(trained, trained, out=tmp_path / "c")
         assert (found["difference"], found["p_value"], found["changed"]) == (0, 1, [])
 
     def test_different_pictures_are_refused(self, trained, tmp_path):
@@ -162,7 +162,7 @@ class TestWhatAReviewFound:
         monkeypatch.chdir(tmp_path)
         for _ in range(2):
             run = ception.train(".", epochs=1, image_size=8)
-            ception.evaluate(run.folder / "model.keras", ".", output="evaluation")
+            ception.evaluate(run.folder / "model.keras", ".", out="evaluation")
         assert run.classifier.class_names == ("a", "b")
 
     def test_unreadable_pictures_do_not_move_the_others(self, tmp_path):
@@ -171,7 +171,7 @@ class TestWhatAReviewFound:
             (data / "a" / f"broken{number}.png").write_text(f"text {number}")
         run = ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs", skip_unreadable=True)
         with pytest.warns(UserWarning, match="left out"):
-            found = ception.evaluate(run.folder / "model.keras", data, split="all", output=tmp_path / "o")
+            found = ception.evaluate(run.folder / "model.keras", data, split="all", out=tmp_path / "o")
         assert found["count"] == 28
         seen = run.classifier.record["data"]["counts"]
         for part in ("val", "test"):

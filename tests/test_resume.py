@@ -96,6 +96,14 @@ class TestWithinTheProcess:
         with pytest.raises(ception.InputError, match="the recipe is not what it was"):
             ception.resume(run, reporter=Notes())
 
+    def test_a_run_of_an_earlier_version_goes_on(self, folder, tmp_path, monkeypatch):
+        run = self.interrupted(folder, tmp_path, monkeypatch)
+        path = run / "checkpoints" / "plan.json"
+        plan = json.loads(path.read_text())
+        plan["settings"]["precision"] = plan["settings"].pop("dtype")
+        path.write_text(json.dumps(plan))
+        assert ception.resume(run, reporter=Quiet()).scores["count"]
+
     def test_a_run_that_is_still_going_is_refused(self, folder, tmp_path, monkeypatch):
         from ception.files import locked
 

@@ -17,6 +17,7 @@ from ception.settings import (
     PredictSettings,
     SummarySettings,
     TrainSettings,
+    saved_settings,
     settings_of,
 )
 
@@ -44,12 +45,44 @@ TASKS = {
         ("predictions", "min_confidance", "did you mean 'min_confidence'"),
         ("compare", "spilt", "did you mean 'split'"),
         ("check", "imagesize", "did you mean 'image_size'"),
+        ("summary", "batchsize", "did you mean 'batch_size'"),
         ("check", "zzz", r"unknown option 'zzz': known: model, image_size, out, cache_limit$"),
     ],
 )
 def test_an_unknown_option_names_the_nearest(task, option, says):
     with pytest.raises(InputError, match=says):
         TASKS[task](**{option: 3})
+
+
+RENAMED = [
+    ("train", "precision", "dtype"),
+    ("demo", "precision", "dtype"),
+    ("evaluate", "precision", "target_precision"),
+    ("evaluate", "output", "out"),
+    ("compare", "output", "out"),
+    ("summary", "precision", "dtype"),
+    ("summary", "size", "image_size"),
+]
+
+
+@pytest.mark.parametrize(("task", "old", "new"), [*RENAMED, ("find_learning_rate", "precision", "dtype")])
+def test_an_option_by_its_former_name_is_refused_with_the_new_one(task, old, new):
+    with pytest.raises(InputError, match=f"^the option '{old}' is called '{new}' now$"):
+        TASKS[task](**{old: "x"})
+
+
+@pytest.mark.parametrize(("command", "old", "new"), RENAMED)
+@pytest.mark.parametrize("typed", ["--{} x", "--{}=x"])
+def test_a_flag_by_its_former_name_is_refused_with_the_new_one(run_cli, command, old, new, typed):
+    arguments = {"demo": [], "compare": ["one", "other"], "evaluate": ["model", "data"]}.get(command, ["data"])
+    code, out, err = run_cli(command, *arguments, *typed.format(old).split())
+    new = new.replace("_", "-")
+    assert (code, out, err) == (2, "", f"ception: --{old} is called --{new} now  See: ception {command} --help\n")
+
+
+def test_a_run_folder_may_hold_former_names():
+    saved = {"precision": "bfloat16", "epochs": 3}
+    assert saved_settings(TrainSettings, saved) == TrainSettings(dtype="bfloat16", epochs=3)
 
 
 @pytest.mark.parametrize(
@@ -76,12 +109,12 @@ def test_an_unknown_option_names_the_nearest(task, option, says):
         (TrainSettings, "depth_multiplier", -1, "--depth-multiplier must be above 0, and no infinity; got -1"),
         (TrainSettings, "time_budget", 0, "--time-budget must be above 0, and no infinity; got 0"),
         (TrainSettings, "cache_limit", -1, "--cache-limit must be at least 0, got -1"),
-        (EvaluateSettings, "precision", 1.1, "--precision must be from 0 to 1, got 1.1"),
+        (EvaluateSettings, "target_precision", 1.1, "--target-precision must be from 0 to 1, got 1.1"),
         (EvaluateSettings, "batch_size", -2, "--batch-size must be at least 1, got -2"),
         (PredictSettings, "top", 0, "--top must be at least 1, got 0"),
         (PredictSettings, "min_confidence", -0.1, "--min-confidence must be from 0 to 1, got -0.1"),
         (CompareSettings, "cache_limit", -1, "--cache-limit must be at least 0, got -1"),
-        (SummarySettings, "size", 0, "--size must be at least 1, got 0"),
+        (SummarySettings, "image_size", 0, "--image-size must be at least 1, got 0"),
         (CheckSettings, "image_size", 0, "--image-size must be at least 1, got 0"),
     ],
 )

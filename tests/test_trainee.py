@@ -168,7 +168,7 @@ class TestTraining:
         best = min(row["val_loss"] for row in run.history)
         from ception.evaluation import evaluate
 
-        scores = evaluate(run.folder / "model.keras", few, split="val", output=tmp_path / "scores")
+        scores = evaluate(run.folder / "model.keras", few, split="val", out=tmp_path / "scores")
         assert scores["uncalibrated"]["log_loss"] == pytest.approx(best, rel=1e-4)
 
 

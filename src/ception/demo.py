@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from ception.data import sources
+from ception.options import TrainOptions
 from ception.prediction import predict
 from ception.reporting import Reporter
 from ception.results import Prediction
@@ -36,7 +37,7 @@ class Demonstration:
     sheet: Path
 
 
-def demo(*, reporter: Reporter | None = None, **settings: Any) -> Demonstration:
+def demo(*, reporter: Reporter | None = None, **settings: Unpack[TrainOptions]) -> Demonstration:
     """Train `separable_cnn` on 10,000 pictures of Fashion-MNIST, score it, and let it name some test pictures.
 
     Args:
@@ -45,7 +46,8 @@ def demo(*, reporter: Reporter | None = None, **settings: Any) -> Demonstration:
     """
     from ception.evaluation.plots import contact_sheet
 
-    run = train(SAMPLE, reporter=reporter, **{"model": "separable_cnn", "recipe": "article"} | settings)
+    chosen: TrainOptions = {"model": "separable_cnn", "recipe": "article", **settings}
+    run = train(SAMPLE, reporter=reporter, **chosen)
     folder = run.folder / "pictures"
     folder.mkdir()
     dataset = sources.load(SAMPLE)

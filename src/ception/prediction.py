@@ -6,11 +6,12 @@ import glob
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from ception import backends
 from ception.data import sources
 from ception.errors import InputError
+from ception.options import PredictOptions
 from ception.predictor import Predictor
 from ception.reporting import Reporter
 from ception.results import Prediction
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 def predict(
     model: str | Path | Classifier,
     pictures: str | Path | Iterable[str | Path],
-    top: int = 5,
+    top: int = PredictSettings.top,
     *,
     reporter: Reporter | None = None,
-    **settings: Any,
+    **settings: Unpack[PredictOptions],
 ) -> list[Prediction]:
     """The most probable classes of each picture.
 
@@ -47,11 +48,12 @@ def predictions(
     model: str | Path | Classifier,
     pictures: str | Path | Iterable[str | Path],
     *,
+    top: int = PredictSettings.top,
     reporter: Reporter | None = None,
-    **settings: Any,
+    **settings: Unpack[PredictOptions],
 ) -> Iterator[Prediction]:
     """As `predict`, one picture after another: memory does not grow with their number."""
-    options = settings_of(PredictSettings, settings)
+    options = settings_of(PredictSettings, {"top": top, **settings})
     files = sources.Files(found([pictures] if isinstance(pictures, str | Path) else pictures))
     with (
         backends.on(options.device, options.backend),

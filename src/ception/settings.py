@@ -1,4 +1,7 @@
-"""Every option of every task, once: name, default, unit and help. Flags, saved records and docs derive from here."""
+"""Every option of every task, once: name, default, unit and help. Flags, saved records and docs derive from here.
+
+So do the typed keywords of `ception.options`: after a change, run `python tools/write_options.py`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from ception.errors import InputError, nearest
 Backend = Literal["tensorflow", "jax", "torch"]
 Resize = Literal["squash", "crop", "pad"]
 BatchNorm = Literal["frozen", "adapt", "train"]
-Precision = Literal["float32", "bfloat16"]
+Dtype = Literal["float32", "bfloat16"]
 EngineName = Literal["openvino", "keras"]
 Split = Literal["train", "val", "test", "all"]
 
@@ -24,10 +27,10 @@ class TrainSettings:
     Attributes:
         model: Network to train, as ception models lists them.
         weights: Fine-tune these weights: imagenet, a name that ception models --weights lists, or a weight file. First
-            a fresh head is trained, then what lies after a place of the network (see --from); all before it stays
+            a fresh head is trained, then what lies after an endpoint of the network (see --from); all before it stays
             frozen. Fresh weights, all trained, when not given.
-        from_: Place after which the network is fine-tuned, such as block13, or input for all of it; the last two blocks
-            are when not given.
+        from_: Endpoint after which the network is fine-tuned, such as block13, or input for all of it; the last two
+            blocks are when not given.
         head_only: Train the fresh head alone; the rest of the network stays as the weights have it.
         head_epochs: Passes over the training pictures for the fresh head; the recipe's when not given (article: 5,
             best: 30).
@@ -66,9 +69,9 @@ class TrainSettings:
         cutmix: The same for rectangles of one in another (CutMix); 0 for none.
         views: Views of each training picture that a frozen part sees: plain, mirrored, then changed by chance; when not
             given, the recipe's (1 for the head, then 2), or 4 with --crop, --colour or --randaugment.
-        precision: Numbers that training computes with, float32 or bfloat16 (weights stay float32); when not given,
+        dtype: Numbers that training computes with, float32 or bfloat16 (weights stay float32); when not given,
             with --weights bfloat16 where this machine is quicker with it, else float32.
-        time_budget: Minutes in which the training shall end, by fewer epochs where they do not fit. The frozen part's
+        time_budget: Minutes in which the training shall end, by fewer epochs where they take longer. The frozen part's
             work and one epoch of each phase take what they take, and scoring comes after.
         skip_unreadable: Leave out pictures that cannot be read instead of stopping.
         seed: Start of every random choice: initial weights, order of the pictures, dropout.
@@ -106,7 +109,7 @@ class TrainSettings:
     mixup: float | None = None
     cutmix: float | None = None
     views: int | None = None
-    precision: Precision | None = None
+    dtype: Dtype | None = None
     time_budget: float | None = None
     skip_unreadable: bool = False
     seed: int = 0
@@ -124,10 +127,10 @@ class EvaluateSettings:
         split: Part of the data to score on; `test` is its test set or, where it has none, the same
             test pictures that training left out.
         batch_size: Pictures in one step.
-        precision: Share of right answers, 0..1, that is wished for: the confidence from which on the validation
+        target_precision: Share of right answers, 0..1, that is wished for: the confidence from which on the validation
             pictures promise it is tried here, and told as --min-confidence for predict.
         by: Score groups of pictures too: a further column of the CSV, or `size` (the picture's shorter side).
-        output: Folder for the scores, the predictions and the report; when not given,
+        out: Folder for the scores, the predictions and the report; when not given,
             evaluations/ in the model's run folder, or evaluation-DATA here when the model lies in no run.
         engine: What runs the network: openvino or keras; the fastest installed one when not given, or Keras's where a
             backend or device is named.
@@ -139,11 +142,11 @@ class EvaluateSettings:
 
     split: Split = "test"
     batch_size: int = 64
-    precision: float | None = None
+    target_precision: float | None = None
     by: str | None = None
-    output: Path | None = None
+    out: Path | None = None
     engine: EngineName | None = None
-    dtype: Precision = "float32"
+    dtype: Dtype = "float32"
     backend: Backend | None = None
     device: str | None = None
     cache_limit: float = 10.0
@@ -174,7 +177,7 @@ class PredictSettings:
     weights: str | None = None
     batch_size: int = 32
     engine: EngineName | None = None
-    dtype: Precision = "float32"
+    dtype: Dtype = "float32"
     backend: Backend | None = None
     device: str | None = None
     cache_limit: float = 10.0
@@ -186,7 +189,7 @@ class CompareSettings:
 
     Attributes:
         split: Part of the data to compare on, as for evaluate.
-        output: Folder for the numbers and the pictures that changed sides; comparison-ONE-OTHER when not given.
+        out: Folder for the numbers and the pictures that changed sides; comparison-ONE-OTHER when not given.
         engine: What runs the network: openvino or keras; the fastest installed one when not given, or Keras's where a
             backend or device is named.
         dtype: Numbers to compute with: float32 or bfloat16, which is quicker where the processor has it, and coarser.
@@ -196,9 +199,9 @@ class CompareSettings:
     """
 
     split: Split = "test"
-    output: Path | None = None
+    out: Path | None = None
     engine: EngineName | None = None
-    dtype: Precision = "float32"
+    dtype: Dtype = "float32"
     backend: Backend | None = None
     device: str | None = None
     cache_limit: float = 10.0
@@ -209,19 +212,19 @@ class SummarySettings:
     """What to tell of a network.
 
     Attributes:
-        size: Side of the square the network sees, in pixels; the network's own when not given.
+        image_size: Side of the square the network sees, in pixels; the network's own when not given.
         every: Column of an Xception's table to change in every row, as for train.
         batch_size: Pictures in a training step, for the estimate of its memory.
-        precision: Numbers that training computes with: float32, or mixed_bfloat16 with weights in float32.
+        dtype: Numbers that training computes with: float32, or mixed_bfloat16 with weights in float32.
         graph: Draw the network into this file, .svg or .png.
         expand: Draw the layers inside each block too.
         backend: What computes; the first installed of tensorflow, jax, torch when not given.
     """
 
-    size: int | None = None
+    image_size: int | None = None
     every: tuple[str, ...] = ()
     batch_size: int = 32
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    dtype: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     graph: Path | None = None
     expand: bool = False
     backend: Backend | None = None
@@ -270,9 +273,17 @@ Settings = TypeVar(
 )  # fmt: skip
 
 _LOWEST: dict[str, float] = {
-    "epochs": 1, "head_epochs": 1, "batch_size": 1, "patience": 1, "image_size": 1, "size": 1, "seed": 0,
+    "epochs": 1, "head_epochs": 1, "batch_size": 1, "patience": 1, "image_size": 1, "seed": 0,
     "cache_limit": 0, "top": 1, "mixup": 0, "cutmix": 0, "randaugment": 0, "views": 1,
 }  # fmt: skip
+
+
+RENAMED: dict[type[Any], dict[str, str]] = {  # what options were called before -> what they are called
+    TrainSettings: {"precision": "dtype"},
+    EvaluateSettings: {"precision": "target_precision", "output": "out"},
+    CompareSettings: {"output": "out"},
+    SummarySettings: {"precision": "dtype", "size": "image_size"},
+}
 
 
 def settings_of(kind: type[Settings], options: Mapping[str, Any]) -> Settings:
@@ -285,17 +296,34 @@ def settings_of(kind: type[Settings], options: Mapping[str, Any]) -> Settings:
     Raises:
         InputError: there is no such option, or a number is out of its range.
     """
-    refuse_unknown(options, [field.name for field in fields(kind)])
+    refuse_unknown(options, [field.name for field in fields(kind)], RENAMED.get(kind, {}))
     return checked(kind(**options))
 
 
-def refuse_unknown(names: Iterable[str], known: Collection[str]) -> None:
-    """Refuse the first option that is not known.
+def saved_settings(kind: type[Settings], saved: Mapping[str, Any]) -> Settings:
+    """The settings that a run folder keeps, whatever its options were called when it was written.
 
     Raises:
-        InputError: there is one; the message names the nearest.
+        InputError: as for `settings_of`.
+    """
+    renamed = RENAMED.get(kind, {})
+    return settings_of(kind, {renamed.get(name, name): value for name, value in saved.items()})
+
+
+def refuse_unknown(names: Iterable[str], known: Collection[str], renamed: Mapping[str, str]) -> None:
+    """Refuse the first option that is not known.
+
+    Args:
+        names: Options that are given.
+        known: Options that there are.
+        renamed: What some of them were called before -> what they are called.
+
+    Raises:
+        InputError: there is one; the message names what it is called now, or the nearest.
     """
     for name in names:
+        if name in renamed:
+            raise InputError(f"the option '{name}' is called '{renamed[name]}' now")
         if name not in known:
             raise InputError(f"unknown option '{name}': {nearest(name, known)}")
 
@@ -315,9 +343,9 @@ def checked(settings: Settings) -> Settings:
         value: Any = getattr(settings, name, None)
         if value is not None and not value >= lowest:
             raise InputError(f"{flag(name)} must be at least {lowest}, got {value}")
-    for name in ("precision", "min_confidence"):
+    for name in ("target_precision", "min_confidence"):
         share: Any = getattr(settings, name, None)
-        if isinstance(share, int | float) and not 0 <= share <= 1:
+        if share is not None and not 0 <= share <= 1:
             raise InputError(f"{flag(name)} must be from 0 to 1, got {share}")
     seed: Any = getattr(settings, "seed", None)
     if seed is not None and seed >= 2**32:
@@ -334,8 +362,6 @@ def checked(settings: Settings) -> Settings:
         if factor is not None and not 0 < factor < float("inf"):
             raise InputError(f"{flag(name)} must be above 0, and no infinity; got {factor}")
     paths: dict[str, Any] = {
-        name: Path(getattr(settings, name))
-        for name in ("runs", "output", "graph", "out")
-        if getattr(settings, name, None)
+        name: Path(getattr(settings, name)) for name in ("runs", "graph", "out") if getattr(settings, name, None)
     }
     return replace(settings, **paths)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from ception import backends
 from ception.checking import duplicates, findings, page, passed_over, scan
 from ception.data import sources
+from ception.options import CheckOptions
 from ception.reporting import Reporter
 from ception.settings import CheckSettings, TrainSettings, settings_of
 
@@ -23,7 +24,7 @@ _DEFAULT_SIZE = (28, 28)  # of the network that is trained by default, known her
 _OF_ARRAYS = "suffixes, formats, EXIF, bits, frames and folders: the pictures lie in arrays"
 
 
-def check(data: str | Path, *, reporter: Reporter | None = None, **settings: Any) -> dict[str, Any]:
+def check(data: str | Path, *, reporter: Reporter | None = None, **settings: Unpack[CheckOptions]) -> dict[str, Any]:
     """Find what may be wrong with a data set, and show it on a page; no file of the data is changed.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import logging
 import os
@@ -17,7 +18,7 @@ from cyclopts import Parameter
 from ception import backends
 from ception.cli.terminal import complain, muted
 from ception.errors import InputError, RunError, reason
-from ception.settings import flag
+from ception.settings import RENAMED, flag
 
 app = cyclopts.App(
     name="ception",
@@ -47,8 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except cyclopts.CycloptsError as error:
-        command = " ".join(["ception", *_command(error)])
-        complain(f"{' '.join(str(error).split())}  See: {command} --help")
+        chain = [name for name in error.command_chain or () if name in app]
+        said = _renamed(error, chain) or " ".join(str(error).split())
+        complain(f"{said}  See: {' '.join(['ception', *chain])} --help")
         return 2
     except InputError as error:
         complain(str(error))
@@ -86,5 +88,13 @@ def flags_of(settings: Any) -> str:
     return given
 
 
-def _command(error: cyclopts.CycloptsError) -> list[str]:
-    return [name for name in error.command_chain or () if name in app]
+def _renamed(error: cyclopts.CycloptsError, chain: list[str]) -> str | None:
+    """What the unknown option of a command is called now; None where it never was an option of that command."""
+    command = app[chain[0]].default_command if chain else None
+    if command is None or not isinstance(error, cyclopts.UnknownOptionError):
+        return None
+    settings = inspect.signature(command).parameters.get("settings")
+    renamed = RENAMED.get(type(settings.default), {}) if settings else {}
+    names = {flag(old): flag(new) for old, new in renamed.items()}
+    given = (error.token.keyword or error.token.value).partition("=")[0]
+    return f"{given} is called {names[given]} now" if given in names else None

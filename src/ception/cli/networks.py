@@ -76,7 +76,7 @@ def summary(
     from ception.inspection.drawing import draw
     from ception.models.config import columns_of
 
-    network = network_of(model, image_size=options.size, every=columns_of(options.every), precision=options.precision)
+    network = network_of(model, image_size=options.image_size, every=columns_of(options.every), dtype=options.dtype)
     result = summary(network, batch_size=options.batch_size)
     if options.graph:
         draw(network, options.graph, expand=options.expand)

@@ -130,10 +130,10 @@ def print_scores(scores: dict[str, Any]) -> None:
     if scores["confused"]:
         pairs = [f"{pair['label']} as {pair['predicted']} ({pair['count']})" for pair in scores["confused"][:5]]
         print(f"Most confused: {', '.join(map(printable, pairs))}")
-    if wished := scores.get("selective"):
-        low, high = wished["precision_interval"]
-        print(f"With --min-confidence {wished['min_confidence']:.6f} (wished precision {wished['wished']}): precision "
-              f"{wished['precision']:.4f} ({low:.4f} to {high:.4f}), answering {wished['coverage']:.1%}")  # fmt: skip
+    if chosen := scores.get("selective"):
+        low, high = chosen["precision_interval"]
+        print(f"With --min-confidence {chosen['min_confidence']:.6f} (target precision {chosen['wished']}): precision "
+              f"{chosen['precision']:.4f} ({low:.4f} to {high:.4f}), answering {chosen['coverage']:.1%}")  # fmt: skip
 
 
 def print_comparison(result: dict[str, Any]) -> None:

@@ -39,15 +39,15 @@ def train(
         if resume:
             raise InputError("--find-lr is for a new training: leave out --resume")
         with terminal(quiet) as reporter:
-            found = find_learning_rate(str(data), reporter=reporter, **options_of(settings))
+            search = find_learning_rate(str(data), reporter=reporter, **options_of(settings))
         if json:
-            print_json(vars(found) | {"picture": str(found.picture)})
+            print_json(vars(search) | {"picture": str(search.picture)})
         else:
             print(
-                f"Learning rate {found.suggestion:g} for the phase '{found.phase}': there the loss falls most steeply"
+                f"Learning rate {search.suggestion:g} for the phase '{search.phase}': there the loss falls most steeply"
             )
-            print(f"Drawn in {found.picture}")
-        chosen = flags_of(replace(settings, learning_rate=float(f"{found.suggestion:g}")))
+            print(f"Drawn in {search.picture}")
+        chosen = flags_of(replace(settings, learning_rate=float(f"{search.suggestion:g}")))
         print_next(f"ception train {shlex.quote(str(data))}{chosen}", quiet or json)
         return 0
     with terminal(quiet) as reporter:

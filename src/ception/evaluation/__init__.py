@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ception.errors import InputError, nearest
 from ception.evaluation.calibration import confidence, threshold_for, wilson_interval
 from ception.evaluation.table import Table, tabulate
 from ception.files import mark, write_json
+from ception.options import EvaluateOptions
 from ception.reporting import Reporter
 from ception.settings import EvaluateSettings, settings_of
 
@@ -30,7 +31,11 @@ _DIGITS = re.compile(r"(\d+)")
 
 
 def evaluate(
-    model: str | Path | Classifier, data: str | Path, *, reporter: Reporter | None = None, **settings: Any
+    model: str | Path | Classifier,
+    data: str | Path,
+    *,
+    reporter: Reporter | None = None,
+    **settings: Unpack[EvaluateOptions],
 ) -> dict[str, Any]:
     """Score a model on a data set.
 
@@ -38,14 +43,14 @@ def evaluate(
     a report are written to the output folder.
 
     Args:
-        model: A model file, or a classifier (then nothing is written unless `output` is given).
+        model: A model file, or a classifier (then nothing is written unless `out` is given).
         data: A data set as `ception.data.sources.load` takes it.
         reporter: Receives notes, warnings and progress.
         settings: Fields of `EvaluateSettings`.
 
     Returns:
         The scores of `ception.evaluation.metrics.scores`, and `model`, `data`, `split`, and `output` (None
-        where nothing was written). With `precision` also `selective`: `wished`, `min_confidence` (chosen on the
+        where nothing was written). With `target_precision` also `selective`: `wished`, `min_confidence` (chosen on the
         validation pictures), and what it delivers here: `precision`, `precision_interval`, `coverage`, `count`.
         With `by` also `slices`: `by` and `groups` {name: {count, accuracy, accuracy_interval}}.
 
@@ -62,11 +67,11 @@ def evaluate(
         model = model if isinstance(model, Classifier) else model_file(model)
         classifier = model if isinstance(model, Classifier) else Classifier.load(model)
         classifier.require_weights()
-        threshold = _promised(classifier, options.precision) if options.precision is not None else None
+        threshold = _promised(classifier, options.target_precision) if options.target_precision is not None else None
         table, indices, dataset = tabulate_data(classifier, data, options, reporter)
         groups = _groups(dataset, options.by) if options.by else None
     result = table.scores(classifier.temperature)
-    output = options.output
+    output = options.out
     if output is None and not isinstance(model, Classifier):
         output = _output_folder(Path(model), dataset.name, options.split)
     result |= {
@@ -75,8 +80,8 @@ def evaluate(
         "split": options.split,
         "output": None if output is None else str(output),
     }
-    if options.precision is not None and threshold is not None:
-        result["selective"] = _selective(table, classifier, options.precision, threshold)
+    if options.target_precision is not None and threshold is not None:
+        result["selective"] = _selective(table, classifier, options.target_precision, threshold)
     if groups is not None:
         result["slices"] = {"by": options.by, "groups": _slices(table, [groups(int(index)) for index in indices])}
     if output is not None:
@@ -137,7 +142,7 @@ def _promised(classifier: Classifier, wished: float) -> float:
         best = max((point["precision_low"] for point in classifier.coverage), default=0.0)
         raise InputError(
             f"the model's validation pictures are too few, or too often wrong, to promise a precision of {wished}; "
-            f"they allow --precision {np.floor(best * 1e4) / 1e4:.4f} at most"
+            f"they allow --target-precision {np.floor(best * 1e4) / 1e4:.4f} at most"
         )
     return threshold
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ception import backends
 from ception.errors import InputError
 from ception.evaluation.calibration import wilson_interval
 from ception.evaluation.table import Table
+from ception.options import CompareOptions
 from ception.reporting import Reporter
 from ception.settings import CompareSettings, settings_of
 
@@ -23,7 +24,7 @@ _SHOWN = 30  # pictures that changed sides
 
 def compare(
     one: str | Path, other: str | Path, data: str | Path | None = None, *,
-    reporter: Reporter | None = None, **settings: Any,
+    reporter: Reporter | None = None, **settings: Unpack[CompareOptions],
 ) -> dict[str, Any]:  # fmt: skip
     """Compare two models on the same pictures.
 
@@ -53,7 +54,7 @@ def compare(
             tables.append(_evaluated(model, data, options, reporter or Reporter()))
     first, second = _aligned(*tables)
     result = paired(first, second)
-    output = options.output or Path(f"comparison-{_label(Path(one))}-{_label(Path(other))}")
+    output = options.out or Path(f"comparison-{_label(Path(one))}-{_label(Path(other))}")
     result |= {"models": [str(one), str(other)], "data": None if data is None else str(data), "output": str(output)}
     _write(output, result, data)
     return result

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import keras
 import ml_dtypes  # noqa: F401  # teaches NumPy bfloat16
@@ -19,6 +19,7 @@ from ception.models.building import build_network
 from ception.models.networks import modules
 from ception.models.sizes import count
 from ception.networks import build
+from ception.settings import RENAMED, SummarySettings, refuse_unknown
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def summary(
     image_size: int | tuple[int, int] | None = None,
     every: Mapping[str, Any] | None = None,
     batch_size: int = 32,
-    precision: str = "float32",
+    dtype: str = "float32",
+    **unknown: Never,
 ) -> dict[str, Any]:
     """What a network costs.
 
@@ -63,17 +65,19 @@ def summary(
         image_size: Side of the square, or (height, width), in pixels; None means the network's own.
         every: As for `ception.build`.
         batch_size: Pictures in a training step, for the estimate of memory.
-        precision: Keras dtype policy of the training, such as `float32` or `mixed_bfloat16`; a network has its own.
+        dtype: Keras dtype policy of the training, such as `float32` or `mixed_bfloat16`; a network has its own.
+        unknown: What is no option; it is refused in words.
 
     Returns:
         `model`, `input_shape`, `layers` (a list of dicts with the fields of `LayerCost`), `parameters`, `trainable`,
         `macs`, `activation_bytes` (of one picture) and `training`: `batch_size`, `precision`, `memory_bytes`.
 
     Raises:
-        InputError: there is no such network, or it cannot have that size.
+        InputError: there is no such network or option, or it cannot have that size.
     """
+    refuse_unknown(unknown, ("image_size", "every", "batch_size", "dtype"), RENAMED[SummarySettings])
     batch_size = count("batch_size", batch_size)
-    network = network_of(model, image_size=image_size, every=every, precision=precision)
+    network = network_of(model, image_size=image_size, every=every, dtype=dtype)
     layers = costs(network)
     return {
         "model": network.name,
@@ -96,7 +100,7 @@ def network_of(
     *,
     image_size: int | tuple[int, int] | None = None,
     every: Mapping[str, Any] | None = None,
-    precision: str = "float32",
+    dtype: str = "float32",
 ) -> keras.Model:
     """The network that a name, a model file or a network means, with fresh weights unless it is a network.
 
@@ -107,16 +111,16 @@ def network_of(
         return model
     name = str(model)
     if name in MODELS:
-        return build(name, image_size=image_size, every=every, dtype=precision)
+        return build(name, image_size=image_size, every=every, dtype=dtype)
     if every:
         raise InputError(f"columns can be changed in a network by name, not in {name}")
     if name in modules.MODULES:
-        return modules.build(name, image_size=image_size, dtype=precision)
+        return modules.build(name, image_size=image_size, dtype=dtype)
     if not Path(name).exists():
         known = nearest(name, [*MODELS, *modules.MODULES])
         raise InputError(f"{name} is neither a model file nor a network: {known}")
     config = describe(name).config
-    return build_network(config if image_size is None else config.but(image_size=image_size), dtype=precision)
+    return build_network(config if image_size is None else config.but(image_size=image_size), dtype=dtype)
 
 
 def costs(network: keras.Model) -> list[LayerCost]:

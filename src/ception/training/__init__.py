@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from ception import backends
 from ception.errors import InputError
+from ception.options import TrainOptions
 from ception.reporting import Reporter
 from ception.settings import TrainSettings, settings_of
 from ception.training import preparation, run_folder
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ception.training.learning_rate import Search
 
 
-def train(data: str | Path, *, reporter: Reporter | None = None, **options: Any) -> Run:
+def train(data: str | Path, *, reporter: Reporter | None = None, **options: Unpack[TrainOptions]) -> Run:
     """Train a network on a data set, score it on the test pictures, and save everything in a new run folder.
 
     The run folder `001-<model>-<data>` holds `model.keras`, `settings.json`, `scores.json`, `log.csv`,
@@ -96,7 +97,11 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
 
 
 def find_learning_rate(
-    data: str | Path, *, picture: str | Path | None = None, reporter: Reporter | None = None, **options: Any
+    data: str | Path,
+    *,
+    picture: str | Path | None = None,
+    reporter: Reporter | None = None,
+    **options: Unpack[TrainOptions],
 ) -> Search:
     """Look for the learning rate of a training, or of its last phase, without training to the end.
 

@@ -105,7 +105,7 @@ class RunFolder:
             plan = json.loads(path.read_bytes())
             settings = saved_settings(TrainSettings, {**plan["settings"], "backend": plan["backend"]})
             return SavedPlan(
-                *(plan[key] for key in ("data", "said", "fingerprint")), settings, plan["backend"], plan["phases"]
+                plan["data"], plan["said"], plan["fingerprint"], settings, plan["backend"], plan["phases"]
             )
         except InputError:
             raise

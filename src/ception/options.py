@@ -1,0 +1,102 @@
+"""The keywords of the public functions, for editors and type checkers: `ception.settings` explains them.
+
+Written by tools/write_options.py: change the settings instead.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, TypedDict
+
+from ception.settings import Backend, BatchNorm, Dtype, EngineName, Resize, Split
+
+
+class TrainOptions(TypedDict, total=False):
+    """Fields of `TrainSettings`."""
+
+    model: str
+    weights: str | None
+    final_endpoint: str | None
+    from_: str | None
+    head_only: bool
+    head_epochs: int | None
+    batch_norm: BatchNorm
+    partial: bool
+    recipe: str | None
+    epochs: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    patience: int | None
+    dropout: float | None
+    auxiliary: bool
+    depth_multiplier: float
+    every: tuple[str, ...]
+    balance: bool
+    flip: bool
+    image_size: int | None
+    channels: Literal[1, 3] | None
+    resize: Resize
+    crop: float | None
+    colour: float | None
+    randaugment: int | None
+    mixup: float | None
+    cutmix: float | None
+    views: int | None
+    dtype: Dtype | None
+    time_budget: float | None
+    skip_unreadable: bool
+    seed: int
+    runs: str | Path
+    backend: Backend | None
+    device: str | None
+    cache_limit: float
+
+
+class EvaluateOptions(TypedDict, total=False):
+    """Fields of `EvaluateSettings`."""
+
+    split: Split
+    batch_size: int
+    target_precision: float | None
+    by: str | None
+    out: str | Path | None
+    engine: EngineName | None
+    dtype: Dtype
+    backend: Backend | None
+    device: str | None
+    cache_limit: float
+
+
+class PredictOptions(TypedDict, total=False):
+    """Fields of `PredictSettings`."""
+
+    min_confidence: float
+    calibration: bool
+    weights: str | None
+    batch_size: int
+    engine: EngineName | None
+    dtype: Dtype
+    backend: Backend | None
+    device: str | None
+    cache_limit: float
+
+
+class CompareOptions(TypedDict, total=False):
+    """Fields of `CompareSettings`."""
+
+    split: Split
+    out: str | Path | None
+    engine: EngineName | None
+    dtype: Dtype
+    backend: Backend | None
+    device: str | None
+    cache_limit: float
+
+
+class CheckOptions(TypedDict, total=False):
+    """Fields of `CheckSettings`."""
+
+    model: str | None
+    image_size: int | None
+    out: str | Path | None
+    cache_limit: float
