@@ -172,7 +172,8 @@ class CompareSettings:
 
     Attributes:
         split: Part of the data to compare on, as for evaluate.
-        output: Folder for the numbers and the pictures that changed sides; comparison-ONE-OTHER when not given.
+        output: Folder for the numbers and the pictures that changed sides; when not given,
+            comparison-ONE-OTHER with the name of DATA and, other than test, the split.
         backend: What computes; the first installed of tensorflow, jax, torch when not given.
         device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
         cache_limit: Most that the cache folder may hold, in GB.
