@@ -457,7 +457,6 @@ class TestCommand:
             (["no-such"], "no folder 'no-such'"),
             (["data", "--out", "page.png"], "end it in .html"),
             (["data", "--out", "mine.html"], "no page of ception check"),
-            (["data", "--image-size", "0"], "--image-size must be at least 1"),
             (["data", "--model", "none.keras"], "none.keras cannot be opened"),
         ],
     )

@@ -72,7 +72,6 @@ class TestWrongUse:
             (["train", "fashion-mnist-sample", "--model", "seperable_cnn"], "did you mean 'separable_cnn'"),
             (["evaluate", "none.keras", "fashion-mnist-sample"], "none.keras cannot be opened"),
             (["predict", "none.keras", "x.png"], "no picture in x.png"),
-            (["predict", "none.keras", "x.png", "--top", "0"], "--top"),
         ],
     )
     def test_is_one_line_and_exit_code_2(self, run_cli, tmp_path, monkeypatch, arguments, says):

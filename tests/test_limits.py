@@ -13,7 +13,7 @@ from PIL import Image
 
 import ception
 from ception import backends
-from ception.errors import InputError, RunError
+from ception.errors import RunError
 from ception.models import build
 from ception.training import memory
 from ception.training.callbacks import NotFiniteError, Progress
@@ -231,16 +231,3 @@ class TestLearningRate:
         assert json.loads(out)["picture"] == "find-lr-colours.png"
         code, _, err = run_cli("train", "--resume", "x", "--find-lr")
         assert (code, "leave out --resume" in err) == (2, True)
-
-
-@pytest.mark.parametrize(("settings", "says"), [
-    ({"time_budget": 0}, "--time-budget must be above 0"),
-    ({"crop": 1.0}, "--crop must be at least 0 and below 1"),
-    ({"colour": -0.1}, "--colour must be at least 0 and below 1"),
-    ({"randaugment": 31}, "--randaugment must be at most 30"),
-    ({"mixup": -1}, "--mixup must be at least 0"),
-    ({"views": 0}, "--views must be at least 1"),
-])  # fmt: skip
-def test_ranges(folder, tmp_path, settings, says):
-    with pytest.raises(InputError, match=says):
-        train(folder, tmp_path, **settings)

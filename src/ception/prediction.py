@@ -14,7 +14,7 @@ from ception import backends
 from ception.data import loading, sources
 from ception.errors import InputError
 from ception.reporting import Reporter
-from ception.settings import PredictSettings, checked
+from ception.settings import PredictSettings, settings_of
 
 if TYPE_CHECKING:
     from ception.classifier import Classifier
@@ -55,7 +55,7 @@ def predictions(
     **settings: Any,
 ) -> Iterator[dict[str, Any]]:
     """As `predict`, one picture after another: memory does not grow with their number."""
-    options = checked(PredictSettings(**settings))
+    options = settings_of(PredictSettings, settings)
     files = sources.Files(found([pictures] if isinstance(pictures, str | Path) else pictures))
     backends.choose(options.backend)
     with backends.on(options.device):

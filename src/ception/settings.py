@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from ception.errors import InputError
+from ception.errors import InputError, nearest
 
 Backend = Literal["tensorflow", "jax", "torch"]
 Resize = Literal["squash", "crop", "pad"]
@@ -257,6 +258,36 @@ _LOWEST: dict[str, float] = {
 }  # fmt: skip
 
 
+def settings_of(kind: type[Settings], options: Mapping[str, Any]) -> Settings:
+    """The settings that the keyword arguments of a public function mean.
+
+    Args:
+        kind: The task's settings.
+        options: Some of its fields, by name.
+
+    Raises:
+        InputError: there is no such option, or a number is out of its range.
+    """
+    refuse_unknown(options, [field.name for field in fields(kind)])
+    return checked(kind(**options))
+
+
+def refuse_unknown(names: Iterable[str], known: Collection[str]) -> None:
+    """Refuse the first option that is not known.
+
+    Raises:
+        InputError: there is one; the message names the nearest.
+    """
+    for name in names:
+        if name not in known:
+            raise InputError(f"unknown option '{name}': {nearest(name, known)}")
+
+
+def flag(name: str) -> str:
+    """An option as it is typed: `--batch-size`."""
+    return f"--{name.rstrip('_').replace('_', '-')}"
+
+
 def checked(settings: Settings) -> Settings:
     """The settings as given, paths as `Path`, if every number is in its range.
 
@@ -266,25 +297,25 @@ def checked(settings: Settings) -> Settings:
     for name, lowest in _LOWEST.items():
         value: Any = getattr(settings, name, None)
         if value is not None and not value >= lowest:
-            raise InputError(f"--{name.replace('_', '-')} must be at least {lowest}, got {value}")
+            raise InputError(f"{flag(name)} must be at least {lowest}, got {value}")
     for name in ("precision", "min_confidence"):
         share: Any = getattr(settings, name, None)
         if isinstance(share, int | float) and not 0 <= share <= 1:
-            raise InputError(f"--{name.replace('_', '-')} must be from 0 to 1, got {share}")
+            raise InputError(f"{flag(name)} must be from 0 to 1, got {share}")
     seed: Any = getattr(settings, "seed", None)
     if seed is not None and seed >= 2**32:
         raise InputError(f"--seed must be below {2**32}, got {seed}")
     for name in ("crop", "colour", "dropout"):
         part: Any = getattr(settings, name, None)
         if part is not None and not 0 <= part < 1:
-            raise InputError(f"--{name} must be at least 0 and below 1, got {part}")
+            raise InputError(f"{flag(name)} must be at least 0 and below 1, got {part}")
     magnitude: Any = getattr(settings, "randaugment", None)
     if magnitude is not None and magnitude > 30:
         raise InputError(f"--randaugment must be at most 30, got {magnitude}")
     for name in ("learning_rate", "depth_multiplier", "time_budget"):
         factor: Any = getattr(settings, name, None)
         if factor is not None and not 0 < factor < float("inf"):
-            raise InputError(f"--{name.replace('_', '-')} must be above 0, and no infinity; got {factor}")
+            raise InputError(f"{flag(name)} must be above 0, and no infinity; got {factor}")
     paths: dict[str, Any] = {
         name: Path(getattr(settings, name))
         for name in ("runs", "output", "graph", "out")

@@ -12,7 +12,7 @@ from ception import backends
 from ception.checking import duplicates, findings, page, passed_over, scan
 from ception.data import sources
 from ception.reporting import Reporter
-from ception.settings import CheckSettings, TrainSettings, checked
+from ception.settings import CheckSettings, TrainSettings, settings_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **settings: Any
         InputError: the data or model cannot be used, or the page would overwrite another file.
         RunError: the page cannot be written.
     """
-    options = checked(CheckSettings(**settings))
+    options = settings_of(CheckSettings, settings)
     reporter = reporter or Reporter()
     model, size, classifier = _network(options)
     dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)

@@ -17,6 +17,7 @@ from cyclopts import Parameter
 from ception import backends
 from ception.cli.terminal import complain, muted
 from ception.errors import InputError, RunError, reason
+from ception.settings import flag
 
 app = cyclopts.App(
     name="ception",
@@ -77,12 +78,11 @@ def flags_of(settings: Any) -> str:
     for name, value in options_of(settings).items():
         if value == getattr(type(settings)(), name):
             continue
-        flag = name.rstrip("_").replace("_", "-")
         if isinstance(value, bool):
-            given += f" --{flag}" if value else f" --no-{flag}"
+            given += f" {flag(name)}" if value else f" --no-{flag(name).removeprefix('--')}"
         else:
             values = value if isinstance(value, tuple) else (value,)
-            given += "".join(f" --{flag} {shlex.quote(str(one))}" for one in values)
+            given += "".join(f" {flag(name)} {shlex.quote(str(one))}" for one in values)
     return given
 
 

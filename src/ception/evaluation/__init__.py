@@ -19,7 +19,7 @@ from ception.evaluation.selection import data_label, matched, select, tabulate_d
 from ception.evaluation.table import Table
 from ception.files import mark, write_json
 from ception.reporting import Reporter
-from ception.settings import EvaluateSettings, checked
+from ception.settings import EvaluateSettings, settings_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -52,7 +52,7 @@ def evaluate(
     Raises:
         InputError: the model or data cannot be used, or do not belong together.
     """
-    options = checked(EvaluateSettings(**settings))
+    options = settings_of(EvaluateSettings, settings)
     reporter = reporter or Reporter()
     backends.choose(options.backend)
     with backends.on(options.device):

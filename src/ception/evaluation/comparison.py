@@ -20,7 +20,7 @@ from ception.evaluation.selection import data_label, matched, select, tabulate_d
 from ception.evaluation.table import Table
 from ception.files import mark, write_json
 from ception.reporting import Reporter
-from ception.settings import CompareSettings, EvaluateSettings, checked
+from ception.settings import CompareSettings, EvaluateSettings, settings_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +52,7 @@ def compare(
     Raises:
         InputError: a model or the data cannot be used, or the two know different classes or pictures.
     """
-    options = checked(CompareSettings(**settings))
+    options = settings_of(CompareSettings, settings)
     reporter = reporter or Reporter()
     models = Path(one), Path(other)
     label = f"comparison-{_label(models[0])}-{_label(models[1])}"

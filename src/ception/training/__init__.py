@@ -21,7 +21,7 @@ from ception.data import loading, sources
 from ception.errors import InputError, RunError, reason
 from ception.files import locked, mark, write_json
 from ception.reporting import Reporter
-from ception.settings import TrainSettings, checked
+from ception.settings import TrainSettings, flag, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **settings: Any
         RunError: the training failed: the loss became NaN, or a file cannot be written.
     """
     began = time.monotonic()
-    options = checked(TrainSettings(**settings))
+    options = settings_of(TrainSettings, settings)
     reporter = reporter or Reporter()
     backend = backends.choose(options.backend)
     with backends.on(options.device):
@@ -120,7 +120,7 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         return _finished(folder)
     try:
         plan = json.loads((folder / "checkpoints" / "plan.json").read_bytes())
-        options = checked(TrainSettings(**{**plan["settings"], "backend": plan["backend"]}))
+        options = settings_of(TrainSettings, {**plan["settings"], "backend": plan["backend"]})
         data, said, fingerprint, planned = (plan[key] for key in ("data", "said", "fingerprint", "phases"))
     except InputError:
         raise
@@ -161,7 +161,7 @@ def find_learning_rate(
         InputError: as for `train`.
         RunError: as for `train`.
     """
-    options = checked(TrainSettings(**settings))
+    options = settings_of(TrainSettings, settings)
     reporter = reporter or Reporter()
     backends.choose(options.backend)
     with backends.on(options.device):
@@ -186,7 +186,7 @@ def _check(options: TrainSettings) -> None:
         recipes.chosen(options)
         for name in ("partial", "from_", "head_only", "head_epochs", "batch_norm", "views"):
             if getattr(options, name) != getattr(TrainSettings(), name):
-                raise InputError(f"--{name.rstrip('_').replace('_', '-')} belongs to --weights")
+                raise InputError(f"{flag(name)} belongs to --weights")
     if options.head_only and options.from_:
         raise InputError("--from names what is trained after the head: leave out --head-only")
 
