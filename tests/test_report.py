@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import pytest
 
 import ception
 from support.pictures import write_pictures
+from ception.data import sources
 
 
 class Page(HTMLParser):
@@ -147,6 +149,103 @@ class TestCompare:
         (other / "predictions.csv").unlink()
         with pytest.raises(ception.InputError, match=r"no predictions\.csv"):
             ception.compare(trained, other)
+
+
+class TestCompareOnData:
+    """Both models are evaluated anew."""
+
+    @pytest.fixture
+    def data(self, trained) -> Path:
+        return trained.parents[1] / "colours"
+
+    @pytest.fixture
+    def confused(self, trained, tmp_path) -> Path:
+        """The trained model, which calls blue green and green blue."""
+        model = ception.Classifier.load(trained)
+        assert model.class_names == ("blue", "green", "red")
+        dataclasses.replace(model, class_names=("green", "blue", "red")).save(tmp_path / "confused.keras")
+        return tmp_path / "confused.keras"
+
+    @pytest.fixture
+    def reads(self, monkeypatch) -> dict[str, list[str]]:
+        """What is read from now on: data sets by name, files by path as they are decoded and digested."""
+        read: dict[str, list[str]] = {"load": [], "open": [], "digest": []}
+
+        def recorded(what: str, original):
+            def function(*arguments, **options):
+                index = arguments[1] if len(arguments) > 1 else None
+                read[what].append(str(arguments[0]) if index is None else arguments[0].name(index))
+                return original(*arguments, **options)
+
+            return function
+
+        monkeypatch.setattr(sources, "load", recorded("load", sources.load))
+        for what in ("open", "digest"):
+            monkeypatch.setattr(sources.Files, what, recorded(what, getattr(sources.Files, what)))
+        return read
+
+    def test_a_model_without_weights_is_refused(self, trained, data, tmp_path):
+        model = ception.Classifier.load(trained)
+        dataclasses.replace(model, record=model.record | {"missing": ["block1/kernel"]}).save(tmp_path / "m.keras")
+        for pair in ((trained, tmp_path / "m.keras"), (tmp_path / "m.keras", trained)):
+            with pytest.raises(ception.InputError, match="block1/kernel: train it first"):
+                ception.compare(*pair, data, output=tmp_path / "c")
+        assert not (tmp_path / "c").exists()
+
+    def test_pictures_are_read_once_for_both(self, trained, data, confused, reads, tmp_path):
+        count = ception.compare(trained, trained, data, output=tmp_path / "same")["count"]
+        assert (len(reads["load"]), len(reads["digest"]), len(reads["open"])) == (1, 120, count)
+        assert len(set(reads["digest"])) == 120
+        for names in reads.values():
+            names.clear()
+        changed = ception.compare(trained, confused, data, output=tmp_path / "c")["changed"]
+        assert (len(reads["load"]), len(reads["digest"])) == (1, 120)
+        assert 2 < len(changed) < 30
+        assert len(reads["open"]) == count + len(changed)  # which are drawn
+        assert (tmp_path / "c" / "changed.png").is_file()
+
+    def test_models_that_see_pictures_otherwise_decode_them_each_in_its_way(self, trained, data, reads, tmp_path):
+        model = ception.Classifier.load(trained)
+        padded = dataclasses.replace(model.image, resize="pad")
+        dataclasses.replace(model, image=padded).save(tmp_path / "p.keras")
+        result = ception.compare(tmp_path / "p.keras", trained, data, output=tmp_path / "c")
+        assert (len(reads["load"]), len(reads["digest"])) == (1, 120)
+        assert len(reads["open"]) == 2 * result["count"] + len(result["changed"])
+        alone = [ception.evaluate(model, data, output=tmp_path / "e") for model in (tmp_path / "p.keras", trained)]
+        assert tuple(result["accuracy"]) == tuple(scores["accuracy"] for scores in alone)
+
+    def test_warns_of_pictures_that_either_was_trained_on(self, trained, data, confused, tmp_path):
+        with pytest.warns(UserWarning, match="pictures were in") as caught:
+            ception.compare(trained, confused, data, split="all", output=tmp_path / "c")
+        said = [str(warning.message) for warning in caught]
+        assert [next(name for name in (str(trained), str(confused)) if name in text) for text in said] == [
+            str(trained), str(confused),
+        ]  # fmt: skip
+
+    def test_other_classes_are_refused_before_a_picture_is_read(self, trained, data, reads, tmp_path):
+        model = ception.Classifier.load(trained)
+        dataclasses.replace(model, class_names=("blue", "green", "rose")).save(tmp_path / "m.keras")
+        with pytest.raises(ception.InputError, match="only one of them knows 'red', 'rose'"):
+            ception.compare(trained, tmp_path / "m.keras", data)
+        assert reads["open"] == reads["digest"] == []
+
+    def test_no_comparison_overwrites_another(self, trained, data, confused, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        other = write_pictures(tmp_path / "elsewhere", {"red": 20, "blue": 20}, seed=3)
+        run = trained.name
+        for split in ("test", "val"):
+            ception.compare(trained, confused, data, split=split)
+            ception.compare(trained, confused, other, split=split)
+        ception.compare(trained, trained)
+        with pytest.raises(ception.InputError, match="--split val needs DATA"):
+            ception.compare(trained, trained, split="val")
+        assert {path.name for path in tmp_path.glob("comparison*")} == {
+            f"comparison-{run}-{run}", f"comparison-{run}-confused-colours", f"comparison-{run}-confused-colours-val",
+            f"comparison-{run}-confused-elsewhere", f"comparison-{run}-confused-elsewhere-val",
+        }  # fmt: skip
+        for split in ("", "-val"):
+            written = json.loads((tmp_path / f"comparison-{run}-confused-elsewhere{split}/comparison.json").read_text())
+            assert written["data"] == str(other)
 
 
 class TestWhatAReviewFound:

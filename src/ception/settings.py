@@ -189,7 +189,8 @@ class CompareSettings:
 
     Attributes:
         split: Part of the data to compare on, as for evaluate.
-        out: Folder for the numbers and the pictures that changed sides; comparison-ONE-OTHER when not given.
+        out: Folder for the numbers and the pictures that changed sides; when not given, comparison-ONE-OTHER with the
+            name of DATA and, other than test, the split.
         engine: What runs the network: openvino or keras; the fastest installed one when not given, or Keras's where a
             backend or device is named.
         dtype: Numbers to compute with: float32 or bfloat16, which is quicker where the processor has it, and coarser.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from ception import backends
-from ception.data import loading, sources, splitting
+from ception.data import sources
 from ception.errors import InputError, nearest
 from ception.evaluation.calibration import confidence, threshold_for, wilson_interval
-from ception.evaluation.table import Table, tabulate
+from ception.evaluation.selection import data_label, matched, select, tabulate_data, warn_of_seen
+from ception.evaluation.table import Table
 from ception.files import mark, write_json
 from ception.options import EvaluateOptions
 from ception.reporting import Reporter
 from ception.settings import EvaluateSettings, settings_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from PIL import Image
 
     from ception.classifier import Classifier
@@ -68,12 +68,21 @@ def evaluate(
         classifier = model if isinstance(model, Classifier) else Classifier.load(model)
         classifier.require_weights()
         threshold = _promised(classifier, options.target_precision) if options.target_precision is not None else None
-        table, indices, dataset = tabulate_data(classifier, data, options, reporter)
+        dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
+        labels = matched(dataset, classifier, reporter)
+        if options.by and options.by not in {*dataset.columns, "size"}:
+            raise InputError(f"cannot score by '{options.by}': {nearest(options.by, [*dataset.columns, 'size'])}")
+        chosen, digests = select(dataset, str(data), options.split, reporter)
+        if options.split != "train":
+            warn_of_seen(classifier, digests, reporter)
+        ((table, indices),) = tabulate_data(
+            [classifier], [labels], dataset, chosen, batch_size=options.batch_size, reporter=reporter
+        )
         groups = _groups(dataset, options.by) if options.by else None
     result = table.scores(classifier.temperature)
     output = options.out
     if output is None and not isinstance(model, Classifier):
-        output = _output_folder(Path(model), dataset.name, options.split)
+        output = _output_folder(Path(model), data_label(dataset.name, options.split))
     result |= {
         "model": None if isinstance(model, Classifier) else str(model),
         "data": str(data),
@@ -187,79 +196,8 @@ def _slices(table: Table, groups: Sequence[str]) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
 
 
-def matched(dataset: sources.Dataset, classifier: Classifier) -> NDArray[np.int32]:
-    """The data set's labels, counted as the model counts its classes.
-
-    Classes match by name; where one side has no names, by index if the counts agree.
-
-    Raises:
-        InputError: the data set has a class that the model does not know.
-    """
-    known = {name: number for number, name in enumerate(classifier.class_names)}
-    if (dataset.unnamed or classifier.unnamed) and len(dataset.class_names) == len(known):
-        return dataset.labels
-    unknown = [name for name in dataset.class_names if name not in known]
-    if unknown:
-        raise InputError(
-            f"the model does not know {'class' if len(unknown) == 1 else 'classes'} "
-            f"{', '.join(repr(name) for name in unknown[:5])}{' ...' if len(unknown) > 5 else ''} of {dataset.name}; "
-            f"it knows {', '.join(classifier.class_names[:20])}{' ...' if len(known) > 20 else ''}"
-        )
-    return np.array([known[name] for name in dataset.class_names], np.int32)[dataset.labels]
-
-
-def tabulate_data(
-    classifier: Classifier, data: str | Path, options: EvaluateSettings, reporter: Reporter
-) -> tuple[Table, NDArray[np.integer], sources.Dataset]:
-    """The table of the wanted part of a data set, the index in the data set of each of its rows, and the data set."""
-    dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
-    labels = matched(dataset, classifier)
-    if dataset.unnamed or classifier.unnamed:
-        reporter.note("Classes are matched by their numbers: one side has no names")
-    if options.by and options.by not in {*dataset.columns, "size"}:
-        raise InputError(f"cannot score by '{options.by}': {nearest(options.by, [*dataset.columns, 'size'])}")
-    digests, _ = sources.digests(dataset.pictures, reporter)
-    if options.split == "all":
-        indices = np.arange(len(labels))
-    else:
-        try:
-            place = splitting.split(dataset, digests)
-        except InputError as error:
-            raise InputError(f"{error}, or score all pictures with --split all") from None
-        indices = np.flatnonzero(place == sources.SPLITS[options.split])
-    if not len(indices):
-        raise InputError(f"{data} has no {options.split} pictures: choose another --split, or all")
-    if options.split != "train":
-        seen = int(classifier.seen_in_training(digests[indices]).sum())
-        if seen:
-            reporter.warn(
-                f"{seen:,} of these {len(indices):,} pictures were in the model's training: "
-                "the scores are better than on new pictures"
-            )
-    failed: dict[int, str] = {}
-    readable: list[NDArray[np.integer]] = []
-
-    def batches() -> Iterator[tuple[NDArray[np.integer], NDArray[np.uint8]]]:
-        for chosen, pixels, reasons in loading.stream(
-            dataset.pictures, indices, classifier.image, options.batch_size, reporter=reporter, label="Evaluating"
-        ):
-            failed.update(reasons)
-            readable.append(chosen)
-            yield chosen, pixels
-
-    table = tabulate(classifier, dataset, labels, batches())
-    for index, why in list(failed.items())[:20]:
-        reporter.warn(f"left out {dataset.pictures.name(index)}: {why}")
-    if len(failed) > 20:
-        reporter.warn(f"left out {len(failed) - 20} more that cannot be read")
-    if not len(table.labels):
-        raise InputError(f"none of the {len(indices)} pictures of {data} can be read")
-    return table, np.concatenate(readable), dataset
-
-
-def _output_folder(model: Path, data_name: str, split: str) -> Path:
-    name = data_name if split == "test" else f"{data_name}-{split}"
+def _output_folder(model: Path, label: str) -> Path:
     run = model.resolve().parent
     if (run / "settings.json").is_file():
-        return run / "evaluations" / name
-    return Path(f"evaluation-{name}")
+        return run / "evaluations" / label
+    return Path(f"evaluation-{label}")

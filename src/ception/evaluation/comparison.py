@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from ception import backends
+from ception.data import sources
+from ception.data.images import PictureError, flatten
 from ception.errors import InputError
 from ception.evaluation.calibration import wilson_interval
+from ception.evaluation.selection import data_label, matched, select, tabulate_data, warn_of_seen
 from ception.evaluation.table import Table
+from ception.files import mark, write_json
 from ception.options import CompareOptions
 from ception.reporting import Reporter
-from ception.settings import CompareSettings, settings_of
+from ception.settings import CompareSettings, EvaluateSettings, settings_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL import Image
 
 _SHOWN = 30  # pictures that changed sides
 
@@ -46,17 +54,27 @@ def compare(
         InputError: a model or the data cannot be used, or the two know different classes or pictures.
     """
     options = settings_of(CompareSettings, settings)
-    tables = []
-    for model in (Path(one), Path(other)):
-        if data is None:
-            tables.append(_table_of_run(model))
-        else:
-            tables.append(_evaluated(model, data, options, reporter or Reporter()))
-    first, second = _aligned(*tables)
+    reporter = reporter or Reporter()
+    models = Path(one), Path(other)
+    label = f"comparison-{_label(models[0])}-{_label(models[1])}"
+    if data is None:
+        if options.split != "test":
+            raise InputError(f"--split {options.split} needs DATA: without it, both runs' test pictures are compared")
+        dataset = None
+        first, second = _aligned(*map(_table_of_run, models))
+    else:
+        dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
+        label += f"-{data_label(dataset.name[:40], options.split)}"
+        first, second = _aligned(*_evaluated(models, dataset, str(data), options, reporter))
     result = paired(first, second)
-    output = options.out or Path(f"comparison-{_label(Path(one))}-{_label(Path(other))}")
+    output = options.out or Path(label)
     result |= {"models": [str(one), str(other)], "data": None if data is None else str(data), "output": str(output)}
-    _write(output, result, data)
+    mark(output)
+    write_json(output / "comparison.json", result)
+    if result["changed"]:
+        dataset = dataset or _dataset_of_run(models[0], options.cache_limit)
+        if dataset is not None:
+            _draw_changed(output / "changed.png", result["changed"], dataset)
     return result
 
 
@@ -143,25 +161,37 @@ def _table_of_run(run: Path) -> Table:
         raise InputError(f"{path} is no table of predictions: give DATA to evaluate both models on") from None
 
 
-def _evaluated(model: Path, data: str | Path, options: CompareSettings, reporter: Reporter) -> Table:
-    from ception.evaluation import tabulate_data
-    from ception.settings import EvaluateSettings
-
+def _evaluated(
+    models: Sequence[Path], dataset: sources.Dataset, origin: str, options: CompareSettings, reporter: Reporter
+) -> list[Table]:
+    """What the models say of a part of a data set, whose pictures are read once for both."""
     backends.start(options.backend)
     with backends.on(options.device):
         from ception.classifier import Classifier
 
-        classifier = Classifier.load(model)
-        return tabulate_data(
-            classifier, data, EvaluateSettings(split=options.split, cache_limit=options.cache_limit), reporter
-        )[0]
+        classifiers = [Classifier.load(model) for model in models]
+        for classifier in classifiers:
+            classifier.require_weights()
+        _require_same_classes(*(classifier.class_names for classifier in classifiers))
+        labels = [matched(dataset, classifier, reporter) for classifier in classifiers]
+        indices, digests = select(dataset, origin, options.split, reporter)
+        if options.split != "train":
+            for model, classifier in zip(models, classifiers, strict=True):
+                warn_of_seen(classifier, digests, reporter, str(model))
+        answers = tabulate_data(
+            classifiers, labels, dataset, indices, batch_size=EvaluateSettings().batch_size, reporter=reporter
+        )
+        return [table for table, _ in answers]
+
+
+def _require_same_classes(one: Sequence[str], other: Sequence[str]) -> None:
+    if odd := sorted(set(one) ^ set(other)):
+        raise InputError(f"the models know different classes: only one of them knows {', '.join(map(repr, odd[:5]))}")
 
 
 def _aligned(first: Table, second: Table) -> tuple[Table, Table]:
     """Both tables with the pictures in the order of the first and the classes in the order of the first."""
-    if set(first.class_names) != set(second.class_names):
-        odd = sorted(set(first.class_names) ^ set(second.class_names))
-        raise InputError(f"the models know different classes: only one of them knows {', '.join(map(repr, odd[:5]))}")
+    _require_same_classes(first.class_names, second.class_names)
     places = range(len(second.paths)) if first.paths == second.paths else None
     place = {name: row for row, name in enumerate(second.paths)}
     if len(first.paths) != len(second.paths) or any(name not in place for name in first.paths):
@@ -179,51 +209,34 @@ def _label(model: Path) -> str:
     return (folder.resolve().name if model.name == "model.keras" or model.is_dir() else model.stem)[:40]
 
 
-def _write(output: Path, result: dict[str, Any], data: str | Path | None) -> None:
-    from ception.data import sources
-    from ception.data.images import PictureError, flatten
-    from ception.evaluation.plots import contact_sheet
-    from ception.files import mark, write_json
-
-    mark(output)
-    write_json(output / "comparison.json", result)
-    place = data
-    if place is None:
-        scores = Path(result["models"][0])
-        scores = (scores.parent if scores.is_file() else scores) / "scores.json"
-        place = _source(scores)
-    if place is None or not result["changed"]:
-        return
+def _dataset_of_run(model: Path, cache_limit: float) -> sources.Dataset | None:
+    """The data set that a run was tested on; None where it is not where it was, and numbers stand without pictures."""
+    folder = model.parent if model.is_file() else model
     try:
-        dataset = sources.load(place)
-    except InputError:  # the pictures are not where they were: the numbers stand without them
-        return
-    chosen = np.unique(np.linspace(0, len(result["changed"]) - 1, _SHOWN).astype(int))  # of every class some
-    wanted = {row["path"]: row for row in (result["changed"][index] for index in chosen)}
-    shown: list[tuple[Any, dict[str, Any]]] = []
+        return sources.load(json.loads((folder / "scores.json").read_text())["data"], cache_limit=cache_limit)
+    except (OSError, ValueError, KeyError, TypeError):  # an InputError is a ValueError
+        return None
+
+
+def _draw_changed(path: Path, changed: Sequence[dict[str, Any]], dataset: sources.Dataset) -> None:
+    """Draw some of the pictures that only one of two models gets right."""
+    from ception.evaluation.plots import contact_sheet
+
+    chosen = np.unique(np.linspace(0, len(changed) - 1, _SHOWN).astype(int))  # of every class some
+    wanted = {row["path"]: row for row in (changed[index] for index in chosen)}
+    shown: list[tuple[Image.Image, dict[str, Any]]] = []
     for index in range(len(dataset.pictures)):
         row = wanted.get(dataset.pictures.name(index))
         if row is not None:
-            try:
+            with suppress(PictureError):
                 picture = flatten(dataset.pictures.open(index), 3)
                 picture.thumbnail((256, 256))
                 shown.append((picture, row))
-            except PictureError:
-                continue
     if shown:
         contact_sheet(
             [picture for picture, _ in shown],
             [row["label"] for _, row in shown],
             [f"{row['predicted'][0]} → {row['predicted'][1]}" for _, row in shown],
             [row["predicted"][1] == row["label"] for _, row in shown],
-            output / "changed.png",
+            path,
         )
-
-
-def _source(scores: Path) -> str | None:
-    import json
-
-    try:
-        return str(json.loads(scores.read_text())["data"])
-    except (OSError, ValueError, KeyError):
-        return None

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ception.classifier import Classifier
     from ception.data.sources import Dataset
 
+    Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
 # any file name comes through, also one that is no Unicode
 _CODING: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
 
@@ -87,12 +89,30 @@ class Table:
         return cls(paths, np.array(labels), np.array(logits, np.float32).reshape(-1, len(class_names)), class_names)
 
 
+def computed(
+    compute: Compute, batches: Iterable[tuple[NDArray[np.integer], NDArray[np.uint8]]]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The indices of all pictures and their logits.
+
+    Args:
+        compute: From the pixels of a batch to logits.
+        batches: Indices of pictures with their pixels; a batch may be empty.
+    """
+    indices = [np.zeros(0, np.int64)]
+    logits = []
+    for chosen, pixels in batches:
+        if len(chosen):
+            indices.append(chosen.astype(np.int64))
+            logits.append(compute(pixels))
+    return np.concatenate(indices), np.concatenate(logits) if logits else np.zeros((0, 0), np.float32)
+
+
 def tabulate(
     classifier: Classifier,
     dataset: Dataset,
     labels: NDArray[np.integer],
     batches: Iterable[tuple[NDArray[np.integer], NDArray[np.uint8]]],
-    compute: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None,
+    compute: Compute | None = None,
 ) -> Table:
     """The classifier's logits for pictures of a data set.
 
@@ -103,12 +123,6 @@ def tabulate(
         batches: Indices of pictures with their pixels.
         compute: From pixels to logits; the classifier's own when not given.
     """
-    compute = compute or classifier.logits
-    indices: list[NDArray[np.integer]] = [np.zeros(0, np.int64)]
-    logits = [np.zeros((0, len(classifier.class_names)), np.float32)]
-    for chosen, pixels in batches:
-        indices.append(chosen)
-        logits.append(compute(pixels) if len(chosen) else logits[0])
-    chosen = np.concatenate(indices)
+    chosen, logits = computed(compute or classifier.logits, batches)
     names = [dataset.pictures.name(int(index)) for index in chosen]
-    return Table(names, labels[chosen], np.concatenate(logits), classifier.class_names)
+    return Table(names, labels[chosen], logits, classifier.class_names)

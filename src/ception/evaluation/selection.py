@@ -1,0 +1,166 @@
+"""Which pictures of a data set are scored, and what models say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ception.data import loading, sources, splitting
+from ception.errors import InputError
+from ception.evaluation.table import Table, computed
+from ception.reporting import Reporter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ception.classifier import Classifier
+    from ception.data.images import ImageContract
+    from ception.evaluation.table import Compute
+
+_MOST_NAMED = 20  # pictures that cannot be read
+
+
+def matched(dataset: sources.Dataset, classifier: Classifier, reporter: Reporter) -> NDArray[np.int32]:
+    """The data set's labels, counted as the model counts its classes.
+
+    Classes match by name; where one side has no names, by index if the counts agree, which the reporter is told.
+
+    Raises:
+        InputError: the data set has a class that the model does not know.
+    """
+    nameless = dataset.unnamed or classifier.unnamed
+    if nameless:
+        reporter.note("Classes are matched by their numbers: one side has no names")
+    known = {name: number for number, name in enumerate(classifier.class_names)}
+    if nameless and len(dataset.class_names) == len(known):
+        return dataset.labels
+    unknown = [name for name in dataset.class_names if name not in known]
+    if unknown:
+        raise InputError(
+            f"the model does not know {'class' if len(unknown) == 1 else 'classes'} "
+            f"{', '.join(repr(name) for name in unknown[:5])}{' ...' if len(unknown) > 5 else ''} of {dataset.name}; "
+            f"it knows {', '.join(classifier.class_names[:20])}{' ...' if len(known) > 20 else ''}"
+        )
+    return np.array([known[name] for name in dataset.class_names], np.int32)[dataset.labels]
+
+
+def select(
+    dataset: sources.Dataset, origin: str, split: str, reporter: Reporter
+) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+    """The indices of the pictures in a part of the split, and their digests.
+
+    Args:
+        dataset: The data set.
+        origin: What the user calls it.
+        split: `train`, `val`, `test` or `all`.
+        reporter: Receives the progress.
+
+    Raises:
+        InputError: the data set cannot be split, or has no such pictures.
+    """
+    digests, _ = sources.digests(dataset.pictures, reporter)
+    if split == "all":
+        indices = np.arange(len(dataset.labels))
+    else:
+        try:
+            splits = splitting.split(dataset, digests)
+        except InputError as error:
+            raise InputError(f"{error}, or score all pictures with --split all") from None
+        indices = np.flatnonzero(splits == sources.SPLITS[split])
+    if not len(indices):
+        raise InputError(f"{origin} has no {split} pictures: choose another --split, or all")
+    return indices, digests[indices]
+
+
+def data_label(name: str, split: str) -> str:
+    """What folders of results call a part of a data set: its name, with the split where that is not `test`."""
+    return name if split == "test" else f"{name}-{split}"
+
+
+def warn_of_seen(
+    classifier: Classifier, digests: NDArray[np.void], reporter: Reporter, name: str = "the model"
+) -> None:
+    """Warn if pictures that are to be scored were in the training of the model, which the message calls `name`."""
+    if seen := int(classifier.seen_in_training(digests).sum()):
+        reporter.warn(
+            f"{seen:,} of these {len(digests):,} pictures were in {name}'s training: "
+            "the scores are better than on new pictures"
+        )
+
+
+def tabulate_data(
+    classifiers: Sequence[Classifier],
+    labels: Sequence[NDArray[np.integer]],
+    dataset: sources.Dataset,
+    indices: NDArray[np.int64],
+    *,
+    batch_size: int,
+    reporter: Reporter,
+) -> list[tuple[Table, NDArray[np.int64]]]:
+    """What each classifier says of some pictures, which are decoded once for all that want the same pixels of them.
+
+    Args:
+        classifiers: The models.
+        labels: For each model the labels of the whole data set, counted as it does.
+        dataset: The data set.
+        indices: Its pictures that are wanted.
+        batch_size: Pictures in one step.
+        reporter: Receives progress, and a warning for each picture that cannot be read.
+
+    Returns:
+        For each model its table of the readable pictures, and their indices.
+
+    Raises:
+        InputError: none of the pictures can be read.
+    """
+    answers: dict[int, tuple[Table, NDArray[np.int64]]] = {}
+    failed: dict[int, str] = {}
+    for contract in dict.fromkeys(classifier.image for classifier in classifiers):
+        sharing = [number for number, classifier in enumerate(classifiers) if classifier.image == contract]
+        readable, logits, reasons = _logits(
+            _side_by_side([classifiers[number] for number in sharing]), dataset.pictures, indices, contract,
+            batch_size=batch_size, reporter=reporter,
+        )  # fmt: skip
+        failed |= reasons
+        names = [dataset.pictures.name(int(index)) for index in readable]
+        ends = np.cumsum([len(classifiers[number].class_names) for number in sharing])
+        for number, own in zip(sharing, np.split(logits, ends[:-1], axis=-1), strict=True):
+            table = Table(names, labels[number][readable], own, classifiers[number].class_names)
+            answers[number] = table, readable
+    for index, why in list(failed.items())[:_MOST_NAMED]:
+        reporter.warn(f"left out {dataset.pictures.name(index)}: {why}")
+    if len(failed) > _MOST_NAMED:
+        reporter.warn(f"left out {len(failed) - _MOST_NAMED} more that cannot be read")
+    if len(failed) == len(indices):
+        raise InputError(f"none of the {len(indices)} pictures of {dataset.name} can be read")
+    return [answers[number] for number in range(len(classifiers))]
+
+
+def _side_by_side(classifiers: Sequence[Classifier]) -> Compute:
+    """From pixels to the logits of all classifiers, one after another in the columns."""
+    return lambda pixels: np.concatenate([classifier.logits(pixels) for classifier in classifiers], axis=-1)
+
+
+def _logits(
+    compute: Compute,
+    pictures: sources.Pictures,
+    indices: NDArray[np.int64],
+    contract: ImageContract,
+    *,
+    batch_size: int,
+    reporter: Reporter,
+) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, str]]:
+    """The indices of the readable pictures, what `compute` gives for them, and why others cannot be read, by index."""
+    failed: dict[int, str] = {}
+
+    def batches() -> Iterator[tuple[NDArray[np.integer], NDArray[np.uint8]]]:
+        for readable, pixels, reasons in loading.stream(
+            pictures, indices, contract, batch_size, reporter=reporter, label="Evaluating"
+        ):
+            failed.update(reasons)
+            yield readable, pixels
+
+    readable, logits = computed(compute, batches())
+    return readable, logits, failed
