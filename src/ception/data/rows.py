@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,23 +64,25 @@ def collect(
     """
     folder = cache_folder()
     files = _Files(folder / f"{name}.rows", folder / f"{name}.index", shape, np.dtype(dtype))
-    first: dict[bytes, int] = {}
-    for index, key in enumerate(keys):
-        first.setdefault(key.tobytes(), index)
-
-    def make_room(count: int, known_count: int) -> None:
-        total = max(in_all, len(first))
-        _make_room(files, (total - known_count) * files.row_bytes, limit_gb)
-        announce(count, count * files.row_bytes, total * files.row_bytes)
-
+    first = _first(keys)
+    begin = partial(_begin, files, max(in_all, len(first)), limit_gb, announce)
+    busy = f"Waiting for another process that writes {files.data.name} in the cache folder"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder / f"{name}.lock", files.data, reporter):
+        with locked(folder / f"{name}.lock", busy, wait=reporter.note):
             _discard_if_too_large(files, first, limit_gb)
-            stored, row_of = _completed(files, keys, first, compute, make_room, reporter)
+            stored, row_of = _completed(files, keys, first, compute, begin, reporter)
     except OSError as error:
         raise RunError(f"{files.data} cannot be written: {reason(error)}{_HINT}") from None
     return stored, np.array([row_of.get(key.tobytes(), -1) for key in keys], np.int64)
+
+
+def _first(keys: NDArray[np.void]) -> dict[bytes, int]:
+    """The first index of each key, in their order."""
+    first: dict[bytes, int] = {}
+    for index, key in enumerate(keys):
+        first.setdefault(key.tobytes(), index)
+    return first
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _completed(
     keys: NDArray[np.void],
     first: dict[bytes, int],
     compute: _Compute,
-    make_room: Callable[[int, int], None],
+    begin: Callable[[int, int], None],
     reporter: Reporter,
 ) -> tuple[NDArray[Any], dict[bytes, int]]:
     """All rows, the missing ones among them, and the row of each key.
@@ -119,7 +121,7 @@ def _completed(
         keys: As in `collect`.
         first: The first index of each key.
         compute: As in `collect`.
-        make_room: Told how many arrays are about to be computed, and how many are there.
+        begin: Told how many arrays are there, and how many are about to be computed.
         reporter: Warned of damaged rows.
     """
     with files.data.open("ab+") as data, files.records.open("ab+") as records:
@@ -127,7 +129,7 @@ def _completed(
         row_of = _whole_rows(data, known, first, files, reporter)
         missing = np.array([index for key, index in first.items() if key not in row_of], np.int64)
         if len(missing):
-            make_room(len(missing), len(row_of))
+            begin(len(row_of), len(missing))
             _append(data, records, keys, compute(missing), row_of, len(known))
         for path in (files.data, files.records):
             os.utime(path)
@@ -154,21 +156,6 @@ def _append(
         for index in indices:
             row_of[keys[index].tobytes()] = row
             row += 1
-
-
-@contextmanager
-def _alone(lock: Path, data: Path, reporter: Reporter) -> Iterator[None]:
-    """A context that one process at a time is in."""
-    try:
-        with locked(lock, "busy"):
-            yield
-            return
-    except InputError as error:
-        if str(error) != "busy":
-            raise
-    reporter.note(f"Waiting for another process that writes {data.name} in the cache folder")
-    with locked(lock, "", wait=True):
-        yield
 
 
 def _known(data: Any, records: Any, row_bytes: int) -> NDArray[Any]:
@@ -211,13 +198,16 @@ def _discard_if_too_large(files: _Files, first: dict[bytes, int], limit_gb: floa
         files.records.unlink(missing_ok=True)
 
 
-def _make_room(files: _Files, more: int, limit_gb: float) -> None:
-    """Let older files of the cache go for so many bytes more.
+def _begin(
+    files: _Files, total: int, limit_gb: float, announce: Callable[[int, int, int], None], known: int, missing: int
+) -> None:
+    """Let older files of the cache go for what is missing of a total of arrays, and announce what is computed.
 
     Raises:
-        InputError: they are above the limit.
-        RunError: the disk has no room for them.
+        InputError: all of it is above the limit.
+        RunError: the disk has no room for it.
     """
+    more = (total - known) * files.row_bytes
     if not cache.fits(more, limit_gb):
         raise InputError(
             f"the activations take {more / 1e9:.2g} GB, above --cache-limit {limit_gb:g} GB: raise it, or take fewer "
@@ -228,3 +218,4 @@ def _make_room(files: _Files, more: int, limit_gb: float) -> None:
     if free < more:
         raise RunError(f"the cache needs {more / 1e9:.2g} GB, and {folder} has room for {free / 1e9:.2g}{_HINT}")
     cache.make_room(more, limit_gb, keep=(files.data, files.records))
+    announce(missing, missing * files.row_bytes, total * files.row_bytes)
