@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import http.server
@@ -177,7 +178,7 @@ class TestSuccess:
         fcntl = pytest.importorskip("fcntl")
 
         def flock(*_):
-            raise OSError(downloads.errno.ENOLCK, "No locks available")
+            raise OSError(errno.ENOLCK, "No locks available")
 
         monkeypatch.setattr(fcntl, "flock", flock)
         assert downloads.fetch(served.url, DIGEST).read_bytes() == CONTENT

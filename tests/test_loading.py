@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ception.data import cache, loading, sources
+from ception.data import cache, images, loading, sources
 from ception.data.images import ImageContract, fit
 from ception.errors import RunError
 from ception.files import locked
@@ -168,8 +168,8 @@ class TestStream:
     def test_decodes_a_bounded_number_ahead(self, folder, monkeypatch):
         dataset = sources.load(folder)
         opened = []
-        read = sources.images.read
-        monkeypatch.setattr(sources.images, "read", lambda path: opened.append(path) or read(path))
+        read = images.read
+        monkeypatch.setattr(images, "read", lambda path: opened.append(path) or read(path))
         batches = loading.stream(dataset.pictures, np.arange(90), CONTRACT, 4, reporter=Reporter(), label="")
         next(batches)
         batches.close()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ception.data import sources, splitting
+from ception.data import labelled_arrays, sources, splitting
 from ception.data.sources import TEST, TRAIN, UNSTATED, VAL, Dataset
 from ception.errors import InputError
 from support.pictures import content, write_pictures
@@ -103,6 +103,18 @@ class TestTables:
         assert dataset.stated.tolist() == [TRAIN, TEST, UNSTATED]
         assert dataset.pictures.open(0).size == (24, 20)
 
+    def test_further_columns_are_kept_and_repeated_rows_left_out(self, tmp_path):
+        write_pictures(tmp_path, {"a": 2})
+        rows = [
+            ["path", "camera", "label", "note"],
+            ["a/000.png", "old", "x", "1"], ["a/001.png", "new", "x"], ["a/000.png", "new", "x", "2"],
+            ["a/000.png", "new", "y", "3"],
+        ]  # fmt: skip
+        dataset = sources.load(self.write(tmp_path / "list.csv", rows))
+        assert dataset.labels.tolist() == [0, 0, 1]
+        assert dataset.columns == {"camera": ["old", "new", "new"], "note": ["1", "", "3"]}
+        assert dataset.ignored == {"repeated rows": 1}
+
     @pytest.mark.parametrize(
         ("rows", "says"),
         [
@@ -192,7 +204,7 @@ class TestNames:
         dataset = sources.load("fashion-mnist-sample")
         assert np.bincount(dataset.labels[dataset.stated == TRAIN]).tolist() == [1000] * 10
         assert np.bincount(dataset.labels[dataset.stated == TEST]).tolist() == [200] * 10
-        assert dataset.class_names == sources.FASHION_CLASSES
+        assert dataset.class_names == labelled_arrays.FASHION_CLASSES
 
     def test_the_sample_is_of_the_real_set(self, shared):
         sample, whole = sources.load("fashion-mnist-sample"), sources.load(shared / "fashion_mnist.npz")
@@ -225,7 +237,7 @@ class TestNames:
             dataset = sources.load("fashion-mnist")
         finally:
             server.shutdown()
-        assert dataset.class_names == sources.FASHION_CLASSES
+        assert dataset.class_names == labelled_arrays.FASHION_CLASSES
         assert dataset.stated.tolist() == [TRAIN] * 60 + [TEST] * 60
 
     def test_a_failed_download_is_one_line_with_the_way_out(self, tmp_path, monkeypatch):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import http.client
 import os
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,6 @@ from ception.reporting import Reporter
 
 _BLOCK = 1 << 16  # at most this much is lost where a connection breaks
 _TIMEOUT_S = 30
-_LOOK_AGAIN_S = 0.1
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems such as Lustre
 
 
 def place(url: str) -> Path:
@@ -52,7 +48,8 @@ def fetch(url: str, digest: str, *, megabytes: int | None = None, reporter: Repo
     download = _Download(url, digest, megabytes, path, path.with_name(f".{path.name}.part"), reporter)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path, reporter):
+        busy = f"Waiting for another process that downloads {path.name}"
+        with locked(path.with_name(f".{path.name}.lock"), busy, wait=reporter.note):
             if not _is_there(path, digest):  # as another process may have seen to
                 download.run()
     except BrokenPipeError:  # of the reporter
@@ -84,27 +81,6 @@ def _is_there(path: Path, digest: str) -> bool:
     with suppress(OSError):  # it may be another user's
         path.touch()
     return True
-
-
-@contextmanager
-def _alone(path: Path, reporter: Reporter) -> Iterator[None]:
-    """Keep others from downloading the file for as long as the context lasts, after waiting for those who do."""
-    waits = False
-    with ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(locked(path.with_name(f".{path.name}.lock"), ""))
-                break
-            except InputError:
-                if not waits:
-                    reporter.note(f"Waiting for another process that downloads {path.name}")
-                waits = True
-                time.sleep(_LOOK_AGAIN_S)
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
-                break
-        yield
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,21 @@
-"""Files that are whole or not there: written beside their place, then renamed."""
+"""Files that are whole or not there, folders that hold results, locks, and where the cache lies."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import BaseFileLock, FileLock, Timeout
+
 from ception.errors import InputError, RunError, reason
+
+_MARK = ".ception"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # what file systems without them answer
 
 
 def cache_folder() -> Path:
@@ -47,31 +53,39 @@ def whole(path: Path, hint: str = "") -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path, refusal: str, *, wait: bool = False) -> Iterator[None]:
+def locked(path: Path, busy: str, *, wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold a lock file for as long as the context lasts; it is free again when the process ends, however it ends.
+
+    On a file system without locks, such as Lustre, all may enter.
 
     Args:
         path: The lock file; it stays.
-        refusal: Message of the error.
-        wait: Whether to wait for a process that holds it.
+        busy: What to say where another process or thread holds it.
+        wait: Told `busy` before the holder is waited for; None refuses at once.
 
     Raises:
-        InputError: another process holds it. (Windows has no such locks: all may enter.)
+        InputError: another one holds it.
     """
+    lock = FileLock(path, fallback_to_soft=False, preserve_lock_file=True)
     try:
-        import fcntl
-    except ImportError:
+        _acquire(lock, busy, wait)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    try:
         yield
-        return
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(refusal) from None
-        yield
+    finally:
+        lock.release()
 
 
-_MARK = ".ception"
+def _acquire(lock: BaseFileLock, busy: str, wait: Callable[[str], None] | None) -> None:
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        if wait is None:
+            raise InputError(busy) from None
+        wait(busy)
+        lock.acquire()
 
 
 def mark(folder: Path) -> None:

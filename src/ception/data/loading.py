@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import PIL
 
 from ception.data import cache, rows
+from ception.data.dataset import Dataset
 from ception.data.images import ImageContract, PictureError, fit
-from ception.data.sources import Arrays, Dataset, Files, Pictures, parallel
+from ception.data.pictures import Arrays, Files, Pictures, parallel
 from ception.errors import RunError
 from ception.files import cache_folder
 from ception.reporting import Reporter
@@ -59,10 +60,10 @@ class _Decoded:
     """Pixels in the cache, each picture in a row of its own."""
 
     stored: NDArray[np.uint8]
-    row: NDArray[np.int64]
+    row_of: NDArray[np.int64]
 
     def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.uint8]:
-        return np.asarray(self.stored[self.row[indices]])
+        return np.asarray(self.stored[self.row_of[indices]])
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,13 @@ class _Parts:
     parts: Sequence[NDArray[np.uint8]]
 
     def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.uint8]:
-        found = np.empty((len(indices), *self.parts[0].shape[1:]), np.uint8)
+        pixels = np.empty((len(indices), *self.parts[0].shape[1:]), np.uint8)
         first = 0
         for part in self.parts:
-            here = (indices >= first) & (indices < first + len(part))
-            found[here] = part[indices[here] - first]
+            inside = (indices >= first) & (indices < first + len(part))
+            pixels[inside] = part[indices[inside] - first]
             first += len(part)
-        return found
+        return pixels
 
 
 def channels_of(pictures: Pictures) -> int:
@@ -108,40 +109,48 @@ def prepare(
     pictures = dataset.pictures
     if isinstance(pictures, Arrays) and all(_is_shaped(array, contract) for _, array in pictures.parts):
         return _Parts([array.reshape(-1, *contract.shape) for _, array in pictures.parts]), {}
-    everything = np.arange(len(pictures))
     size = len(pictures) * int(np.prod(contract.shape, dtype=np.int64))
-    failed: dict[int, str] = {}
-    if not cache.fits(size, cache_limit):
-        reporter.warn(
-            f"the decoded pictures take {size / 1e9:.1f} GB, above --cache-limit {cache_limit:g} GB: "
-            "they are decoded again in each epoch, which is slow"
-        )
-        for _, _, reasons in stream(pictures, everything, contract, _STEP, reporter=reporter, label="Checking"):
-            failed |= reasons
-        return _Decoding(pictures, contract), failed
-
-    def announce(count: int, size: int, _: int) -> None:
-        reporter.note(f"Decoding {count:,} pictures once into {cache_folder()} ({size / 1e6:,.0f} MB)")
-
-    def decode(positions: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.integer], NDArray[np.uint8]]]:
-        for indices, batch, reasons in stream(
-            pictures, positions, contract, _STEP, reporter=reporter, label="Decoding"
-        ):
-            failed.update(reasons)
-            yield indices, batch
-
-    name = f"pixels-{cache.digest(DECODER.encode(), repr(contract).encode(), os.fsencode(dataset.name))}"
-    stored, row = rows.collect(
-        name, digests, contract.shape, np.uint8, decode, limit_gb=cache_limit, announce=announce, reporter=reporter
+    if cache.fits(size, cache_limit):
+        return _decode(dataset, contract, digests, cache_limit, reporter)
+    reporter.warn(
+        f"the decoded pictures take {size / 1e9:.1f} GB, above --cache-limit {cache_limit:g} GB: "
+        "they are decoded again in each epoch, which is slow"
     )
-    for index in np.flatnonzero(row < 0):  # equal bytes fail for the same reason
-        twin = next(other for other in failed if digests[other] == digests[index])
-        failed[int(index)] = failed[twin]
-    return _Decoded(stored, row), failed
+    failed: dict[int, str] = {}
+    everything = np.arange(len(pictures))
+    for _, _, reasons in stream(pictures, everything, contract, _STEP, reporter=reporter, label="Checking"):
+        failed |= reasons
+    return _Decoding(pictures, contract), failed
 
 
 def _is_shaped(array: NDArray[np.uint8], contract: ImageContract) -> bool:
     return (*array.shape[1:], 1)[:3] == contract.shape
+
+
+def _decode(
+    dataset: Dataset, contract: ImageContract, digests: NDArray[np.void], cache_limit: float, reporter: Reporter
+) -> tuple[_Decoded, dict[int, str]]:
+    """As `prepare`, into the cache."""
+    failed: dict[int, str] = {}
+
+    def announce(count: int, size: int, _: int) -> None:
+        reporter.note(f"Decoding {count:,} pictures once into {cache_folder()} ({size / 1e6:,.0f} MB)")
+
+    def decode(indices: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.integer], NDArray[np.uint8]]]:
+        for readable, batch, reasons in stream(
+            dataset.pictures, indices, contract, _STEP, reporter=reporter, label="Decoding"
+        ):
+            failed.update(reasons)
+            yield readable, batch
+
+    name = f"pixels-{cache.digest(DECODER.encode(), repr(contract).encode(), os.fsencode(dataset.name))}"
+    stored, row_of = rows.collect(
+        name, digests, contract.shape, np.uint8, decode, limit_gb=cache_limit, announce=announce, reporter=reporter
+    )
+    for index in np.flatnonzero(row_of < 0):  # equal bytes fail for the same reason
+        twin = next(other for other in failed if digests[other] == digests[index])
+        failed[int(index)] = failed[twin]
+    return _Decoded(stored, row_of), failed
 
 
 def stream(
@@ -168,15 +177,9 @@ def stream(
         the reasons why others could not be read, by index.
     """
 
-    def decode(index: int) -> NDArray[np.uint8] | str:
-        try:
-            return fit(pictures.open(index), contract)
-        except PictureError as error:
-            return str(error)
-
-    def submit(start: int) -> tuple[NDArray[np.integer], list[Future[Any]]]:
+    def submit(start: int) -> tuple[NDArray[np.integer], list[Future[NDArray[np.uint8] | str]]]:
         chosen = indices[start : start + batch_size]
-        return chosen, [pool.submit(decode, int(index)) for index in chosen]
+        return chosen, [pool.submit(_pixels_or_reason, pictures, int(index), contract) for index in chosen]
 
     with ThreadPoolExecutor(THREADS) as pool, reporter.task(label, len(indices)) as task:
         ahead = 1 + -(-2 * THREADS // batch_size)
@@ -186,19 +189,30 @@ def stream(
             while waiting:
                 chosen, futures = waiting.popleft()
                 waiting.extend(submit(start) for start in islice(starts, 1))
-                results = [future.result() for future in futures]
-                good = [place for place, result in enumerate(results) if not isinstance(result, str)]
-                batch = (
-                    np.stack([results[place] for place in good]) if good else np.zeros((0, *contract.shape), np.uint8)
-                )
-                yield (
-                    chosen[good],
-                    batch,
-                    {int(i): r for i, r in zip(chosen, results, strict=True) if isinstance(r, str)},
-                )
+                yield _parted(chosen, [future.result() for future in futures], contract)
                 task.advance(len(chosen))
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _pixels_or_reason(pictures: Pictures, index: int, contract: ImageContract) -> NDArray[np.uint8] | str:
+    """A picture's pixels, or why it cannot be read."""
+    try:
+        return fit(pictures.open(index), contract)
+    except PictureError as error:
+        return str(error)
+
+
+def _parted(
+    indices: NDArray[np.integer], results: Sequence[NDArray[np.uint8] | str], contract: ImageContract
+) -> tuple[NDArray[np.integer], NDArray[np.uint8], dict[int, str]]:
+    """What `stream` yields."""
+    readable = np.array([not isinstance(result, str) for result in results], bool)
+    batch = np.zeros((int(readable.sum()), *contract.shape), np.uint8)
+    if len(batch):
+        np.stack([result for result in results if not isinstance(result, str)], out=batch)
+    reasons = {int(i): result for i, result in zip(indices, results, strict=True) if isinstance(result, str)}
+    return indices[readable], batch, reasons
 
 
 def mean_and_std(pixels: Pixels, indices: NDArray[np.int64]) -> tuple[float, float]:

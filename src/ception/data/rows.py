@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RECORD = np.dtype([("key", "V16"), ("crc", "<u4")])  # of a row, in the order of the rows
+_Compute = Callable[["NDArray[np.int64]"], "Iterable[tuple[NDArray[np.integer], NDArray[Any]]]"]
 _HINT = "; set CEPTION_CACHE to a folder with room"
 
 
@@ -29,7 +31,7 @@ def collect(
     keys: NDArray[np.void],
     shape: tuple[int, ...],
     dtype: Any,
-    compute: Callable[[NDArray[np.int64]], Iterable[tuple[NDArray[np.integer], NDArray[Any]]]],
+    compute: _Compute,
     *,
     in_all: int = 0,
     limit_gb: float,
@@ -46,8 +48,8 @@ def collect(
         keys: Of type `V16`; equal ones have equal arrays.
         shape: Of one array.
         dtype: Of its numbers.
-        compute: From positions in `keys` to batches: the positions that it could compute, and their arrays of the
-            dtype, in the order of the positions.
+        compute: From indices into `keys` to batches: the indices of those that it could compute, and their arrays of
+            the dtype, in the order of the indices.
         in_all: Arrays that will be wanted later, these among them: there must be room for all.
         limit_gb: Most that the cache folder may hold, in GB.
         announce: Told how many arrays are about to be computed, their bytes, and those of all that are wanted.
@@ -60,109 +62,160 @@ def collect(
         InputError: the arrays are larger than the limit.
         RunError: the cache cannot be written, or its disk is full.
     """
-    data, index = (cache_folder() / f"{name}.{ending}" for ending in ("rows", "index"))
-    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-    first: dict[bytes, int] = {}
-    for position, key in enumerate(keys):
-        first.setdefault(key.tobytes(), position)
+    folder = cache_folder()
+    files = _Files(folder / f"{name}.rows", folder / f"{name}.index", shape, np.dtype(dtype))
+    first = _first(keys)
+    begin = partial(_begin, files, max(in_all, len(first)), limit_gb, announce)
+    busy = f"Waiting for another process that writes {files.data.name} in the cache folder"
     try:
-        data.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(cache_folder() / f"{name}.lock", data, reporter):
-            _discard_if_too_large(data, index, first, size, limit_gb)
-            with data.open("ab+") as rows, index.open("ab+") as records:
-                known = _known(rows, records, size)
-                places = _whole_rows(rows, known, first, size, data, reporter)
-                missing = np.array([position for key, position in first.items() if key not in places], np.int64)
-                if len(missing):
-                    in_all = max(in_all, len(first))
-                    more = (in_all - len(places)) * size
-                    _check_room(data, more, limit_gb)
-                    cache.make_room(more, limit_gb, keep=(data, index))
-                    announce(len(missing), len(missing) * size, in_all * size)
-                    written = len(known)
-                    for done, batch in compute(missing):
-                        new = np.zeros(len(batch), _RECORD)
-                        new["key"] = keys[done]
-                        new["crc"] = [zlib.crc32(row.tobytes()) for row in batch]
-                        rows.write(np.ascontiguousarray(batch).tobytes())
-                        rows.flush()
-                        records.write(new.tobytes())
-                        records.flush()
-                        for position in done:
-                            places[keys[position].tobytes()] = written
-                            written += 1
-                os.utime(data)
-                os.utime(index)
-                if os.fstat(rows.fileno()).st_size:
-                    stored = np.memmap(rows, np.uint8, "r").view(dtype).reshape(-1, *shape)
-                else:  # an empty file cannot be mapped
-                    stored = np.zeros((0, *shape), dtype)
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / f"{name}.lock", busy, wait=reporter.note):
+            _discard_if_too_large(files, first, limit_gb)
+            stored, row_of = _completed(files, keys, first, compute, begin, reporter)
     except OSError as error:
-        raise RunError(f"{data} cannot be written: {reason(error)}{_HINT}") from None
-    return stored, np.array([places.get(key.tobytes(), -1) for key in keys], np.int64)
+        raise RunError(f"{files.data} cannot be written: {reason(error)}{_HINT}") from None
+    return stored, np.array([row_of.get(key.tobytes(), -1) for key in keys], np.int64)
 
 
-@contextmanager
-def _alone(lock: Path, data: Path, reporter: Reporter) -> Iterator[None]:
-    """A context that one process at a time is in."""
-    try:
-        with locked(lock, "busy"):
-            yield
-            return
-    except InputError as error:
-        if str(error) != "busy":
-            raise
-    reporter.note(f"Waiting for another process that writes {data.name} in the cache folder")
-    with locked(lock, "", wait=True):
-        yield
+def _first(keys: NDArray[np.void]) -> dict[bytes, int]:
+    """The first index of each key, in their order."""
+    first: dict[bytes, int] = {}
+    for index, key in enumerate(keys):
+        first.setdefault(key.tobytes(), index)
+    return first
 
 
-def _known(rows: Any, records: Any, size: int) -> NDArray[Any]:
+@dataclass(frozen=True)
+class _Files:
+    """The two files, and what a row of them is."""
+
+    data: Path
+    records: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of a row."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    def mapped(self, data: Any) -> NDArray[Any]:
+        """All rows of the opened file, (rows, *shape)."""
+        if not os.fstat(data.fileno()).st_size:  # an empty file cannot be mapped
+            return np.zeros((0, *self.shape), self.dtype)
+        return np.memmap(data, np.uint8, "r").view(self.dtype).reshape(-1, *self.shape)
+
+
+def _completed(
+    files: _Files,
+    keys: NDArray[np.void],
+    first: dict[bytes, int],
+    compute: _Compute,
+    begin: Callable[[int, int], None],
+    reporter: Reporter,
+) -> tuple[NDArray[Any], dict[bytes, int]]:
+    """All rows, the missing ones among them, and the row of each key.
+
+    Args:
+        files: The two files.
+        keys: As in `collect`.
+        first: The first index of each key.
+        compute: As in `collect`.
+        begin: Told how many arrays are there, and how many are about to be computed.
+        reporter: Warned of damaged rows.
+    """
+    with files.data.open("ab+") as data, files.records.open("ab+") as records:
+        known = _known(data, records, files.row_bytes)
+        row_of = _whole_rows(data, known, first, files, reporter)
+        missing = np.array([index for key, index in first.items() if key not in row_of], np.int64)
+        if len(missing):
+            begin(len(row_of), len(missing))
+            _append(data, records, keys, compute(missing), row_of, len(known))
+        for path in (files.data, files.records):
+            os.utime(path)
+        return files.mapped(data), row_of
+
+
+def _append(
+    data: Any,
+    records: Any,
+    keys: NDArray[np.void],
+    batches: Iterable[tuple[NDArray[np.integer], NDArray[Any]]],
+    row_of: dict[bytes, int],
+    row: int,
+) -> None:
+    """Write batches as they are computed, from a row on, each before its records, and add to `row_of`."""
+    for indices, batch in batches:
+        new = np.zeros(len(batch), _RECORD)
+        new["key"] = keys[indices]
+        new["crc"] = [zlib.crc32(one.tobytes()) for one in batch]
+        data.write(np.ascontiguousarray(batch).tobytes())
+        data.flush()
+        records.write(new.tobytes())
+        records.flush()
+        for index in indices:
+            row_of[keys[index].tobytes()] = row
+            row += 1
+
+
+def _known(data: Any, records: Any, row_bytes: int) -> NDArray[Any]:
     """The records of whole rows; what a kill left behind them is cut off."""
     records.seek(0)
     known = np.frombuffer(records.read(), np.uint8)
-    count = min(len(known) // _RECORD.itemsize, os.fstat(rows.fileno()).st_size // size)
-    rows.truncate(count * size)
+    count = min(len(known) // _RECORD.itemsize, os.fstat(data.fileno()).st_size // row_bytes)
+    data.truncate(count * row_bytes)
     records.truncate(count * _RECORD.itemsize)
     return known[: count * _RECORD.itemsize].view(_RECORD)
 
 
 def _whole_rows(
-    rows: Any, known: NDArray[Any], first: dict[bytes, int], size: int, data: Path, reporter: Reporter
+    data: Any, known: NDArray[Any], first: dict[bytes, int], files: _Files, reporter: Reporter
 ) -> dict[bytes, int]:
     """The rows of the wanted keys that are there and undamaged; the last one of each key counts."""
-    places = {record["key"].tobytes(): row for row, record in enumerate(known)}
-    found = {key: places[key] for key in first if key in places}
-    damaged = []
-    for key, row in found.items():
-        rows.seek(row * size)
-        if zlib.crc32(rows.read(size)) != int(known["crc"][row]):
-            damaged.append(key)
+    last = {record["key"].tobytes(): row for row, record in enumerate(known)}
+    row_of = {key: last[key] for key in first if key in last}
+    damaged = set()
+    for key, row in row_of.items():
+        data.seek(row * files.row_bytes)
+        if zlib.crc32(data.read(files.row_bytes)) != int(known["crc"][row]):
+            damaged.add(key)
     if damaged:
-        reporter.warn(f"{len(damaged):,} of {len(first):,} rows of {data} are damaged: they are computed again")
-    return {key: row for key, row in found.items() if key not in damaged}
+        reporter.warn(f"{len(damaged):,} of {len(first):,} rows of {files.data} are damaged: they are computed again")
+    return {key: row for key, row in row_of.items() if key not in damaged}
 
 
-def _discard_if_too_large(data: Path, index: Path, first: dict[bytes, int], size: int, limit_gb: float) -> None:
+def _discard_if_too_large(files: _Files, first: dict[bytes, int], limit_gb: float) -> None:
     """Begin anew where what is there, much of it of pictures that are gone, would not fit with what is wanted."""
-    if not data.exists() or not index.exists():
+    if not files.data.exists() or not files.records.exists():
         return
-    known = np.fromfile(index, np.uint8)
+    known = np.fromfile(files.records, np.uint8)
     keys = known[: len(known) // _RECORD.itemsize * _RECORD.itemsize].view(_RECORD)["key"]
     missing = len(first.keys() - {key.tobytes() for key in keys})
-    if not cache.fits(len(first) * size, limit_gb):
+    if not cache.fits(len(first) * files.row_bytes, limit_gb):
         return  # which is refused, or what is there would be lost for nothing
-    if missing and not cache.fits(data.stat().st_size + missing * size, limit_gb):
-        data.unlink(missing_ok=True)  # whoever has it mapped keeps it
-        index.unlink(missing_ok=True)
+    if missing and not cache.fits(files.data.stat().st_size + missing * files.row_bytes, limit_gb):
+        files.data.unlink(missing_ok=True)  # whoever has it mapped keeps it
+        files.records.unlink(missing_ok=True)
 
 
-def _check_room(data: Path, more: int, limit_gb: float) -> None:
+def _begin(
+    files: _Files, total: int, limit_gb: float, announce: Callable[[int, int, int], None], known: int, missing: int
+) -> None:
+    """Let older files of the cache go for what is missing of a total of arrays, and announce what is computed.
+
+    Raises:
+        InputError: all of it is above the limit.
+        RunError: the disk has no room for it.
+    """
+    more = (total - known) * files.row_bytes
     if not cache.fits(more, limit_gb):
         raise InputError(
             f"the activations take {more / 1e9:.2g} GB, above --cache-limit {limit_gb:g} GB: raise it, or take fewer "
             "--views or a later --from"
         )
-    free = shutil.disk_usage(data.parent).free
+    folder = files.data.parent
+    free = shutil.disk_usage(folder).free
     if free < more:
-        raise RunError(f"the cache needs {more / 1e9:.2g} GB, and {data.parent} has room for {free / 1e9:.2g}{_HINT}")
+        raise RunError(f"the cache needs {more / 1e9:.2g} GB, and {folder} has room for {free / 1e9:.2g}{_HINT}")
+    cache.make_room(more, limit_gb, keep=(files.data, files.records))
+    announce(missing, missing * files.row_bytes, total * files.row_bytes)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ception.data.sources import TEST, TRAIN, UNSTATED, VAL, Dataset
+from ception.data.dataset import TEST, TRAIN, UNSTATED, VAL, Dataset
 from ception.errors import InputError
 
 if TYPE_CHECKING:

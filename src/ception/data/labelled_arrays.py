@@ -1,0 +1,187 @@
+"""Data sets in arrays: an .npz, the four IDX files of MNIST, and Fashion-MNIST, whole or as a sample."""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ception import backends
+from ception.data import arrays
+from ception.data.dataset import SPLITS, Dataset
+from ception.data.pictures import Arrays
+from ception.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FASHION_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+_IDX_FILES = {
+    "x_train": "train-images-idx3-ubyte", "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte", "y_test": "t10k-labels-idx1-ubyte",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The arrays of one split as they are given, and what their source calls them."""
+
+    split: str
+    pictures: NDArray[Any]
+    labels: NDArray[Any]
+    pictures_name: str
+    labels_name: str
+
+
+def read_npz(path: Path, name: str, unpacking: arrays.Unpacking) -> Dataset:
+    """The data set in an .npz: `x_train`, `y_train` and the like, and perhaps `class_names`.
+
+    Args:
+        path: The file.
+        name: What the data set is called.
+        unpacking: How compressed arrays may be unpacked.
+
+    Raises:
+        InputError: the file cannot be read, or something in it is wrong.
+    """
+    given = arrays.open_npz(path, {f"x_{split}" for split in SPLITS}, unpacking)
+    splits = [split for split in SPLITS if f"x_{split}" in given]
+    if "train" not in splits and "test" not in splits:
+        has = ", ".join(sorted(given)) or "nothing"
+        raise InputError(f"{path} holds {has}; it needs x_train, y_train, x_test and y_test (and may have class_names)")
+    for split in SPLITS:
+        if (f"x_{split}" in given) != (f"y_{split}" in given):
+            has, lacks = ("x", "y") if f"x_{split}" in given else ("y", "x")
+            raise InputError(f"{path} has {has}_{split} but no {lacks}_{split}")
+    class_names = _names_in(path, given["class_names"]) if "class_names" in given else None
+    parts = [_part(split, given[f"x_{split}"], given[f"y_{split}"]) for split in splits]
+    return _from_parts(str(path), name, parts, class_names)
+
+
+def _part(split: str, pictures: NDArray[Any], labels: NDArray[Any]) -> _Part:
+    return _Part(split, pictures, labels, f"x_{split}", f"y_{split}")
+
+
+def _names_in(path: Path, names: NDArray[Any]) -> tuple[str, ...]:
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise InputError(f"{path}: class_names is {names.dtype} {names.shape}; it must be a list of strings")
+    decoded = tuple(
+        name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names.tolist()
+    )
+    if len(set(decoded)) < len(decoded) or not all(decoded):
+        raise InputError(f"{path}: class_names must be different and not empty, got {', '.join(decoded)}")
+    return decoded
+
+
+def idx_files(folder: Path) -> dict[str, Path]:
+    """The four IDX files in a folder by role, such as `x_train`; empty where there are none."""
+    pattern = re.compile(r"(train|t10k)-(images|labels)[-.]idx[13]-ubyte(\.gz)?")
+    files = {}
+    for path in sorted(folder.iterdir(), reverse=True):
+        if match := pattern.fullmatch(path.name):
+            split = "train" if match[1] == "train" else "test"
+            files[("x_" if match[2] == "images" else "y_") + split] = path
+    return files
+
+
+def read_idx(folder: Path, files: dict[str, Path], unpacking: arrays.Unpacking) -> Dataset:
+    """The data set in the four files that `idx_files` gives.
+
+    Raises:
+        InputError: one is missing, cannot be read, or does not fit the others.
+    """
+    for role, name in _IDX_FILES.items():
+        if role not in files:
+            raise InputError(f"{folder} lacks {name} (or .gz) of its IDX files")
+    given = {role: arrays.open_idx(path, unpacking) for role, path in files.items()}
+    parts = [
+        _Part(split, given[f"x_{split}"], given[f"y_{split}"], f"images {split}", f"labels {split}")
+        for split in ("train", "test")
+    ]
+    return _from_parts(str(folder), folder.resolve().name, parts, None)
+
+
+def fashion_mnist() -> Dataset:
+    """Fashion-MNIST, downloaded by Keras the first time.
+
+    Raises:
+        InputError: it could not be downloaded.
+    """
+    backends.choose()
+    import keras
+
+    try:
+        with redirect_stdout(sys.stderr):  # where Keras tells of the download
+            train, test = keras.datasets.fashion_mnist.load_data()
+    except Exception as error:  # Keras wraps whatever its download met in a bare Exception
+        said = " ".join(str(error).split())
+        raise InputError(
+            f"Fashion-MNIST could not be downloaded ({said}); check the connection or a proxy (HTTPS_PROXY), "
+            "or use fashion-mnist-sample"
+        ) from None
+    parts = [_part("train", *train), _part("test", *test)]
+    return _from_parts("fashion-mnist", "fashion-mnist", parts, FASHION_CLASSES)
+
+
+def fashion_mnist_sample(unpacking: arrays.Unpacking) -> Dataset:
+    """The 12,000 pictures of Fashion-MNIST that come with the package."""
+    return read_npz(Path(__file__).parent / "samples" / "fashion_mnist_sample.npz", "fashion-mnist-sample", unpacking)
+
+
+def _from_parts(source: str, name: str, parts: list[_Part], class_names: tuple[str, ...] | None) -> Dataset:
+    """The data set of the given arrays; None numbers the classes, as many as the first part has.
+
+    Raises:
+        InputError: something in the arrays is wrong.
+    """
+    labels = [_flat_labels(source, part) for part in parts]
+    unnamed = class_names is None
+    if class_names is None:
+        count = int(labels[0].max()) + 1
+        if count > len(labels[0]):
+            raise InputError(
+                f"{source}: label {count - 1} in {parts[0].labels_name} is out of range; labels are 0, 1, 2 ..."
+            )
+        class_names = tuple(str(number) for number in range(max(count, 1)))
+    for part, of_part in zip(parts, labels, strict=True):
+        wrong = np.flatnonzero((of_part < 0) | (of_part >= len(class_names)))
+        if len(wrong):
+            raise InputError(
+                f"{source}: {part.labels_name}[{wrong[0]}] is {of_part[wrong[0]]}, out of range: "
+                f"labels go from 0 to {len(class_names) - 1}"
+            )
+    return Dataset(
+        name=name,
+        class_names=class_names,
+        pictures=Arrays([(part.pictures_name, part.pictures) for part in parts]),
+        labels=np.concatenate(labels).astype(np.int32),
+        stated=np.repeat(np.array([SPLITS[part.split] for part in parts], np.int8), [len(of) for of in labels]),
+        ignored={},
+        unnamed=unnamed,
+    )
+
+
+def _flat_labels(source: str, part: _Part) -> NDArray[np.integer]:
+    """One whole number for each picture, whose array is checked, too."""
+    shape, labels = part.pictures.shape, part.labels
+    if part.pictures.dtype != np.uint8 or not (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4))):
+        raise InputError(
+            f"{source}: {part.pictures_name} is {part.pictures.dtype} {shape}; "
+            "it must be uint8 (count, height, width[, 1, 3 or 4])"
+        )
+    flat = labels[:, 0] if labels.shape[1:] == (1,) else labels
+    if flat.ndim != 1 or flat.dtype.kind not in "iu" or len(flat) != len(part.pictures):
+        raise InputError(
+            f"{source}: {part.labels_name} is {labels.dtype} {labels.shape}; "
+            f"it must be one whole number for each of {len(part.pictures)} pictures"
+        )
+    if not len(flat):
+        raise InputError(f"{source}: {part.pictures_name} holds no pictures")
+    return flat
