@@ -81,7 +81,7 @@ def summary(
     if options.graph:
         draw(network, options.graph, expand=options.expand)
     if json:
-        print_json(result | ({"graph": str(options.graph)} if options.graph else {}))
+        print_json(result.as_dict() | ({"graph": str(options.graph)} if options.graph else {}))
         return 0
     print_summary(result)
     if not options.graph:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ception.reporting import Reporter, Task
-from ception.results import Certificate
+from ception.results import Certificate, NetworkSummary
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -239,24 +239,24 @@ def print_certificate(result: Certificate) -> None:
     print(f"Model in {result.out}, certificate in {Path(result.out).with_suffix('.certificate.json')}")
 
 
-def print_summary(result: dict[str, Any]) -> None:
+def print_summary(result: NetworkSummary) -> None:
     """A row per layer, then the totals and the memory that training takes."""
     from rich.table import Table
 
     table = Table("layer", "kind", box=None, pad_edge=False, header_style="bold")
     for column in ("output", "parameters", "MACs", "activation"):
         table.add_column(column, justify="right", no_wrap=True)
-    for layer in result["layers"]:
-        table.add_row(layer["name"], layer["kind"], " x ".join(map(str, layer["output_shape"])),
-                      f"{layer['parameters']:,}", f"{layer['macs']:,}", _size(layer["activation_bytes"]))  # fmt: skip
+    for layer in result.layers:
+        table.add_row(layer.name, layer.kind, " x ".join(map(str, layer.output_shape)),
+                      f"{layer.parameters:,}", f"{layer.macs:,}", _size(layer.activation_bytes))  # fmt: skip
     _print_table(table)
-    fixed, training = result["parameters"] - result["trainable"], result["training"]
-    print(f"\n{result['model']} at {' x '.join(map(str, result['input_shape']))}")
-    print(f"Parameters {result['parameters']:,}: {result['trainable']:,} trained, {fixed:,} statistics of batch norm")
-    print(f"Multiply-accumulates {result['macs']:,} a picture, {2 * result['macs'] / 1e9:,.2f} GFLOPs")
-    print(f"Activations {_size(result['activation_bytes'])} a picture")
-    memory = _size(training["memory_bytes"])
-    print(f"Training with batches of {training['batch_size']} in {training['precision']}: "
+    fixed, training = result.parameters - result.trainable, result.training
+    print(f"\n{result.model} at {' x '.join(map(str, result.input_shape))}")
+    print(f"Parameters {result.parameters:,}: {result.trainable:,} trained, {fixed:,} statistics of batch norm")
+    print(f"Multiply-accumulates {result.macs:,} a picture, {2 * result.macs / 1e9:,.2f} GFLOPs")
+    print(f"Activations {_size(result.activation_bytes)} a picture")
+    memory = _size(training.memory_bytes)
+    print(f"Training with batches of {training.batch_size} in {training.dtype}: "
           f"about {memory} of memory with TensorFlow, the library itself not counted")  # fmt: skip
 
 

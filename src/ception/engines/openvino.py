@@ -14,6 +14,8 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
+from ception.models.kinds import kind
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -91,9 +93,9 @@ def translated(model: keras.Model) -> ov.Model:
 
 
 def _translate(layer: Any, inputs: list[Any]) -> Any:
-    translate = _TRANSLATIONS.get(type(layer).__name__)
+    translate = _TRANSLATIONS.get(kind(layer))
     if translate is None:
-        raise UnknownLayerError(f"{layer.name} is a {type(layer).__name__}")
+        raise UnknownLayerError(f"{layer.name} is a {kind(layer)}")
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         raise UnknownLayerError(f"{layer.name} has its channels first")
     made = translate(layer, inputs if isinstance(layer.input, list) else inputs[0])

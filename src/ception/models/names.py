@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from ception.models.inception import INCEPTION_V1, INCEPTION_V3, Branch, Conv, Split
+from ception.models.kinds import kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -152,9 +153,9 @@ def _keras_layers(layers: list[keras.Layer], keys: Sequence[str]) -> dict[str, s
     known = {}
     for layer in layers:
         name = "predictions" if layer.name == "logits" else layer.name
-        kind = _NUMBERED.get(type(layer).__name__, "")
-        if name not in theirs and unused.get(kind):
-            name = unused[kind].pop(-1 if layer.name == "logits" else 0)
+        stem = _NUMBERED.get(kind(layer), "")
+        if name not in theirs and unused.get(stem):
+            name = unused[stem].pop(-1 if layer.name == "logits" else 0)
         known[layer.name] = name
     return known
 
