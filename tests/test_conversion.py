@@ -75,9 +75,9 @@ class TestKeras:
 
         monkeypatch.setattr(module, "_match", wrong)
         path = write_legacy(original, tmp_path / "theirs.h5")
-        found = convert(path, "inception_v3", out=tmp_path / "ours.keras")
-        assert found.endpoints["mixed3"] < 1e-5
-        assert found.endpoints["mixed4"] > 1e-3
+        certificate = convert(path, "inception_v3", out=tmp_path / "ours.keras")
+        assert certificate.endpoints["mixed3"] < 1e-5
+        assert certificate.endpoints["mixed4"] > 1e-3
 
     def test_the_model_file_is_the_original(self, converted, original):
         out, _ = converted
@@ -103,8 +103,14 @@ class TestKeras:
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="compares with PyTorch")
-@pytest.mark.parametrize(("name", "theirs"), [("xception", "legacy_xception"), ("inception_v3", "inception_v3")])
-def test_timm_and_back(name, theirs, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "theirs", "compared"),
+    [
+        ("xception", "legacy_xception", {f"block{number}" for number in range(2, 14)}),
+        ("inception_v3", "inception_v3", {f"mixed{number}" for number in range(11)}),
+    ],
+)
+def test_timm_and_back(name, theirs, compared, tmp_path):
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -112,7 +118,7 @@ def test_timm_and_back(name, theirs, tmp_path):
     save_file(network.state_dict(), tmp_path / "theirs.safetensors")
     certificate = convert(tmp_path / "theirs.safetensors", name, out=tmp_path / "ours.keras")
     assert certificate.original.startswith(f"timm {theirs}")
-    assert len(certificate.endpoints) >= 11
+    assert set(certificate.endpoints) == compared
     assert max(certificate.endpoints.values()) < 1e-5
     assert certificate.logits < 1e-5
     done = export_weights(tmp_path / "ours.keras", "timm", out=tmp_path / "back.safetensors")

@@ -127,19 +127,20 @@ class TestModules:
         module = modules.build(name, image_size=(6, 5), channels=16, filters=32)
         assert module.layers[-1].name == "module"
         assert module.layers[-1].output.shape == (None, 6, 5, 44 if name == "naive_inception" else 32)
-        found = keras.ops.convert_to_numpy(module(np.ones((1, 6, 5, 16), "float32")))
-        assert np.isfinite(found).all()
+        one, other = keras.ops.convert_to_numpy(module(np.random.default_rng(0).normal(size=(2, 6, 5, 16))))
+        assert np.isfinite(one).all()
+        assert difference(one, other) > 0.1
 
     def test_has_a_precision(self):
         module = modules.build("separable_convolution", dtype="mixed_bfloat16")
         assert module.get_layer("module_conv1").compute_dtype == "bfloat16"
 
     def test_worked_example(self):
-        found = {
+        counts = {
             name: modules.build(name, channels=3, filters=64).count_params()
             for name in ("plain_convolution", "separable_convolution")
         }
-        assert found == {"plain_convolution": 1728, "separable_convolution": 219}
+        assert counts == {"plain_convolution": 1728, "separable_convolution": 219}
 
     def test_a_shared_1x1_with_segments_computes_what_the_towers_compute(self):
         towers = modules.build("simplified_inception", image_size=6, channels=8, filters=16)
@@ -158,7 +159,6 @@ class TestModules:
             ("extrem_inception", {}, "did you mean 'extreme_inception'"),
             ("segmented_inception", {"segments": 3}, "segments must divide the filters, got 3 and 256"),
             ("naive_inception", {"filters": 24}, "multiple of 16"),
-            ("extreme_inception", {"channels": 0}, "channels must be a whole number of at least 1, got 0"),
             ("extreme_inception", {"image_size": (0, 5)}, "image_size must be a whole number of at least 1, got 0"),
         ],
     )
@@ -204,8 +204,3 @@ class TestCommands:
         code, out, _ = run_cli("summary", "separable_cnn", "--json", "--batch-size", "4")
         assert code == 0
         assert json.loads(out) == ception.summary("separable_cnn", batch_size=4).as_dict()
-
-    def test_too_small_a_size(self, run_cli):
-        code, _, err = run_cli("summary", "xception", "--size", "40")
-        assert code == 2
-        assert "its last feature map would be 2 x 2; enlarge them to at least 71 x 71" in err

@@ -233,32 +233,32 @@ def blocks(network: keras.Model) -> list[Block]:
     owner = {cost.name: name for name, group in members.items() for cost in group}
     ends = set(owner) - {above for name in owner for above in parents[name] if owner[above] == owner[name]}
     layers = {layer.name: layer for layer in network.layers}
-    found = {name: _block(name, group, layers, parents, ends) for name, group in members.items()}
+    by_name = {name: _block(name, group, layers, parents, ends) for name, group in members.items()}
     depth: dict[str, int] = {"": 0}
-    for name, block in found.items():
+    for name, block in by_name.items():
         depth[name] = depth.get(block.after, 0) + 1
-    main = [max(found, key=lambda name: depth[name])]
-    while found[main[-1]].after in found:
-        main.append(found[main[-1]].after)
-    users = Counter(owner[layer] for block in found.values() for layer in set(block.inputs))
+    main = [max(by_name, key=lambda name: depth[name])]
+    while by_name[main[-1]].after in by_name:
+        main.append(by_name[main[-1]].after)
+    users = Counter(owner[layer] for block in by_name.values() for layer in set(block.inputs))
     busy = {name for name, count in users.items() if count > 1} | {
         owner[tensor._keras_history.operation.name] for tensor in network.outputs
     }
-    way = _grouped([found[name] for name in reversed(main)], busy)
-    return way + [replace(block, side=True) for name, block in found.items() if name not in main]
+    way = _grouped([by_name[name] for name in reversed(main)], busy)
+    return way + [replace(block, side=True) for name, block in by_name.items() if name not in main]
 
 
 def _parents(network: keras.Model) -> dict[str, list[str]]:
     """Every layer with those whose outputs it takes."""
-    found: dict[str, list[str]] = {}
+    parents: dict[str, list[str]] = {}
     tensors = list(network.outputs)
     while tensors:
         layer, node, _ = tensors.pop()._keras_history
-        if layer.name not in found:
+        if layer.name not in parents:
             inputs = layer._inbound_nodes[node].input_tensors
-            found[layer.name] = [tensor._keras_history.operation.name for tensor in inputs]
+            parents[layer.name] = [tensor._keras_history.operation.name for tensor in inputs]
             tensors += inputs
-    return found
+    return parents
 
 
 def _block(
