@@ -57,10 +57,10 @@ def certify(kind: str, folder: Path) -> None:
         theirs = {there.model: ours for ours, there in IN_TIMM.items()} | {"torchvision": "inception_v3"}
     for name, ours in theirs.items():
         path = write_keras(name, folder) if kind == "keras" else write_torch(name, folder)
-        found = ception.convert(path, ours, out=folder / "ours.keras")
-        row = {"original": found["original"], "filled_by": found["filled_by"], "network": ours,
-               "tensors": found["matched"], "endpoints": len(found["endpoints"]),
-               "worst_endpoint": f"{max(found['endpoints'].values()):.1e}", "logits": f"{found['logits']:.1e}",
+        certificate = ception.convert(path, ours, out=folder / "ours.keras")
+        row = {"original": certificate.original, "filled_by": certificate.filled_by, "network": ours,
+               "tensors": certificate.matched, "endpoints": len(certificate.endpoints),
+               "worst_endpoint": f"{max(certificate.endpoints.values()):.1e}", "logits": f"{certificate.logits:.1e}",
                "backend": keras.backend.backend()}  # fmt: skip
         print(row, flush=True)
         results.append("certificates", row)

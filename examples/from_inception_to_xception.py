@@ -18,10 +18,8 @@ def main() -> None:
     plain = ception.summary(modules.build("plain_convolution"))
     for name, module in modules.MODULES.items():
         cost = ception.summary(modules.build(name))
-        share = cost["macs"] / plain["macs"]
-        print(
-            f"{name:24} {cost['parameters']:>10,} {cost['macs']:>12,} {share:>16.1%}  {module.title}; {module.source}"
-        )
+        share = cost.macs / plain.macs
+        print(f"{name:24} {cost.parameters:>10,} {cost.macs:>12,} {share:>16.1%}  {module.title}; {module.source}")
 
     whole, separable = (
         modules.build(name, channels=3, filters=64).count_params()
@@ -33,7 +31,7 @@ def main() -> None:
     print("\nThe spectrum between the two: one shared 1x1, then 3x3 on each of some segments")
     for segments in (1, 2, 4, 16, 64, 256):
         cost = ception.summary(modules.build("segmented_inception", segments=segments))
-        print(f"{segments:>4} segments {cost['parameters']:>10,} parameters {cost['macs']:>12,} MACs")
+        print(f"{segments:>4} segments {cost.parameters:>10,} parameters {cost.macs:>12,} MACs")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import keras
@@ -46,14 +47,20 @@ def converted(legacy, tmp_path_factory):
 
 @on_tensorflow
 class TestKeras:
-    def test_certificate_compares_every_endpoint_on_photographs(self, converted):
+    def test_certificate_compares_every_endpoint_on_photographs(self, converted, legacy):
         out, certificate = converted
-        assert certificate["original"].startswith("keras.applications.InceptionV3")
-        assert certificate["filled_by"] == "its own reader"
-        assert set(certificate["endpoints"]) == {f"mixed{number}" for number in range(11)}
-        assert max(certificate["endpoints"].values()) < 1e-5
-        assert certificate["logits"] < 1e-5
-        assert json.loads(out.with_suffix(".certificate.json").read_text()) == certificate
+        assert certificate.original.startswith("keras.applications.InceptionV3")
+        assert certificate.filled_by == "its own reader"
+        assert set(certificate.endpoints) == {f"mixed{number}" for number in range(11)}
+        assert max(certificate.endpoints.values()) < 1e-5
+        assert certificate.logits < 1e-5
+        written = json.loads(out.with_suffix(".certificate.json").read_text())
+        assert written == certificate.as_dict()
+        assert list(written) == [
+            "source", "sha256", "model", "scheme", "matched", "missing", "unused", "adapted", "original", "filled_by",
+            "endpoints", "logits", "out",
+        ]  # fmt: skip
+        assert written["sha256"] == hashlib.sha256(legacy.read_bytes()).hexdigest()
 
     @pytest.mark.slow
     def test_a_wrong_tensor_shows_in_the_certificate(self, original, tmp_path, monkeypatch):
@@ -67,9 +74,9 @@ class TestKeras:
 
         monkeypatch.setattr(module, "_match", wrong)
         path = write_legacy(original, tmp_path / "theirs.h5")
-        found = convert(path, "inception_v3", out=tmp_path / "ours.keras")
-        assert found["endpoints"]["mixed3"] < 1e-5
-        assert found["endpoints"]["mixed4"] > 1e-3
+        certificate = convert(path, "inception_v3", out=tmp_path / "ours.keras")
+        assert certificate.endpoints["mixed3"] < 1e-5
+        assert certificate.endpoints["mixed4"] > 1e-3
 
     def test_the_model_file_is_the_original(self, converted, original):
         out, _ = converted
@@ -83,11 +90,11 @@ class TestKeras:
         out, _ = converted
         done = export_weights(out, "keras-applications", out=tmp_path / "back.weights.h5")
         theirs = keras.applications.InceptionV3(
-            weights=done["out"], input_shape=(299, 299, 3), classes=4, classifier_activation=None
+            weights=done.out, input_shape=(299, 299, 3), classes=4, classifier_activation=None
         )
         batch = pixels(2, (299, 299, 3))
         assert difference(logits(theirs, batch / 127.5 - 1), ception.Classifier.load(out).logits(batch)) < 1e-5
-        assert done["use"] == f"keras.applications.InceptionV3(weights='{done['out']}', classes=4)"
+        assert done.use == f"keras.applications.InceptionV3(weights='{done.out}', classes=4)"
 
     def test_another_library_that_would_compute_something_else(self, converted, tmp_path):
         with pytest.raises(InputError, match="follows the rules of the publication: timm would compute something else"):
@@ -95,20 +102,26 @@ class TestKeras:
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="compares with PyTorch")
-@pytest.mark.parametrize(("name", "theirs"), [("xception", "legacy_xception"), ("inception_v3", "inception_v3")])
-def test_timm_and_back(name, theirs, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "theirs", "compared"),
+    [
+        ("xception", "legacy_xception", {f"block{number}" for number in range(2, 14)}),
+        ("inception_v3", "inception_v3", {f"mixed{number}" for number in range(11)}),
+    ],
+)
+def test_timm_and_back(name, theirs, compared, tmp_path):
     import torch
     from safetensors.torch import load_file, save_file
 
     network = in_torch(theirs)
     save_file(network.state_dict(), tmp_path / "theirs.safetensors")
     certificate = convert(tmp_path / "theirs.safetensors", name, out=tmp_path / "ours.keras")
-    assert certificate["original"].startswith(f"timm {theirs}")
-    assert len(certificate["endpoints"]) >= 11
-    assert max(certificate["endpoints"].values()) < 1e-5
-    assert certificate["logits"] < 1e-5
+    assert certificate.original.startswith(f"timm {theirs}")
+    assert set(certificate.endpoints) == compared
+    assert max(certificate.endpoints.values()) < 1e-5
+    assert certificate.logits < 1e-5
     done = export_weights(tmp_path / "ours.keras", "timm", out=tmp_path / "back.safetensors")
-    back, sent = load_file(done["out"]), network.state_dict()
+    back, sent = load_file(done.out), network.state_dict()
     assert set(sent) - set(back) == {key for key in sent if key.endswith("num_batches_tracked") or "Aux" in key}
     assert all(torch.equal(back[key], sent[key]) for key in back)
 
@@ -117,10 +130,10 @@ def test_timm_and_back(name, theirs, tmp_path):
 def test_a_file_that_the_original_refuses_is_not_compared(tmp_path, monkeypatch):
     network = keras.applications.Xception(weights=None, input_shape=(299, 299, 3), classes=2)
     path = write_legacy(network, tmp_path / "some.h5")
-    monkeypatch.setattr("ception.conversion._own_reader", lambda *_: (_ for _ in ()).throw(ValueError("no")))
+    monkeypatch.setattr("ception.conversion.originals._own_reader", lambda *_: (_ for _ in ()).throw(ValueError("no")))
     certificate = convert(path, "xception", out=tmp_path / "ours.keras")
-    assert certificate["note"].startswith("the reader of keras.applications refuses the file (no)")
-    assert (certificate["original"], certificate["endpoints"], certificate["logits"]) == (None, {}, None)
+    assert certificate.note.startswith("the reader of keras.applications refuses the file (no)")
+    assert (certificate.original, certificate.endpoints, certificate.logits) == (None, {}, None)
 
 
 @on_tensorflow

@@ -42,10 +42,10 @@ def names(series: Series) -> list[str]:
     return [item.name for item in series if isinstance(item, Cell)]
 
 
-def full_names(found: list[Block]) -> list[str]:
+def full_names(entries: list[Block]) -> list[str]:
     """Every layer's name, of a group those of its first block."""
     return [cell.name if cell.name == block.name else f"{block.name}_{cell.name}"
-            for block in found for cell in cells(block.content)]  # fmt: skip
+            for block in entries for cell in cells(block.content)]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +60,10 @@ def inception() -> keras.Model:
 
 class TestXception:
     def test_twelve_shortcuts_around_blocks_2_to_13(self, xception):
-        found = blocks(xception)
-        around = {block.name: block.count for block in found if block.shortcut}
+        entries = blocks(xception)
+        around = {block.name: block.count for block in entries if block.shortcut}
         assert around == {"block2": 1, "block3": 1, "block4": 1, "block5": 8, "block13": 1}
-        assert {block.shortcut for block in found if block.count == 1} == {"", f"1{X}1 conv /2"}
+        assert {block.shortcut for block in entries if block.count == 1} == {"", f"1{X}1 conv /2"}
         assert by_name(xception)["block5"].shortcut == "identity"
 
     def test_middle_flow_is_one_entry(self, xception):
@@ -73,20 +73,20 @@ class TestXception:
         assert by_name(xception)["block13"].inputs == ("block12",)
 
     def test_words_of_the_field(self, xception):
-        found = by_name(xception)
-        assert found["input"].words == ["scaled to -1..1"]
-        assert found["block1"].words == [f"conv 3{X}3/2, 16 \N{MIDDLE DOT} conv 3{X}3, 16"]
-        assert found["block4"].words == [f"2 {X} separable conv 3{X}3, 72 \N{MIDDLE DOT} max pool 3{X}3/2"]
-        assert found["block4"].asides == "2 ReLU \N{MIDDLE DOT} 2 batch norm"
-        assert found["logits"].words == ["dense 1000"]
+        named = by_name(xception)
+        assert named["input"].words == ["scaled to -1..1"]
+        assert named["block1"].words == [f"conv 3{X}3/2, 16 \N{MIDDLE DOT} conv 3{X}3, 16"]
+        assert named["block4"].words == [f"2 {X} separable conv 3{X}3, 72 \N{MIDDLE DOT} max pool 3{X}3/2"]
+        assert named["block4"].asides == "2 ReLU \N{MIDDLE DOT} 2 batch norm"
+        assert named["logits"].words == ["dense 1000"]
 
     def test_costs_add_up(self, xception):
         assert sum(block.count * block.parameters for block in blocks(xception)) == xception.count_params()
 
     def test_depthwise_and_pointwise_are_one_separable_convolution(self):
-        found = by_name(thin("xception_41"))
-        assert found["block4"].words == [f"2 {X} separable conv 3{X}3, 72", f"separable conv 3{X}3/2, 72"]
-        assert found["block14"].words[0] == f"2 {X} separable conv 3{X}3, 153 with ReLU inside"
+        named = by_name(thin("xception_41"))
+        assert named["block4"].words == [f"2 {X} separable conv 3{X}3, 72", f"separable conv 3{X}3/2, 72"]
+        assert named["block14"].words[0] == f"2 {X} separable conv 3{X}3, 153 with ReLU inside"
 
     def test_ablations(self):
         assert not any(block.shortcut for block in blocks(thin("xception", every={"shortcut": None})))
@@ -97,18 +97,18 @@ class TestXception:
 
 class TestChainedShortcut:
     def test_shortcuts_of_the_entry_flow_begin_at_shortcuts(self):
-        found = by_name(thin("xception_chained_shortcut"))
-        sources = {name: block.residual[1].source for name, block in found.items() if block.residual}
+        named = by_name(thin("xception_chained_shortcut"))
+        sources = {name: block.residual[1].source for name, block in named.items() if block.residual}
         assert sources == {
             "block2": "", "block3": "block2_shortcut_bn", "block4": "block3_shortcut_bn", "block5": "", "block13": "",
         }  # fmt: skip
-        assert set(found["block3"].inputs) == {"block2", "block2_shortcut_bn"}
-        assert found["block5"].inputs == ("block4",)
-        assert found["block5"].count == 8
+        assert set(named["block3"].inputs) == {"block2", "block2_shortcut_bn"}
+        assert named["block5"].inputs == ("block4",)
+        assert named["block5"].count == 8
 
     def test_no_group_where_every_shortcut_is_chained(self):
-        found = blocks(thin("xception", every={"shortcut": "chained"}))
-        assert all(block.count == 1 for block in found)
+        entries = blocks(thin("xception", every={"shortcut": "chained"}))
+        assert all(block.count == 1 for block in entries)
 
 
 class TestInception:
@@ -130,9 +130,9 @@ class TestInception:
         assert split[-1] is inner[0]
 
     def test_auxiliary_head_hangs_on_mixed7(self, inception):
-        found = by_name(inception)
-        assert [name for name, block in found.items() if block.side] == ["auxiliary"]
-        assert found["auxiliary"].inputs == found["mixed8"].inputs == ("mixed7",)
+        named = by_name(inception)
+        assert [name for name, block in named.items() if block.side] == ["auxiliary"]
+        assert named["auxiliary"].inputs == named["mixed8"].inputs == ("mixed7",)
 
     def test_only_equal_modules_are_one_entry(self, inception):
         # Thin, mixed1 and mixed2 are alike; conv2a and conv2b only look so, their padding differs.
@@ -140,13 +140,13 @@ class TestInception:
         assert groups == {"mixed1": ("mixed2", 2), "mixed5": ("mixed6", 2)}
 
     def test_an_output_is_not_hidden_in_a_group(self, inception):
-        found = blocks(features(inception, ["mixed1", "mixed7"]))
-        assert [block.name for block in found if block.count > 1] == ["mixed5"]
+        entries = blocks(features(inception, ["mixed1", "mixed7"]))
+        assert [block.name for block in entries if block.count > 1] == ["mixed5"]
 
     def test_truncated_inside_a_branch(self, inception):
-        found = blocks(truncate(inception, "mixed9_branch1_split2"))
-        assert not found[-1].side
-        assert [fork.merge.name for fork in forks(found[-1].content)] == ["branch1_split2"]
+        entries = blocks(truncate(inception, "mixed9_branch1_split2"))
+        assert not entries[-1].side
+        assert [fork.merge.name for fork in forks(entries[-1].content)] == ["branch1_split2"]
 
 
 @pytest.mark.parametrize(
@@ -154,11 +154,11 @@ class TestInception:
 )
 def test_every_layer_is_once_in_the_expanded_picture(name, tmp_path):
     network = thin(name)
-    found = blocks(network)
+    entries = blocks(network)
     order = list(dict.fromkeys(layer.name.split("_")[0] for layer in network.layers))
-    hidden = {order[order.index(block.name) + number] for block in found for number in range(1, block.count)}
+    hidden = {order[order.index(block.name) + number] for block in entries for number in range(1, block.count)}
     shown = [layer.name for layer in network.layers if layer.name.split("_")[0] not in hidden]
-    assert sorted(full_names(found)) == sorted(shown)
+    assert sorted(full_names(entries)) == sorted(shown)
     draw(network, tmp_path / "network.svg", expand=True)
     ids = Counter(element.get("id") for element in ET.parse(tmp_path / "network.svg").iter())
     assert {layer: ids[layer] for layer in shown} == dict.fromkeys(shown, 1)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import ception
-from support.pictures import write_pictures
 from ception.data import sources
+from support.pictures import write_pictures
 
 
 class Page(HTMLParser):

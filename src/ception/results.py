@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 
@@ -238,3 +238,152 @@ class Prediction(Result):
     def best(self) -> Guess | None:
         """The most probable class; None where the picture cannot be read."""
         return self.top[0] if self.top else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate(Result):
+    """What a conversion of weights did, and how far the network is from the original's code with the same weights.
+
+    Attributes:
+        source: The weight file, or the name of published weights.
+        sha256: The file's digest.
+        model: The network.
+        scheme: Whose names the tensors had.
+        matched: Number of tensors that were filled.
+        missing: Ours that the file does not have.
+        unused: The file's that the network has none for.
+        adapted: Ours that were changed to fit, with how.
+        original: The code that it was compared with, with its version; None where it was not compared.
+        filled_by: Who put the weights into the original.
+        endpoints: The largest difference relative to the largest value, by endpoint.
+        logits: The same of the logits; None where they were not compared.
+        note: Why it was not compared; None where it was.
+        out: The model file.
+    """
+
+    _OMITTED = frozenset({"note"})
+
+    source: str
+    sha256: str
+    model: str
+    scheme: str
+    matched: int
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+    adapted: Mapping[str, str]
+    original: str | None = None
+    filled_by: str | None = None
+    endpoints: Mapping[str, float] = field(default_factory=dict)
+    logits: float | None = None
+    note: str | None = None
+    out: str
+
+    def __repr__(self) -> str:
+        compared = "not compared"
+        if self.original:
+            worst = max((*self.endpoints.values(), self.logits or 0.0))
+            compared = f"within {worst:.1e} of {self.original}"
+        return f"Certificate({self.out}: {self.matched} tensors, {len(self.missing)} missing, {compared})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelScaling(Result):
+    """How pixels 0..255 are scaled: times `scale` plus `offset`, numbers or one for each channel."""
+
+    scale: float | Sequence[float]
+    offset: float | Sequence[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedWeights(Result):
+    """Weights written for another library.
+
+    Attributes:
+        out: The file.
+        to: The library.
+        tensors: Number of tensors.
+        use: The line of Python that loads them there.
+        scaling: What pixels are scaled by before, for it is not inside there.
+    """
+
+    out: str
+    to: str
+    tensors: int
+    use: str
+    scaling: PixelScaling
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCost(Result):
+    """A layer and what it costs, for one picture.
+
+    Attributes:
+        name: Its name.
+        kind: The stock Keras class that it is, or derives from.
+        output_shape: (height, width, channels) or (features,).
+        parameters: Number of weights and statistics.
+        macs: Multiply-accumulates with the weights of convolutions and dense layers; 2 FLOPs each.
+        activation_bytes: Size of its output.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    macs: int
+    activation_bytes: int
+
+    @property
+    def block(self) -> str:
+        """The block it belongs to: its name up to the first underscore."""
+        return self.name.split("_")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingCost(Result):
+    """What a training step takes.
+
+    Attributes:
+        batch_size: Pictures in it.
+        dtype: Keras dtype policy of the layers with weights; `precision` in the plain values.
+        memory_bytes: Its peak with TensorFlow, the library itself not counted.
+    """
+
+    _KEYS = {"dtype": "precision"}  # noqa: RUF012
+
+    batch_size: int
+    dtype: str
+    memory_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSummary(Result):
+    """What a network costs.
+
+    Attributes:
+        model: Its name.
+        input_shape: (height, width, channels).
+        layers: Every layer, in the network's order.
+        parameters: Number of weights and statistics.
+        trainable: Number of those that are trained.
+        macs: Multiply-accumulates for one picture.
+        activation_bytes: Size of all layers' outputs for one picture.
+        training: What a training step takes.
+    """
+
+    model: str
+    input_shape: tuple[int, ...]
+    layers: tuple[LayerCost, ...]
+    parameters: int
+    trainable: int
+    macs: int
+    activation_bytes: int
+    training: TrainingCost
+
+    def __repr__(self) -> str:
+        size, megabytes = " x ".join(map(str, self.input_shape)), self.activation_bytes / 1e6
+        return (
+            f"NetworkSummary({self.model} at {size}, {len(self.layers)} layers,\n"
+            f"    {self.parameters:,} parameters, {self.trainable:,} of them trained,\n"
+            f"    {self.macs:,} multiply-accumulates and {megabytes:,.1f} MB of activations a picture)"
+        )

@@ -81,7 +81,7 @@ def summary(
     if options.graph:
         draw(network, options.graph, expand=options.expand)
     if json:
-        print_json(result | ({"graph": str(options.graph)} if options.graph else {}))
+        print_json(result.as_dict() | ({"graph": str(options.graph)} if options.graph else {}))
         return 0
     print_summary(result)
     if not options.graph:
@@ -115,20 +115,20 @@ def convert(
     if options.to and options.partial:
         raise InputError("--partial belongs to --model: what --to writes is always whole")
     if options.to:
-        result = export_weights(source, options.to, out=options.out)
+        exported = export_weights(source, options.to, out=options.out)
         if json:
-            print_json(result)
+            print_json(exported.as_dict())
         else:
-            print(f"{result['tensors']} tensors for {options.to} in {result['out']}")
-            print(f"It takes pixels 0..255 times {result['scaling']['scale']} plus {result['scaling']['offset']}")
-            print_next(result["use"], quiet)
+            print(f"{exported.tensors} tensors for {options.to} in {exported.out}")
+            print(f"It takes pixels 0..255 times {exported.scaling.scale} plus {exported.scaling.offset}")
+            print_next(exported.use, quiet)
         return 0
     with terminal(quiet) as reporter:
         result = convert(source, str(options.model), out=options.out, partial=options.partial, reporter=reporter)
     if json:
-        print_json(result)
+        print_json(result.as_dict())
         return 0
     print_certificate(result)
-    use = "summary" if result["missing"] else "predict"
-    print_next(f"ception {use} {shlex.quote(result['out'])}" + ("" if result["missing"] else " PICTURES"), quiet)
+    use = "summary" if result.missing else "predict"
+    print_next(f"ception {use} {shlex.quote(result.out)}" + ("" if result.missing else " PICTURES"), quiet)
     return 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ception.reporting import Reporter, Task
+from ception.results import Certificate, NetworkSummary
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -221,45 +222,44 @@ def print_weights(records: Mapping[str, PublishedWeights]) -> None:
     _print_table(table)
 
 
-def print_certificate(result: dict[str, Any]) -> None:
+def print_certificate(result: Certificate) -> None:
     """What of converted weights was loaded, and how far the network is from the original."""
-    print(f"{result['matched']} tensors of {result['source']} loaded into {result['model']} "
-          f"(names of {result['scheme']})")  # fmt: skip
-    for what in ("missing", "unused"):
-        if names := result[what]:
+    print(f"{result.matched} tensors of {result.source} loaded into {result.model} (names of {result.scheme})")
+    for what, names in (("missing", result.missing), ("unused", result.unused)):
+        if names:
             shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
             print(f"{len(names)} {what}: {shown}")
-    for how in dict.fromkeys(result["adapted"].values()):
+    for how in dict.fromkeys(result.adapted.values()):
         print(f"Adapted: {how}")
-    if result["original"]:
-        print(f"Compared with {result['original']}, filled by {result['filled_by']}, on two photographs: "
+    if result.original:
+        print(f"Compared with {result.original}, filled by {result.filled_by}, on two photographs: "
               "largest difference relative to the largest value")  # fmt: skip
-        rows = result["endpoints"] | ({} if result["logits"] is None else {"logits": result["logits"]})
+        rows = dict(result.endpoints) | ({} if result.logits is None else {"logits": result.logits})
         for name, relative in rows.items():
             print(f"  {name:10} {relative:.1e}")
     else:
-        print(f"Note: {result['note']}")
-    print(f"Model in {result['out']}, certificate in {Path(result['out']).with_suffix('.certificate.json')}")
+        print(f"Note: {result.note}")
+    print(f"Model in {result.out}, certificate in {Path(result.out).with_suffix('.certificate.json')}")
 
 
-def print_summary(result: dict[str, Any]) -> None:
+def print_summary(result: NetworkSummary) -> None:
     """A row per layer, then the totals and the memory that training takes."""
     from rich.table import Table
 
     table = Table("layer", "kind", box=None, pad_edge=False, header_style="bold")
     for column in ("output", "parameters", "MACs", "activation"):
         table.add_column(column, justify="right", no_wrap=True)
-    for layer in result["layers"]:
-        table.add_row(layer["name"], layer["kind"], " x ".join(map(str, layer["output_shape"])),
-                      f"{layer['parameters']:,}", f"{layer['macs']:,}", _size(layer["activation_bytes"]))  # fmt: skip
+    for layer in result.layers:
+        table.add_row(layer.name, layer.kind, " x ".join(map(str, layer.output_shape)),
+                      f"{layer.parameters:,}", f"{layer.macs:,}", _size(layer.activation_bytes))  # fmt: skip
     _print_table(table)
-    fixed, training = result["parameters"] - result["trainable"], result["training"]
-    print(f"\n{result['model']} at {' x '.join(map(str, result['input_shape']))}")
-    print(f"Parameters {result['parameters']:,}: {result['trainable']:,} trained, {fixed:,} statistics of batch norm")
-    print(f"Multiply-accumulates {result['macs']:,} a picture, {2 * result['macs'] / 1e9:,.2f} GFLOPs")
-    print(f"Activations {_size(result['activation_bytes'])} a picture")
-    memory = _size(training["memory_bytes"])
-    print(f"Training with batches of {training['batch_size']} in {training['precision']}: "
+    fixed, training = result.parameters - result.trainable, result.training
+    print(f"\n{result.model} at {' x '.join(map(str, result.input_shape))}")
+    print(f"Parameters {result.parameters:,}: {result.trainable:,} trained, {fixed:,} statistics of batch norm")
+    print(f"Multiply-accumulates {result.macs:,} a picture, {2 * result.macs / 1e9:,.2f} GFLOPs")
+    print(f"Activations {_size(result.activation_bytes)} a picture")
+    memory = _size(training.memory_bytes)
+    print(f"Training with batches of {training.batch_size} in {training.dtype}: "
           f"about {memory} of memory with TensorFlow, the library itself not counted")  # fmt: skip
 
 

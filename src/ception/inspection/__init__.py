@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Never
 
@@ -16,36 +15,21 @@ from ception.errors import InputError, nearest
 from ception.model_file import describe
 from ception.models import MODELS
 from ception.models.building import build_network
+from ception.models.kinds import kind
 from ception.models.networks import modules
 from ception.models.sizes import count
 from ception.networks import build
+from ception.results import LayerCost, NetworkSummary, TrainingCost
 from ception.settings import RENAMED, SummarySettings, refuse_unknown
 
+_KERNELS = {
+    "Conv2D": ("kernel",), "DepthwiseConv2D": ("kernel",), "Dense": ("kernel",),
+    "SeparableConv2D": ("depthwise_kernel", "pointwise_kernel"),
+}  # fmt: skip
 
-@dataclass(frozen=True)
-class LayerCost:
-    """A layer and what it costs, for one picture.
-
-    Attributes:
-        name: Its name.
-        kind: Its Keras class.
-        output_shape: (height, width, channels) or (features,).
-        parameters: Number of weights and statistics.
-        macs: Multiply-accumulates with the weights of convolutions and dense layers; 2 FLOPs each.
-        activation_bytes: Size of its output.
-    """
-
-    name: str
-    kind: str
-    output_shape: tuple[int, ...]
-    parameters: int
-    macs: int
-    activation_bytes: int
-
-    @property
-    def block(self) -> str:
-        """The block it belongs to: its name up to the first underscore."""
-        return self.name.split("_")[0]
+# What TensorFlow on a CPU holds beyond the tensors that have to be kept, fitted to benchmarks/results/memory.csv
+_SURPLUS = 1.2
+_BYTES_PER_LAYER = 1_000_000
 
 
 def summary(
@@ -56,7 +40,7 @@ def summary(
     batch_size: int = 32,
     dtype: str = "float32",
     **unknown: Never,
-) -> dict[str, Any]:
+) -> NetworkSummary:
     """What a network costs.
 
     Args:
@@ -69,8 +53,7 @@ def summary(
         unknown: What is no option; it is refused in words.
 
     Returns:
-        `model`, `input_shape`, `layers` (a list of dicts with the fields of `LayerCost`), `parameters`, `trainable`,
-        `macs`, `activation_bytes` (of one picture) and `training`: `batch_size`, `precision`, `memory_bytes`.
+        Every layer with what it costs, the sums, and what a training step takes.
 
     Raises:
         InputError: there is no such network or option, or it cannot have that size.
@@ -78,21 +61,19 @@ def summary(
     refuse_unknown(unknown, ("image_size", "every", "batch_size", "dtype"), RENAMED[SummarySettings])
     batch_size = count("batch_size", batch_size)
     network = network_of(model, image_size=image_size, every=every, dtype=dtype)
-    layers = costs(network)
-    return {
-        "model": network.name,
-        "input_shape": list(network.input.shape[1:]),
-        "layers": [vars(layer) | {"output_shape": list(layer.output_shape)} for layer in layers],
-        "parameters": sum(layer.parameters for layer in layers),
-        "trainable": sum(math.prod(weight.shape) for weight in network.trainable_weights),
-        "macs": sum(layer.macs for layer in layers),
-        "activation_bytes": sum(layer.activation_bytes for layer in layers),
-        "training": {
-            "batch_size": batch_size,
-            "precision": _policy(network),
-            "memory_bytes": training_memory(network, batch_size),
-        },
-    }
+    layers = tuple(costs(network))
+    return NetworkSummary(
+        model=network.name,
+        input_shape=tuple(network.input.shape[1:]),
+        layers=layers,
+        parameters=sum(layer.parameters for layer in layers),
+        trainable=sum(math.prod(weight.shape) for weight in network.trainable_weights),
+        macs=sum(layer.macs for layer in layers),
+        activation_bytes=sum(layer.activation_bytes for layer in layers),
+        training=TrainingCost(
+            batch_size=batch_size, dtype=_policy(network), memory_bytes=training_memory(network, batch_size)
+        ),
+    )
 
 
 def network_of(
@@ -128,7 +109,7 @@ def costs(network: keras.Model) -> list[LayerCost]:
     return [
         LayerCost(
             name=layer.name,
-            kind=type(layer).__name__,
+            kind=kind(layer),
             output_shape=tuple(layer.output.shape[1:]),
             parameters=layer.count_params(),
             macs=macs(layer),
@@ -140,14 +121,9 @@ def costs(network: keras.Model) -> list[LayerCost]:
 
 def macs(layer: keras.Layer) -> int:
     """Multiply-accumulates of a layer's kernels for one picture; nothing else is counted."""
-    if isinstance(layer, keras.layers.SeparableConv2D):
-        kernels = [layer.depthwise_kernel, layer.pointwise_kernel]
-    elif isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
-        kernels = [layer.kernel]
-    else:
-        return 0
-    places = math.prod(layer.output.shape[1:-1])
-    return int(places * sum(math.prod(kernel.shape) for kernel in kernels))
+    kernels = [getattr(layer, name) for name in _KERNELS.get(kind(layer), ())]
+    positions = math.prod(layer.output.shape[1:-1])
+    return int(positions * sum(math.prod(kernel.shape) for kernel in kernels))
 
 
 def _bytes(tensor: keras.KerasTensor) -> int:
@@ -158,11 +134,6 @@ def _bytes(tensor: keras.KerasTensor) -> int:
 def _policy(network: keras.Model) -> str:
     """The dtype policy of the network's layers with weights."""
     return next((str(layer.dtype_policy.name) for layer in network.layers if layer.weights), "float32")
-
-
-# What TensorFlow on a CPU holds beyond the tensors that have to be kept, fitted to benchmarks/results/memory.csv
-_SURPLUS = 1.2
-_BYTES_PER_LAYER = 1_000_000
 
 
 def training_memory(network: keras.Model, batch_size: int) -> int:
@@ -179,14 +150,14 @@ def training_memory(network: keras.Model, batch_size: int) -> int:
     """
     kept: dict[Any, int] = {}
     for layer in network.layers:
-        kind = type(layer).__name__
-        if kind == "BatchNormalization":
+        layer_kind = kind(layer)
+        if layer_kind == "BatchNormalization":
             kept["float32", id(layer.input)] = 4 * math.prod(layer.input.shape[1:])
-        elif layer.weights or kind == "MaxPooling2D":
+        elif layer.weights or layer_kind == "MaxPooling2D":
             kept[layer.input.dtype, id(layer.input)] = _bytes(layer.input)
-        if kind in ("ReLU", "Activation", "MaxPooling2D"):
+        if layer_kind in ("ReLU", "Activation", "MaxPooling2D"):
             kept[layer.output.dtype, id(layer.output)] = _bytes(layer.output)
-        if kind == "SeparableConv2D":  # the depthwise convolution's output
+        if layer_kind == "SeparableConv2D":  # the depthwise convolution's output
             kept[id(layer)] = _bytes(layer.output) * int(layer.input.shape[-1]) // int(layer.output.shape[-1])
     weights = sum(math.prod(weight.shape) for weight in network.weights) * 4
     trainable = sum(math.prod(weight.shape) for weight in network.trainable_weights) * 4

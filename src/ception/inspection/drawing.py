@@ -98,9 +98,9 @@ class _Canvas:
             wings = [tip, (neck[0] + x, neck[1] + y), (neck[0] - x, neck[1] - y)]
             self.axes.add_patch(Polygon(wings, fc=_STROKE, ec="none"))
 
-    def dot(self, place: _Point, radius: float = 1.8, fill: str = _STROKE) -> None:
+    def dot(self, center: _Point, radius: float = 1.8, fill: str = _STROKE) -> None:
         """Draw a dot, where lines part."""
-        self.axes.add_patch(Circle(place, radius, fc=fill, ec=_STROKE, lw=0.9))
+        self.axes.add_patch(Circle(center, radius, fc=fill, ec=_STROKE, lw=0.9))
 
 
 def _towards(start: _Point, end: _Point, most: float = 5.0) -> _Point:
@@ -254,9 +254,9 @@ def _gap(before: Cell | Fork, item: Cell | Fork) -> float:
 
 def _cell_width(own: Sequence[Cell | Fork | None], prefix: str) -> float:
     """Width of the layers of a column, whose names are to the left and kinds to the right."""
-    found = [cell for cell in own if isinstance(cell, Cell)]
-    names = [_wide(cell.name.removeprefix(prefix)) for cell in found]
-    return max(names) + max(_wide(_kind(cell)) for cell in found) + 24 if found else 0.0
+    drawn = [cell for cell in own if isinstance(cell, Cell)]
+    names = [_wide(cell.name.removeprefix(prefix)) for cell in drawn]
+    return max(names) + max(_wide(_kind(cell)) for cell in drawn) + 24 if drawn else 0.0
 
 
 @lru_cache(maxsize=4096)
@@ -479,15 +479,15 @@ def draw(network: keras.Model, path: Path | str, *, expand: bool = False) -> Non
 
 
 def _picture(network: keras.Model, *, expand: bool) -> Figure:
-    found = blocks(network)
+    every = blocks(network)
     make: Callable[[Block], _Tile] = _Frame.of if expand else _Box.of
-    main = [block for block in found if not block.side]
-    sides = [tuple(make(other) for other in _hanging(block, found)) for block in main]
+    main = [block for block in every if not block.side]
+    sides = [tuple(make(other) for other in _hanging(block, every)) for block in main]
     columns = _arranged([make(block) for block in main], sides)
     total = AND.join([f"input {shape_text(network.inputs[0].shape[1:])}",
-                       f"{_amount(sum(block.count * block.parameters for block in found))} parameters",
-                       f"{_amount(sum(block.count * block.macs for block in found))} MACs"])  # fmt: skip
-    kinds = [kind for kind in _FILLS if kind in {block.kind for block in found}]
+                       f"{_amount(sum(block.count * block.parameters for block in every))} parameters",
+                       f"{_amount(sum(block.count * block.macs for block in every))} MACs"])  # fmt: skip
+    kinds = [kind for kind in _FILLS if kind in {block.kind for block in every}]
     name = _wide(network.name, 14, True)
     least = max(name + 16 + _wide(total, _LARGE), sum(_wide(kind) + 30 for kind in kinds))
     width = sum(column.left + column.right + _GUTTER for column in columns) - _GUTTER
@@ -503,10 +503,10 @@ def _picture(network: keras.Model, *, expand: bool) -> Figure:
     return canvas.figure
 
 
-def _hanging(block: Block, found: Sequence[Block]) -> list[Block]:
+def _hanging(block: Block, every: Sequence[Block]) -> list[Block]:
     """The blocks off the main way that follow on a block, one after another."""
     chain = [block]
-    for other in found:
+    for other in every:
         if other.side and other.after == chain[-1].last:
             chain.append(other)
     return chain[1:]
@@ -589,10 +589,10 @@ def _draw_carried(
 
 def _carried(way: Sequence[Block]) -> set[int]:
     """Which blocks a shortcut goes on from, or past, to a later block."""
-    places = {block.last: number for number, block in enumerate(way)}
+    numbers = {block.last: number for number, block in enumerate(way)}
     sources = {number: block.residual[1].source for number, block in enumerate(way) if block.residual}
     return {between for number, source in sources.items() if source
-            for between in range(places.get(source.split("_")[0], number), number)}  # fmt: skip
+            for between in range(numbers.get(source.split("_")[0], number), number)}  # fmt: skip
 
 
 def _draw_side(canvas: _Canvas, on: _Placed, side: Sequence[_Tile], x: float) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import keras
 
-from ception.inspection import LayerCost, costs
+from ception.inspection import costs
+from ception.results import LayerCost
 
 TIMES, _DASH, DOTS = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}", " \N{HORIZONTAL ELLIPSIS} "
 AND, _BAR = " \N{MIDDLE DOT} ", " | "
@@ -28,7 +29,7 @@ class Cell:
 
     Attributes:
         name: Its name within its block.
-        kind: Its Keras class.
+        kind: The stock Keras class that it is, or derives from.
         size: Kernel or window and stride, such as `3x3/2` with a multiplication sign.
         detail: All that is said of it, such as `3x3/2, 32`.
         shape: Of its output, without the batch.
@@ -232,32 +233,32 @@ def blocks(network: keras.Model) -> list[Block]:
     owner = {cost.name: name for name, group in members.items() for cost in group}
     ends = set(owner) - {above for name in owner for above in parents[name] if owner[above] == owner[name]}
     layers = {layer.name: layer for layer in network.layers}
-    found = {name: _block(name, group, layers, parents, ends) for name, group in members.items()}
+    by_name = {name: _block(name, group, layers, parents, ends) for name, group in members.items()}
     depth: dict[str, int] = {"": 0}
-    for name, block in found.items():
+    for name, block in by_name.items():
         depth[name] = depth.get(block.after, 0) + 1
-    main = [max(found, key=lambda name: depth[name])]
-    while found[main[-1]].after in found:
-        main.append(found[main[-1]].after)
-    users = Counter(owner[layer] for block in found.values() for layer in set(block.inputs))
+    main = [max(by_name, key=lambda name: depth[name])]
+    while by_name[main[-1]].after in by_name:
+        main.append(by_name[main[-1]].after)
+    users = Counter(owner[layer] for block in by_name.values() for layer in set(block.inputs))
     busy = {name for name, count in users.items() if count > 1} | {
         owner[tensor._keras_history.operation.name] for tensor in network.outputs
     }
-    way = _grouped([found[name] for name in reversed(main)], busy)
-    return way + [replace(block, side=True) for name, block in found.items() if name not in main]
+    way = _grouped([by_name[name] for name in reversed(main)], busy)
+    return way + [replace(block, side=True) for name, block in by_name.items() if name not in main]
 
 
 def _parents(network: keras.Model) -> dict[str, list[str]]:
     """Every layer with those whose outputs it takes."""
-    found: dict[str, list[str]] = {}
+    parents: dict[str, list[str]] = {}
     tensors = list(network.outputs)
     while tensors:
         layer, node, _ = tensors.pop()._keras_history
-        if layer.name not in found:
+        if layer.name not in parents:
             inputs = layer._inbound_nodes[node].input_tensors
-            found[layer.name] = [tensor._keras_history.operation.name for tensor in inputs]
+            parents[layer.name] = [tensor._keras_history.operation.name for tensor in inputs]
             tensors += inputs
-    return found
+    return parents
 
 
 def _block(
@@ -312,20 +313,22 @@ def _cell(layer: keras.Layer, cost: LayerCost) -> Cell:
         strides = tuple(layer.strides)
         step = "" if set(strides) == {1} else f"/{shape_text(dict.fromkeys(strides))}"
         size = shape_text(window, "") + step
-    return Cell(cost.name.removeprefix(f"{cost.block}_"), cost.kind, size, _detail(layer, size), cost.output_shape)
+    return Cell(
+        cost.name.removeprefix(f"{cost.block}_"), cost.kind, size, _detail(layer, cost.kind, size), cost.output_shape
+    )
 
 
-def _detail(layer: keras.Layer, size: str) -> str:
+def _detail(layer: keras.Layer, kind: str, size: str) -> str:
     parts = [size] if size else []
-    if isinstance(layer, keras.layers.Conv2D) and layer.groups > 1:
+    if kind == "Conv2D" and layer.groups > 1:
         parts[-1] += f" in {layer.groups} groups"
-    if isinstance(layer, keras.layers.Conv2D | keras.layers.SeparableConv2D):
+    if kind in ("Conv2D", "SeparableConv2D"):
         parts.append(str(layer.filters))
-    elif isinstance(layer, keras.layers.Dense):
+    elif kind == "Dense":
         parts.append(str(layer.units))
-    elif isinstance(layer, keras.layers.Dropout | keras.layers.AlphaDropout):
+    elif kind in ("Dropout", "AlphaDropout"):
         parts.append(f"{layer.rate:g}")
-    elif isinstance(layer, keras.layers.Rescaling) and isinstance(layer.scale, int | float):
+    elif kind == "Rescaling" and isinstance(layer.scale, int | float):
         parts.append(f"{layer.offset:.3g}..{255 * layer.scale + layer.offset:.3g}")
     function = getattr(getattr(layer, "activation", None), "__name__", "linear")
     name = {"relu": "ReLU"}.get(function, function.upper() if function.endswith("lu") else function)

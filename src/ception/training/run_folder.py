@@ -104,9 +104,7 @@ class RunFolder:
         try:
             plan = json.loads(path.read_bytes())
             settings = saved_settings(TrainSettings, {**plan["settings"], "backend": plan["backend"]})
-            return SavedPlan(
-                plan["data"], plan["said"], plan["fingerprint"], settings, plan["backend"], plan["phases"]
-            )
+            return SavedPlan(plan["data"], plan["said"], plan["fingerprint"], settings, plan["backend"], plan["phases"])
         except InputError:
             raise
         except OSError:

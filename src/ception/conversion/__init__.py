@@ -1,0 +1,52 @@
+"""Weights from one format to another, with a certificate: what matched, and how far the original's outputs are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ception.classifier import Classifier
+from ception.conversion.certificate import certify
+from ception.conversion.export import export_weights
+from ception.errors import InputError
+from ception.files import write_json
+from ception.reporting import Reporter
+from ception.results import Certificate
+
+__all__ = ["convert", "export_weights"]
+
+
+def convert(
+    source: str | Path, model: str, *, out: str | Path | None = None, partial: bool = False,
+    reporter: Reporter | None = None,
+) -> Certificate:  # fmt: skip
+    """Turn a weight file of any origin into a model file, and certify what it computes.
+
+    Where the original's code is installed (Keras always is; timm for PyTorch's files), it is run with the same
+    weights on two photographs, and the largest difference of every endpoint and of the logits is written down.
+
+    Args:
+        source: A weight file, or the name of published weights.
+        model: The network it is for.
+        out: The model file; `<model>.keras` when None. The certificate lies beside it, as `.certificate.json`.
+        partial: Whether tensors may be missing.
+        reporter: Receives progress.
+
+    Returns:
+        The certificate.
+
+    Raises:
+        InputError: the file does not fit the network.
+        RunError: a file cannot be written, or weights not be downloaded.
+    """
+    out = Path(out or f"{model}.keras")
+    if out.suffix != ".keras":
+        raise InputError(f"the model file must be named .keras, got '{out}'")
+    if out.exists() and Path(source).exists() and out.samefile(source):
+        raise InputError(f"{out} is the source itself: name another file with --out")
+    classifier, report, checkpoint = Classifier.pretrained(
+        model, source, partial=partial, reporter=reporter or Reporter()
+    )
+    certificate = certify(classifier, report, checkpoint, source=str(source), out=str(out))
+    classifier.save(out)
+    write_json(out.with_suffix(".certificate.json"), certificate.as_dict())
+    return certificate
