@@ -8,12 +8,13 @@ PYTEST := python -m pytest -n 2
 # each of the two workers keeps to one core
 ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
-.PHONY: help demo test test-all test-backends test-jax test-torch check clean
+.PHONY: help demo test test-all test-backends test-jax test-torch goldens check clean
 
 help:
 	@echo "make demo      set up, then train, evaluate and predict on the pictures that come with the package"
 	@echo "make test      set up, then run the tests (make test-all: the slow ones too)"
 	@echo "make test-backends   the tests on JAX and on PyTorch, in environments of their own"
+	@echo "make goldens   write the stored values that networks must give anew"
 	@echo "make check     format, lint, check types and imports (changes nothing when CI=true)"
 	@echo "make clean     remove what these commands made, runs/ excepted"
 
@@ -30,6 +31,9 @@ test-backends: test-jax test-torch
 
 test-jax test-torch: test-%: $(VENV)-%/installed-dev
 	KERAS_BACKEND=$* $(ONE_THREAD) $(VENV)-$*/bin/$(PYTEST) -m "not slow"
+
+goldens: $(VENV)/installed-dev
+	PYTHONPATH=tests $(BIN)/python -m support.goldens
 
 check: $(VENV)/installed-dev
 ifeq ($(CI),true)

@@ -165,9 +165,26 @@ class TestMemory:
         np.testing.assert_allclose(results[1], results[0], rtol=1e-5)
         np.testing.assert_allclose(results[2], results[0], rtol=1e-5)
 
-    def test_free_memory_is_a_number_here(self):
-        free = memory.free_bytes()
-        assert free is None or 1e6 < free < 1e15
+    @pytest.mark.parametrize(("files", "free"), [
+        ({"/proc/meminfo": "MemTotal: 9000 kB\nMemAvailable: 4000 kB\n"}, 4_096_000),
+        ({"/proc/meminfo": "MemAvailable: 4000 kB\n", "/sys/fs/cgroup/memory.max": "3000000",
+          "/sys/fs/cgroup/memory.current": "1000000", "/sys/fs/cgroup/memory.stat": "file 7\ninactive_file 500000\n"},
+         2_500_000),
+        ({"/proc/meminfo": "MemAvailable: 4000 kB\n", "/sys/fs/cgroup/memory.max": "max",
+          "/sys/fs/cgroup/memory.current": "1000000", "/sys/fs/cgroup/memory.stat": "file 7\n"}, 4_096_000),
+        ({}, None),
+    ])  # fmt: skip
+    def test_free_memory_is_the_least_of_what_machine_and_container_leave(self, monkeypatch, files, free):
+        def read(path: Path) -> str:
+            if str(path) not in files:
+                raise FileNotFoundError(path)
+            return files[str(path)]
+
+        monkeypatch.setattr(memory, "_gpu", lambda: None)
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "read_text", read)
+            found = memory.free_bytes()
+        assert found == free
 
     def test_what_backends_say(self):
         exhausted = type("ResourceExhaustedError", (Exception,), {})("OOM when allocating tensor")

@@ -2,68 +2,80 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 
 from ception import MODELS, build
 from ception.models.endpoints import endpoints, features
-from support import articles
+from support import articles, goldens
 from support.originals import (
     PUBLISHED_IN_ARTICLES,
     PUBLISHED_IN_KERAS,
     PUBLISHED_IN_TIMM,
-    from_article,
+    SIZES,
     from_keras,
     from_timm,
 )  # fmt: skip
-from support.parity import difference, fill, logits
+from support.parity import difference
 
 BACKEND = keras.backend.backend()
-GOLDENS = Path(__file__).parent / "goldens.json"
+GOLDENS = goldens.stored()
 full_size = pytest.mark.skipif(BACKEND != "tensorflow", reason="networks of full size run on TensorFlow")
 ROUNDING = 1e-5  # of the largest logit: float32 sums of thousands of products in another order
 
 
 @full_size
-@pytest.mark.parametrize("size", [299, 200])
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", PUBLISHED_IN_KERAS)
 def test_parity_with_keras_applications(name, size):
     assert from_keras(name, size) < ROUNDING
 
 
 @full_size
-@pytest.mark.parametrize("size", [299, 200])
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", PUBLISHED_IN_ARTICLES)
 def test_parity_with_articles(name, size):
+    """Our network gives what the article's own code gave; the values are stored, the article is not needed."""
+    found = goldens.full_logits(build(name, image_size=size), scales=True)
+    assert difference(found, np.array(GOLDENS["articles"][f"{name} {size}"])) < ROUNDING
+
+
+@full_size
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", PUBLISHED_IN_ARTICLES)
+def test_stored_logits_are_those_of_the_articles_code(name, size):
     theirs = PUBLISHED_IN_ARTICLES[name](size)
     assert sum(int(np.prod(weight.shape)) for weight in theirs.trainable_weights) == MODELS[name].trainable
-    assert from_article(name, theirs, size) < ROUNDING
+    found = goldens.full_logits(theirs, scales=False)
+    assert difference(found, np.array(GOLDENS["articles"][f"{name} {size}"])) < ROUNDING
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="compares with PyTorch")
-@pytest.mark.parametrize("size", [299, 200])
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", PUBLISHED_IN_TIMM)
 def test_parity_with_timm(name, size):
     assert from_timm(name, size) < ROUNDING
 
 
-@pytest.mark.parametrize(("name", "article"), [("xception_light_norm", "000"), ("separable_cnn", "002")])
-def test_layers_are_those_of_the_published_table(name, article):
-    published = articles.table(article)
-    layers = build(name).layers
+@pytest.mark.parametrize("name", goldens.TABLES)
+def test_layers_are_those_of_the_published_table(name):
+    published = GOLDENS["tables"][name]
     ours = [
-        (type(layer).__name__, tuple(layer.output.shape[1:]), layer.count_params())
-        for layer in layers
+        (type(layer).__name__, list(layer.output.shape[1:]), layer.count_params())
+        for layer in build(name).layers
         if layer.name != "input_scaling" and (layer.name != "input_image" or published[0][0] == "InputLayer")
     ]
     assert len(ours) == len(published) > 10
-    for found, expected in zip(ours, published, strict=True):
-        assert found[1:] == expected[1:]
-        assert found[0].startswith(expected[0])
+    for found, (kind, *expected) in zip(ours, published, strict=True):
+        assert list(found[1:]) == expected
+        assert found[0].startswith(kind)  # which may be cut off
+
+
+@pytest.mark.parametrize("name", goldens.TABLES)
+def test_stored_tables_are_those_of_the_articles(name):
+    printed = articles.table(goldens.TABLES[name])
+    assert GOLDENS["tables"][name] == [[kind, list(shape), parameters] for kind, shape, parameters in printed]
 
 
 V3 = {  # TF-Slim's table at 299, its names
@@ -126,22 +138,4 @@ def test_sizes_of_xception_are_as_published(name, size, sides):
 @pytest.mark.parametrize("name", MODELS)
 def test_parity_among_backends(name):
     """The logits of a thin network, weights by a formula, equal those stored, whatever the backend: 1e-4."""
-    found = thin_logits(name)
-    stored = np.array(json.loads(GOLDENS.read_text())[name])
-    assert difference(found, stored) < 1e-4
-
-
-def thin_logits(name: str) -> np.ndarray:
-    """Logits of a thin network for two pictures, all made by formulas."""
-    size = MODELS[name].smallest
-    network = build(name, image_size=(size + 1, size), classes=5, depth_multiplier=0.1, min_depth=8, dropout=0.0)
-    fill(network)
-    shape = network.input.shape[1:]
-    steps = np.arange(np.prod(shape)).reshape(shape)
-    waves = [127.5 + 100 * np.sin(steps * 0.37) + 27 * np.sin(steps * 0.002), 90 + 90 * np.sin(steps * 0.0411)]
-    return logits(network, np.stack(waves).astype("float32"))
-
-
-if __name__ == "__main__":  # writes the stored logits anew
-    rounded = {name: [[float(f"{x:.7g}") for x in row] for row in thin_logits(name).tolist()] for name in MODELS}
-    GOLDENS.write_text(json.dumps(rounded, indent=1) + "\n")
+    assert difference(goldens.thin_logits(name), np.array(GOLDENS["thin"][name])) < 1e-4

@@ -16,6 +16,7 @@ from support import articles
 from support.parity import copy_weights, difference, fill, logits, pixels
 
 PUBLISHED_IN_KERAS = {"xception": keras.applications.Xception, "inception_v3": keras.applications.InceptionV3}
+SIZES = (299, 200)
 PUBLISHED_IN_TIMM = ("xception_41", "xception_65", "xception_71")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -31,13 +32,19 @@ def difference(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
-def fill(network: keras.Model, *, seed: int | None = None) -> None:
-    """Give every weight a value of its own, statistics far from 0 and 1: from a seed, or else by a formula."""
-    for number, layer in enumerate(layer for layer in network.layers if layer.weights):
-        for place, weight in enumerate(layer.weights):
+def fill(network: keras.Model, *, seed: int | None = None, layers: Sequence[keras.Layer] | None = None) -> None:
+    """Give every weight a value of its own, statistics far from 0 and 1: from a seed, or else by a formula.
+
+    Args:
+        network: Any network.
+        seed: Of NumPy's generator; None for the formula.
+        layers: All layers with weights in the order in which their values are drawn; None for the network's own order.
+    """
+    for number, layer in enumerate(layers or [layer for layer in network.layers if layer.weights]):
+        for index, weight in enumerate(layer.weights):
             size = int(np.prod(weight.shape))
-            even = _hashed(size, 64 * number + place) if seed is None else np.random.default_rng(
-                [seed, number, place]).random(size)  # fmt: skip
+            even = _hashed(size, 64 * number + index) if seed is None else np.random.default_rng(
+                [seed, number, index]).random(size)  # fmt: skip
             weight.assign(_scaled(((2 * even - 1) * 3**0.5).reshape(weight.shape), weight))
 
 
