@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from ception.classifier import Classifier, model_file
-from ception.data.images import fit, from_array
+from ception.data.images import from_array, to_pixels
 from ception.errors import InputError
 from ception.files import whole, write_json
 from ception.models.checkpoints import Checkpoint
@@ -215,7 +215,7 @@ def _photographs(classifier: Classifier) -> NDArray[np.float32]:
     from sklearn.datasets import load_sample_images
 
     images = [from_array(np.asarray(image)) for image in load_sample_images().images]
-    return np.stack([fit(image, classifier.image) for image in images]).astype(np.float32)
+    return np.stack([to_pixels(image, classifier.image) for image in images]).astype(np.float32)
 
 
 def _original(model: str, report: Report, checkpoint: Checkpoint, classifier: Classifier) -> _Original:
