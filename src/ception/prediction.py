@@ -8,8 +8,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+import numpy as np
+from PIL import Image
+
 from ception import backends
 from ception.data import sources
+from ception.data.images import Picture
+from ception.data.pictures import Given, given
 from ception.errors import InputError
 from ception.options import PredictOptions
 from ception.predictor import Predictor
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
 
 def predict(
     model: str | Path | Classifier,
-    pictures: str | Path | Iterable[str | Path],
+    pictures: Picture | Iterable[Picture],
     top: int = PredictSettings.top,
     *,
     reporter: Reporter | None = None,
@@ -33,7 +38,8 @@ def predict(
 
     Args:
         model: A model file, or a classifier.
-        pictures: Paths of pictures, folders of pictures and patterns such as `photos/*.jpg`.
+        pictures: One or several of: paths of pictures, folders of pictures, patterns such as `photos/*.jpg`; bytes or
+            open files of pictures; uint8 arrays (height, width[, 1, 3 or 4]), or a batch of them; Pillow images.
         top: Number of classes to name for each picture, the most probable first.
         reporter: Receives progress.
         settings: Further fields of `PredictSettings`.
@@ -46,7 +52,7 @@ def predict(
 
 def predictions(
     model: str | Path | Classifier,
-    pictures: str | Path | Iterable[str | Path],
+    pictures: Picture | Iterable[Picture],
     *,
     top: int = PredictSettings.top,
     reporter: Reporter | None = None,
@@ -54,37 +60,55 @@ def predictions(
 ) -> Iterator[Prediction]:
     """As `predict`, one picture after another: memory does not grow with their number."""
     options = settings_of(PredictSettings, {"top": top, **settings})
-    files = sources.Files(found([pictures] if isinstance(pictures, str | Path) else pictures))
+    listed = collected(pictures)
     with (
         backends.on(options.device, options.backend),
         Predictor.open(
             model, weights=options.weights, engine=options.engine, dtype=options.dtype, batch_size=options.batch_size,
-            pictures=len(files), backend=options.backend, device=options.device, cache_limit=options.cache_limit,
+            pictures=len(listed), backend=options.backend, device=options.device, cache_limit=options.cache_limit,
             reporter=reporter,
         ) as predictor,
     ):  # fmt: skip
         yield from predictor.predictions(
-            files, top=options.top, min_confidence=options.min_confidence, calibrated=options.calibration
+            listed, top=options.top, min_confidence=options.min_confidence, calibrated=options.calibration
         )
 
 
-def found(pictures: Iterable[str | Path]) -> list[str]:
-    """The files behind paths, folders (with all folders in them) and patterns, in the given order.
+def collected(pictures: Picture | Iterable[Picture]) -> Given:
+    """The pictures behind paths, folders (with all folders in them), patterns and what lies in memory, in that order.
 
-    A path that leads nowhere stays in the list, to be reported in its turn.
+    An array of four axes is a batch. A path that leads nowhere stays in the list, to be reported in its turn.
 
     Raises:
-        InputError: there is no picture at all.
+        InputError: there is no picture at all, or something is nothing that a picture can be in.
     """
-    paths: list[str] = []
-    for given in filter(None, map(str, pictures)):
-        if os.path.isdir(given):
-            paths += sources.pictures_in(Path(given)).paths
-        elif os.path.exists(given):
-            paths.append(given)
-        else:
-            paths += sorted(path for path in glob.glob(given, recursive=True) if os.path.isfile(path)) or [given]
-    if not any(map(os.path.exists, paths)):
-        named = f" in {paths[0]}" if paths else ""
+    single = isinstance(pictures, str | os.PathLike | bytes | bytearray | memoryview | Image.Image)
+    if single or hasattr(pictures, "read") or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
+        pictures = [pictures]  # type: ignore[list-item]
+    listed: list[Picture] = []
+    try:
+        for picture in pictures:  # type: ignore[union-attr]
+            if isinstance(picture, str | os.PathLike):
+                listed += _files(os.fspath(picture))
+            else:
+                listed.append(picture)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(
+            f"a {type(pictures).__name__} is no picture: give a path, bytes, an open file, an array or a Pillow image, "
+            "or a list of these"
+        ) from None
+    if not any(os.path.exists(one) if isinstance(one, str) else True for one in listed):
+        named = f" in {listed[0]!s}" if listed else ""
         raise InputError(f"there is no picture{named}: name files, folders or patterns such as 'photos/*.jpg'")
-    return paths
+    return given(listed)
+
+
+def _files(path: str) -> list[str]:
+    """The files that a path, a folder or a pattern means; the path itself where it leads nowhere."""
+    if not path:
+        return []
+    if os.path.isdir(path):
+        return list(sources.pictures_in(Path(path)).paths)
+    if os.path.exists(path):
+        return [path]
+    return sorted(match for match in glob.glob(path, recursive=True) if os.path.isfile(match)) or [path]

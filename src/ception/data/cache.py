@@ -16,8 +16,10 @@ from ception.files import cache_folder, whole
 _STALE_S = 24 * 3600  # an unfinished file this old belongs to a process that died
 _HEX = "[0-9a-f]{24}"
 _ARRAY = rf"array-{_HEX}\.npy"
+_ENGINE = rf"engine-{_HEX}\.bin"  # a translated network
 _ROWS = rf"(pixels|features)-{_HEX}\.(rows|index)"  # their locks stay: another process may hold one
-_OURS = re.compile(rf"{_ARRAY}|\.{_ARRAY}\.\d+\.tmp|{_ROWS}|weights-[\w.-]+")
+_UNFINISHED = rf"\.({_ARRAY}|{_ENGINE})\.\d+\.tmp"
+_OURS = re.compile(rf"{_ARRAY}|{_ENGINE}|{_UNFINISHED}|{_ROWS}|timings\.json|weights-[\w.-]+")
 
 
 def entries() -> list[tuple[Path, int, float]]:

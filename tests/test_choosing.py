@@ -1,0 +1,191 @@
+"""Which engine runs a model: the fastest by a measurement that is remembered, one that is asked for, one that is left."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ception
+from ception import measuring
+from ception.engines import choosing
+from ception.errors import InputError
+from ception.predictor import Predictor
+from support.pictures import write_pictures
+from support.reporters import Notes
+
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None or not choosing.may_use_openvino(), reason="openvino is not installed"
+)
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch) -> Path:
+    """An empty cache."""
+    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def engine_of(model: Path, **options) -> str:
+    with Predictor.open(model, **options) as predictor:
+        return predictor.engine.name.split()[0]
+
+
+class TestMeasuring:
+    def test_it_is_remembered_on_this_machine_and_under_this_key(self, fresh, monkeypatch):
+        calls = []
+        seconds = measuring.measured({"network": "a"}, lambda: calls.append(1))
+        assert len(calls) == 4
+        assert measuring.remembered({"network": "a"}) == seconds > 0
+        assert measuring.remembered({"network": "b"}) is None
+        monkeypatch.setattr(measuring, "machine", lambda: "another")
+        assert measuring.remembered({"network": "a"}) is None
+
+    def test_damaged_timings_are_none(self, fresh):
+        fresh.mkdir()
+        (fresh / "timings.json").write_text('{"a": ')
+        assert measuring.remembered({"network": "a"}) is None
+        measuring.measured({"network": "a"}, lambda: None)
+        assert measuring.remembered({"network": "a"})
+
+    def test_where_the_cache_cannot_be_written_it_is_measured_again(self, monkeypatch):
+        monkeypatch.setenv("CEPTION_CACHE", "/proc/none")
+        assert measuring.measured({"network": "a"}, lambda: None) >= 0
+        assert measuring.remembered({"network": "a"}) is None
+
+
+@needs_openvino
+class TestChoice:
+    def test_openvino_unless_another_is_asked_for(self, trained, fresh):
+        assert engine_of(trained) == "openvino"
+        assert engine_of(trained, engine="keras") != "openvino"
+        assert engine_of(trained, backend=ception.backends.choose()) != "openvino"
+        assert engine_of(trained, device="cpu") != "openvino"
+
+    def test_a_long_job_measures_both_and_remembers(self, trained, fresh, monkeypatch):
+        timed = []
+        monkeypatch.setattr(choosing.measuring, "measured", lambda key, run: timed.append(key["engine"]) or 1.0)
+        assert engine_of(trained, pictures=8) == "openvino"
+        assert timed == []
+        assert engine_of(trained, pictures=10_000) == "openvino"
+        assert timed == ["openvino", "keras"]
+        monkeypatch.undo()
+
+    def test_the_faster_one_is_taken(self, trained, fresh, monkeypatch):
+        times = {"openvino": 2.0, "keras": 1.0}
+        monkeypatch.setattr(choosing.measuring, "remembered", lambda key: times[key["engine"]])
+        assert engine_of(trained) != "openvino"
+        times["keras"] = 3.0
+        assert engine_of(trained) == "openvino"
+
+    def test_without_measurements_what_is_installed_decides(self, trained, fresh, monkeypatch):
+        monkeypatch.setattr(choosing.measuring, "remembered", lambda key: {"openvino": 2.0, "keras": 1.0}[key["engine"]])
+        assert engine_of(trained, measure=False) == "openvino"
+
+    def test_both_say_the_same(self, trained, fresh):
+        one, other = (ception.predict(trained, trained.parent.parent / "colours", engine=engine)
+                      for engine in ("openvino", "keras"))  # fmt: skip
+        for first, second in zip(one, other, strict=True):
+            assert [guess.class_name for guess in first.top] == [guess.class_name for guess in second.top]
+            for a, b in zip(first.top, second.top, strict=True):
+                assert a.probability == pytest.approx(b.probability, abs=1e-4)
+
+    def test_a_few_pictures_of_a_network_in_memory_stay_in_keras(self, trained):
+        classifier = ception.Classifier.load(trained)
+        assert engine_of(classifier, pictures=3) != "openvino"
+        assert engine_of(classifier, pictures=1000) == "openvino"
+
+
+@needs_openvino
+class TestKept:
+    def test_a_model_that_openvino_has_run_needs_no_keras(self, trained, fresh, tmp_path):
+        write_pictures(tmp_path / "new", {"blue": 3})
+        code = (
+            "import sys, ception; said = ception.predict(sys.argv[1], sys.argv[2]);"
+            "print(len(said), *(module in sys.modules for module in ('keras', 'tensorflow', 'torch', 'jax')))"
+        )
+        command = [sys.executable, "-c", code, trained, tmp_path / "new"]
+        says = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(2)]
+        assert says[0][:2] == ["3", "True"]
+        assert says[1] == ["3", "False", "False", "False", "False"]
+
+    def test_another_model_is_another_translation(self, trained, fresh, tmp_path):
+        engine_of(trained)
+        classifier = ception.Classifier.load(trained)
+        logits = classifier.network.get_layer("logits")
+        logits.bias.assign(np.array([0, 9, 0], np.float32))
+        classifier.save(tmp_path / "other.keras")
+        said = ception.predict(tmp_path / "other.keras", trained.parent.parent / "colours")
+        assert {result.top[0].class_name for result in said} == {classifier.class_names[1]}
+        assert len(list(fresh.glob("engine-*.bin"))) == 2
+
+    @pytest.mark.parametrize("share", [0, 0.3, 0.999])
+    def test_a_damaged_translation_is_made_again(self, trained, fresh, share):
+        expected = ception.predict(trained, trained.parent.parent / "colours")
+        (kept,) = fresh.glob("engine-*.bin")
+        whole = kept.read_bytes()
+        kept.write_bytes(whole[: int(len(whole) * share)])
+        assert ception.predict(trained, trained.parent.parent / "colours") == expected
+        assert kept.read_bytes()[:20] == whole[:20]
+
+    def test_a_flipped_bit_is_noticed(self, trained, fresh):
+        expected = ception.predict(trained, trained.parent.parent / "colours")
+        (kept,) = fresh.glob("engine-*.bin")
+        content = bytearray(kept.read_bytes())
+        content[-100] ^= 64
+        kept.write_bytes(content)
+        assert ception.predict(trained, trained.parent.parent / "colours") == expected
+
+    def test_it_keeps_to_the_caches_limit(self, trained, fresh):
+        engine_of(trained, cache_limit=1e-6)
+        assert not list(fresh.glob("engine-*"))
+
+    def test_what_the_cache_cannot_hold_is_said(self, trained, monkeypatch):
+        monkeypatch.setenv("CEPTION_CACHE", "/proc/none")
+        notes = Notes()
+        assert engine_of(trained, reporter=notes) == "openvino"
+        assert "not kept for the next time" in notes.warnings[0]
+
+
+class TestRefusals:
+    def test_openvino_that_is_not_installed(self, trained, monkeypatch):
+        real = importlib.util.find_spec
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "openvino" else real(name))
+        with pytest.raises(InputError, match="OpenVINO is not installed"):
+            Predictor.open(trained, engine="openvino")
+        assert engine_of(trained) != "openvino"
+
+    @needs_openvino
+    def test_bfloat16_on_a_processor_without(self, trained, fresh, monkeypatch):
+        from ception.engines import openvino
+
+        real = openvino.ov.Core
+
+        class Plain:
+            def __init__(self) -> None:
+                self.core = real()
+
+            def get_property(self, device, name):
+                return [one for one in self.core.get_property(device, name) if one != "BF16"]
+
+            def __getattr__(self, name):
+                return getattr(self.core, name)
+
+        monkeypatch.setattr(openvino.ov, "Core", Plain)
+        with pytest.raises(InputError, match="does not compute in bfloat16"):
+            Predictor.open(trained, dtype="bfloat16")
+
+    def test_a_closed_engine_runs_no_more(self, trained):
+        with Predictor.open(trained) as predictor:
+            pixels = np.zeros((1, *predictor.description.image.shape), np.uint8)
+            assert predictor.logits(pixels).shape == (1, 3)
+        with pytest.raises(RuntimeError, match="closed"):
+            predictor.logits(pixels)
+
+    def test_pixels_of_another_shape(self, trained):
+        with Predictor.open(trained) as predictor, pytest.raises(InputError, match="takes pictures of shape"):
+            predictor.logits(np.zeros((1, 5, 5, 3), np.uint8))
