@@ -33,7 +33,7 @@ def main() -> None:
     print(f"Test accuracy {run.scores['accuracy']:.3f} ({low:.3f} to {high:.3f}), all of it in {run.folder}")
 
     for result in ception.predict(run.classifier, options.photos, top=1)[:5]:
-        print(result["path"], result["top"][0])
+        print(result.path, result.top[0])
 
 
 if __name__ == "__main__":

@@ -41,7 +41,9 @@ def main() -> None:
     network = classifier.network
 
     # 2. Pictures are uint8, 0..255: our networks scale inside. And what the network gives at a place, by name.
-    pictures = [images.fit(dataset.pictures.open(index), classifier.image) for index in range(len(dataset.labels))]
+    pictures = [
+        images.to_pixels(dataset.pictures.open(index), classifier.image) for index in range(len(dataset.labels))
+    ]
     maps = ception.features(network, options.at)
     batches = [np.float32(pictures[start : start + 32]) for start in range(0, len(pictures), 32)]
     cached = np.concatenate([maps.predict_on_batch(batch)[options.at] for batch in batches])

@@ -12,6 +12,7 @@ from PIL import Image
 import ception
 from ception.data import augmentation
 from ception.data.augmentation import Augmentation, Mixing, augment, mix
+from ception.training.optimizers import loss_of
 from ception.training.recipes import RECIPES
 from support.reporters import Notes
 
@@ -175,7 +176,7 @@ class TestMixing:
 def test_the_loss_of_weights_of_classes_is_that_of_labels(share):
     random = np.random.default_rng(0)
     logits, labels = random.normal(size=(6, 4)).astype("float32"), np.array([0, 1, 2, 3, 0, 1])
-    loss = replace(RECIPES["article"], label_smoothing=share).loss()
+    loss = loss_of(replace(RECIPES["article"], label_smoothing=share))
     factor = np.array([1, 2, 3, 4], np.float32)
     plain, soft = (
         keras.ops.convert_to_numpy(loss(*map(keras.ops.convert_to_tensor, (given, logits))))

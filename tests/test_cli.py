@@ -211,8 +211,9 @@ class TestBackends:
     @pytest.mark.parametrize(("before", "heard"), [("pass", "noise"), ("cli.main(['--version'])", "")])
     def test_only_the_command_line_mutes_the_import(self, tmp_path, before, heard):
         (tmp_path / "tensorflow.py").write_text("import os; os.write(2, b'noise')")
+        (tmp_path / "keras.py").touch()
         code = (
-            f"from ception import backends, cli; {before}; backends.choose('tensorflow'); import os; os.write(2, b'.')"
+            f"from ception import backends, cli; {before}; backends.start('tensorflow'); import os; os.write(2, b'.')"
         )
         paths = os.pathsep.join([str(tmp_path), *sys.path])
         done = subprocess.run(

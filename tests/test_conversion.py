@@ -12,7 +12,7 @@ from PIL import Image
 
 import ception
 from ception.conversion import convert, export_weights
-from ception.data.images import ImageContract, fit
+from ception.data.images import ImageContract, to_pixels
 from ception.errors import InputError
 from support.originals import in_torch, write_legacy
 from support.parity import difference, fill, logits, pixels
@@ -208,6 +208,6 @@ def test_a_centre_crop_keeps_its_share_of_the_shorter_side():
     wide[:, 50:150] = 100
     wide[10:90, 60:140] = 200
     contract = ImageContract(height=80, width=80, channels=3, resize="crop", crop=0.8)
-    assert (fit(Image.fromarray(wide), contract) == 200).all()
+    assert (to_pixels(Image.fromarray(wide), contract) == 200).all()
     whole = ImageContract(height=100, width=100, channels=3, resize="crop")
-    assert (fit(Image.fromarray(wide), whole)[:10] == 100).all()
+    assert (to_pixels(Image.fromarray(wide), whole)[:10] == 100).all()

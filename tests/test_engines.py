@@ -8,7 +8,10 @@ import keras
 import numpy as np
 import pytest
 
-from ception import MODELS, build, engines
+from ception import MODELS, build
+from ception.engines import choosing
+from ception.engines.choosing import fastest
+from ception.engines.keras_backend import KerasEngine
 from ception.errors import InputError
 from ception.models.endpoints import truncate
 from support.parity import difference, fill
@@ -37,7 +40,7 @@ def test_openvino_gives_the_networks_logits(name):
     engine = openvino.compiled(built, "float32")
     assert engine.precision == "float32"
     assert engine.name.startswith("openvino 20")
-    expected = engines.with_keras(built).run(batch)
+    expected = KerasEngine(built).run(batch)
     # relative to the largest logit: sums in another order, of a network with random statistics
     assert difference(engine.run(batch), expected) < 1e-4
     assert difference(engine.run(batch[:2]), expected[:2]) < 1e-4  # another batch size
@@ -51,7 +54,7 @@ def test_openvino_gives_feature_maps_with_the_channels_last():
         body = truncate(built, end)
         maps = openvino.compiled(body, "float32").run(batch)
         assert maps.shape[1:] == body.output.shape[1:]
-        assert difference(maps, engines.with_keras(body).run(batch)) < 1e-4
+        assert difference(maps, KerasEngine(body).run(batch)) < 1e-4
 
 
 def test_openvino_goes_on_from_feature_maps():
@@ -70,7 +73,7 @@ def test_openvino_goes_on_from_feature_maps():
         x = layer(x)
     tail = keras.Model(maps, x)
     batch = np.random.default_rng(0).normal(size=(3, 9, 9, 4)).astype(np.float32)
-    assert difference(openvino.compiled(tail, "float32").run(batch), engines.with_keras(tail).run(batch)) < 1e-5
+    assert difference(openvino.compiled(tail, "float32").run(batch), KerasEngine(tail).run(batch)) < 1e-5
 
 
 def test_a_result_outlives_the_next_one():
@@ -84,11 +87,11 @@ def test_a_result_outlives_the_next_one():
 
 
 def test_an_unknown_layer_falls_back_to_keras_and_says_so(monkeypatch):
-    monkeypatch.setattr(engines, "_on_cpu", lambda: True)
+    monkeypatch.setattr(choosing, "may_use_openvino", lambda: True)
     given = keras.Input((8, 8, 3))
     odd = keras.Model(given, keras.layers.UpSampling2D(name="larger")(given), name="odd")
     told = Notes()
-    engine = engines.fastest(odd, reporter=told)
+    engine = fastest(odd, reporter=told)
     assert engine.name.startswith(keras.backend.backend())
     assert told.warnings == [
         f"OpenVINO cannot run odd (larger is a UpSampling2D): {keras.backend.backend()} runs it"
@@ -99,8 +102,8 @@ def test_an_unknown_layer_falls_back_to_keras_and_says_so(monkeypatch):
 def test_without_openvino_keras_runs_the_network(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None)
     built = network("separable_cnn")
-    engine = engines.fastest(built)
+    engine = fastest(built)
     assert str(engine).startswith(f"{keras.backend.backend()} ")
     assert str(engine).endswith("in float32")
     with pytest.raises(InputError, match="build it with dtype for bfloat16, or install openvino"):
-        engines.fastest(built, precision="bfloat16")
+        fastest(built, precision="bfloat16")

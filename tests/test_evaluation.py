@@ -83,15 +83,15 @@ class TestPredict:
     def test_names_the_classes(self, model, tmp_path):
         data = write_pictures(tmp_path / "d", {"red": 2, "blue": 2}, seed=7)
         found = ception.predict(model, data, top=2)
-        assert [result["top"][0]["class"] for result in found] == ["blue", "blue", "red", "red"]
-        assert all(len(result["top"]) == 2 for result in found)
-        assert found[0]["path"] == str(data / "blue" / "000.png")
-        assert 0.5 < found[0]["top"][0]["probability"] <= 1
+        assert [result.top[0].class_name for result in found] == ["blue", "blue", "red", "red"]
+        assert all(len(result.top) == 2 for result in found)
+        assert found[0].path == str(data / "blue" / "000.png")
+        assert 0.5 < found[0].top[0].probability <= 1
 
     def test_takes_files_folders_and_patterns_in_order(self, model, tmp_path):
         data = write_pictures(tmp_path / "d", {"red": 3, "blue": 3}, seed=7)
         given = [data / "red" / "002.png", data / "blue", f"{data}/**/000.png"]
-        assert [Path(result["path"]).relative_to(data).as_posix() for result in ception.predict(model, given)] == [
+        assert [Path(result.path).relative_to(data).as_posix() for result in ception.predict(model, given)] == [
             "red/002.png", "blue/000.png", "blue/001.png", "blue/002.png", "blue/000.png", "red/000.png",
         ]  # fmt: skip
 
@@ -99,11 +99,11 @@ class TestPredict:
         data = write_pictures(tmp_path / "d", {"red": 5, "blue": 6}, seed=7)
         one = ception.predict(model, data, batch_size=1)
         other = ception.predict(model, data, batch_size=4)
-        assert [result["path"] for result in one] == [result["path"] for result in other]
+        assert [result.path for result in one] == [result.path for result in other]
         for first, second in zip(one, other, strict=True):
-            for a, b in zip(first["top"], second["top"], strict=True):
-                assert a["class"] == b["class"]
-                assert a["probability"] == pytest.approx(b["probability"], abs=2e-6)
+            for a, b in zip(first.top, second.top, strict=True):
+                assert a.class_name == b.class_name
+                assert a.probability == pytest.approx(b.probability, abs=2e-6)
 
     def test_an_unreadable_picture_does_not_stop_the_rest(self, model, tmp_path):
         data = write_pictures(tmp_path / "d", {"red": 3}, seed=7)

@@ -6,7 +6,6 @@ import importlib
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,11 +14,14 @@ import numpy as np
 import pytest
 
 import ception
-from ception import build, engines
+from ception import build, keras_internals
 from ception.data.augmentation import Augmentation
+from ception.engines.choosing import fastest
 from ception.errors import InputError, RunError
+from ception.models import NetworkConfig
 from ception.settings import TrainSettings
-from ception.training import features, phases, preparation, recipes
+from ception.training import activations, batch_norm, phases, preparation, recipes
+from ception.training.optimizers import loss_of, optimizer_of
 from ception.weights.checkpoints import read
 from ception.weights.names import variables
 from support.parity import difference, fill
@@ -28,6 +30,9 @@ from support.reporters import Notes
 from support.runs import Killed, assert_same_run, dying
 
 THIN = {"image_size": 71, "depth_multiplier": 0.1}
+
+
+CONFIG = NetworkConfig.of("inception_v1", classes=3, image_size=32, depth_multiplier=0.1)
 
 
 class Cached:
@@ -39,13 +44,14 @@ class Cached:
         self.network = build("inception_v1", classes=3, image_size=32, depth_multiplier=0.1, seed=1)
         self.notes = Notes()
 
-    def __call__(self, place: str, views: int = 2) -> features.Activations:
-        self.prepared = preparation.prepare(
-            self.colours, TrainSettings(model="inception_v1", image_size=32), self.notes
+    def __call__(self, place: str, views: int = 2) -> activations.Activations:
+        settings = TrainSettings(model="inception_v1", image_size=32)
+        self.prepared = preparation.decode(preparation.read(self.colours, settings, self.notes), settings, self.notes)
+        wanted = np.arange(views * len(self.prepared.splits))
+        source = activations.Views(self.prepared, Augmentation(flip=0.5))
+        return activations.activations(
+            self.network, place, source, wanted, CONFIG, cache_limit=1.0, reporter=self.notes
         )
-        wanted = np.arange(views * len(self.prepared.place))
-        source = features.Views(self.prepared, Augmentation(flip=0.5))
-        return features.activations(self.network, place, source, wanted, {}, cache_limit=1.0, reporter=self.notes)
 
     def computed(self, place: str, views: int = 2) -> int:
         self.notes.lines.clear()
@@ -109,27 +115,25 @@ class TestHead:
         assert any(line.startswith("Phase 1 of 1, head") for line in notes.lines)
         again = ception.Classifier.load(run.folder)
         assert [layer.name for layer in again.network.layers][-4:] == ["block4", "pool", "prelogits", "logits"]
-        assert (
-            ception.evaluate(run.folder, place / "colours", out=tmp_path / "e")["accuracy"] == (run.scores["accuracy"])
-        )
+        assert ception.evaluate(run.folder, place / "colours", out=tmp_path / "e").accuracy == run.scores.accuracy
 
 
 class TestCache:
     def test_activations_are_what_the_network_computes(self, tmp_path, monkeypatch):
         cached = Cached(tmp_path, monkeypatch)
         maps, pooled = cached("mixed4e"), cached("pool")
-        count = len(cached.prepared.place)
+        count = len(cached.prepared.splits)
         pixels = np.asarray(cached.prepared.pixels[np.arange(count)], np.float32)
         for found, place in ((maps, "mixed4e"), (pooled, "pool")):
-            engine = engines.fastest(features.part(cached.network, None, place))
-            direct = np.asarray(features.part(cached.network, None, place).predict_on_batch(pixels))
-            mirrored = np.asarray(features.part(cached.network, None, place).predict_on_batch(pixels[:, :, ::-1]))
+            engine = fastest(activations.part(cached.network, None, place))
+            direct = np.asarray(activations.part(cached.network, None, place).predict_on_batch(pixels))
+            mirrored = np.asarray(activations.part(cached.network, None, place).predict_on_batch(pixels[:, :, ::-1]))
             # bfloat16 has 8 bits, and a network of random weights adds their roundings up
             most = 1e-4 if engine.precision == "float32" else 0.05
             assert difference(found[np.arange(count)], direct) < most
             assert difference(found[np.arange(count) + count], mirrored) < most
-        chained = features.activations(
-            cached.network, "pool", maps, np.arange(2 * count), {}, cache_limit=1.0, reporter=Notes()
+        chained = activations.activations(
+            cached.network, "pool", maps, np.arange(2 * count), CONFIG, cache_limit=1.0, reporter=Notes()
         )
         assert difference(chained[np.arange(count)], pooled[np.arange(count)]) < 0.05
 
@@ -161,7 +165,7 @@ class TestCache:
 
     def test_what_was_computed_before_a_kill_is_kept(self, tmp_path, monkeypatch):
         cached = Cached(tmp_path, monkeypatch)
-        real, calls = features.Views.__getitem__, []
+        real, calls = activations.Views.__getitem__, []
 
         def dying(views, indices):
             calls.append(len(indices))
@@ -170,7 +174,7 @@ class TestCache:
             return real(views, indices)
 
         with monkeypatch.context() as patched:
-            patched.setattr(features.Views, "__getitem__", dying)
+            patched.setattr(activations.Views, "__getitem__", dying)
             with pytest.raises(Killed):
                 cached("pool")
         assert cached.computed("pool") == 84 - calls[0]
@@ -180,19 +184,21 @@ class TestCache:
         cached = Cached(tmp_path, monkeypatch)
         expected = cached("pool")[np.arange(84)]
         monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "other"))
-        real = engines.fastest
+        real = activations.fastest
 
         def small(body, **options):
             engine = real(body, **options)
+            run = engine.run
 
-            def run(batch):
+            def run_few(batch):
                 if len(batch) > fits:
                     raise MemoryError
-                return engine.run(batch)
+                return run(batch)
 
-            return replace(engine, run=run)
+            engine.run = run_few
+            return engine
 
-        monkeypatch.setattr(engines, "fastest", small)
+        monkeypatch.setattr(activations, "fastest", small)
         if parts is None:
             with pytest.raises(MemoryError):
                 cached("pool")
@@ -248,7 +254,7 @@ class TestPhases:
         assert "validation pictures score" in told
         last = run.classifier.record["phases"][1]
         assert (last["after"], last["batch_norm"]) == ("block3", batch_norm)
-        assert run.scores["best_epoch"] in (1, 2, 3, 4)
+        assert run.scores.best_epoch in (1, 2, 3, 4)
 
     @on_others
     @pytest.mark.parametrize("batch_norm", ["frozen", "adapt", "train"])
@@ -256,13 +262,13 @@ class TestPhases:
         network = build("xception", classes=3, final_endpoint="block4", weights=place / "xception.weights.h5", **THIN)
         before = {name: keras.ops.convert_to_numpy(tensor).copy() for name, tensor in variables(network).items()}
         settings = TrainSettings(weights="w", batch_norm=batch_norm, from_="block3")
-        phase = phases.planned(settings, network)[1]
+        phase = phases.phases_of(settings, recipes.recipes_of(settings), network)[1]
         random = np.random.default_rng(0)
         with phases.trainee(network, phase) as made:
             inputs = random.normal(2, 3, (16, *made.input.shape[1:])).astype("float32")
             if batch_norm == "adapt":
-                phases.adapt(made, lambda: iter([inputs[:8], inputs[8:]]))
-            made.compile(phase.recipe.optimizer(2, phases.rates(network, phase.recipe)), phase.recipe.loss())
+                batch_norm.adapt(made, lambda: iter([inputs[:8], inputs[8:]]))
+            made.compile(optimizer_of(phase.recipe, 2, phases.rates(network, phase.recipe)), loss_of(phase.recipe))
             made.fit(inputs, random.integers(0, 3, 16), batch_size=8, epochs=2, verbose=0)
         assert all(layer.trainable for layer in network.layers)
         moved = {name for name, tensor in variables(network).items()
@@ -279,7 +285,7 @@ class TestPhases:
         layer = keras.layers.BatchNormalization()
         made = keras.Model(given, keras.layers.GlobalAveragePooling2D()(layer(given)))
         inputs = np.random.default_rng(0).normal(5, 2, (32, 4, 4, 3)).astype("float32")
-        phases.adapt(made, lambda: iter(np.split(inputs, 4)))
+        batch_norm.adapt(made, lambda: iter(np.split(inputs, 4)))
         np.testing.assert_allclose(layer.moving_mean, inputs.mean((0, 1, 2)), rtol=1e-4)
         parts = np.mean([part.var((0, 1, 2)) for part in np.split(inputs, 4)], 0)
         np.testing.assert_allclose(layer.moving_variance, parts, rtol=1e-3)
@@ -292,13 +298,13 @@ class TestPhases:
         labels = np.random.default_rng(0).integers(0, 3, 64)
         inputs = np.eye(3, dtype="float32")[labels][:, None, None] * np.ones((1, 2, 2, 1), "float32")
         before = [np.copy(weight) for weight in made.get_weights()]
-        found = phases.probe(made, inputs, labels)
-        assert found == phases.Probe(1.0, 1.0)
+        found = batch_norm.probe(made, inputs, labels)
+        assert found == batch_norm.Probe(1.0, 1.0)
         assert not found.parted
         made.layers[1].moving_mean.assign([9.0, 0.0, -9.0])
         made.layers[1].trainable = False
         for size in (64, 30):
-            assert phases.probe(made, inputs, labels, size).parted
+            assert batch_norm.probe(made, inputs, labels, size).parted
         assert not made.layers[1].trainable
         np.testing.assert_array_equal(made.get_weights()[3], before[3])
         assert made.layers[-1].rate == 0.9
@@ -310,7 +316,7 @@ class TestPhases:
         assert found["logits/kernel"] == 1
         assert found["block14_sepconv2/pointwise_kernel"] == 0.5
         assert found["block1_conv1/kernel"] == min(found.values()) < 0.1
-        kind = recipes.discriminating(keras.optimizers.SGD, {"slow": 0.25})
+        kind = keras_internals.discriminating(keras.optimizers.SGD, {"slow": 0.25})
         slow, fast = (keras.Variable(np.ones(2), name=name) for name in ("slow", "fast"))
         kind(0.1).apply([keras.ops.ones(2), keras.ops.ones(2)], [slow, fast])
         np.testing.assert_allclose(slow, 0.975, rtol=1e-6)
@@ -321,8 +327,13 @@ class TestPhases:
     ])  # fmt: skip
     def test_the_last_two_blocks_are_trained(self, name, end, after):
         network = build(name, classes=3, depth_multiplier=0.1, final_endpoint=end)
-        assert phases.planned(TrainSettings(weights="w"), network)[1].after == after
-        whole = phases.planned(TrainSettings(weights="w", from_="input"), network)
+
+        def phases_of(**options):
+            settings = TrainSettings(weights="w", **options)
+            return phases.phases_of(settings, recipes.recipes_of(settings), network)
+
+        assert phases_of()[1].after == after
+        whole = phases_of(from_="input")
         assert [phase.after for phase in whole] == ["pool", "input"]
 
 
@@ -400,12 +411,12 @@ def test_a_network_without_pooling(tmp_path, place, folder):
 
 
 def test_redrawn_pictures_are_seen_in_further_views():
-    head, rest = recipes.fine_tuning(TrainSettings(weights="w", crop=0.3, colour=0.1, randaugment=5))
+    head, rest = recipes.recipes_of(TrainSettings(weights="w", crop=0.3, colour=0.1, randaugment=5))
     assert (head.views, rest.views) == (4, 4)
     assert (rest.augmentation.crop, rest.augmentation.colour, rest.augmentation.randaugment) == (0.3, 0.1, 5)
-    assert recipes.fine_tuning(TrainSettings(weights="w", crop=0.3, views=3))[1].views == 3
-    assert [recipe.views for recipe in recipes.fine_tuning(TrainSettings(weights="w"))] == [1, 2]
-    assert recipes.fine_tuning(TrainSettings(weights="w", flip=False))[1].views == 1
+    assert recipes.recipes_of(TrainSettings(weights="w", crop=0.3, views=3))[1].views == 3
+    assert [recipe.views for recipe in recipes.recipes_of(TrainSettings(weights="w"))] == [1, 2]
+    assert recipes.recipes_of(TrainSettings(weights="w", flip=False))[1].views == 1
 
 
 class TestExamples:

@@ -13,9 +13,11 @@ from PIL import Image
 
 import ception
 from ception import backends, build
+from ception.backends import ran_out_of_memory
 from ception.errors import RunError
-from ception.training import memory
+from ception.training import limits
 from ception.training.callbacks import NotFiniteError, Progress
+from ception.training.optimizers import loss_of, optimizer_of
 from ception.training.recipes import RECIPES
 from ception.training.state import Decisions
 from support.reporters import Notes
@@ -63,7 +65,7 @@ class TestPrecision:
         run, lines = train(folder, tmp_path, dtype="bfloat16")
         assert "warning: the loss became nan in step 2 in bfloat16: it goes on in float32" in lines
         assert len(run.history) == 2
-        assert run.scores["accuracy"] > 0.3
+        assert run.scores.accuracy > 0.3
         assert run.classifier.record["precision"] == "float32"
         assert json.loads((run.folder / "settings.json").read_text())["precision"] == "float32"
 
@@ -105,7 +107,7 @@ class TestMemory:
 
     @pytest.mark.slow
     def test_parts_of_parts_go_on_at_the_same_step(self, folder, tmp_path, monkeypatch):
-        monkeypatch.setattr(memory, "parts_that_fit", lambda *_: 2)
+        monkeypatch.setattr(limits, "parts_that_fit", lambda *_: 2)
         failing(monkeypatch, MemoryError(), step=20)  # in the second epoch of 63 pictures in parts of 4
         run, lines = train(folder, tmp_path, recipe="best")
         assert any("computed 2 at a time" in line for line in lines)
@@ -121,7 +123,7 @@ class TestMemory:
             patched.setattr("ception.training._tabulated", full)
             with pytest.raises(RunError, match=r"memory ran out: .* --resume "):
                 train(folder, tmp_path)
-        assert ception.resume(next(tmp_path.glob("0*")), reporter=Notes()).scores["count"]
+        assert ception.resume(next(tmp_path.glob("0*")), reporter=Notes()).scores.count
 
     def test_when_one_picture_is_too_many(self, folder, tmp_path, monkeypatch):
         failing(monkeypatch, MemoryError(), step=1, times=99)
@@ -135,16 +137,16 @@ class TestMemory:
 
     def test_parts_follow_from_the_free_memory(self, folder, tmp_path, monkeypatch):
         network = build("separable_cnn", classes=3)
-        free = [memory.parts_that_fit(network, 64, bytes_) for bytes_ in (None, 1 << 40, 60_000_000, 1)]
+        free = [limits.parts_that_fit(network, 64, bytes_) for bytes_ in (None, 1 << 40, 60_000_000, 1)]
         assert free[:2] == [1, 1]
         assert 1 < free[2] < 64
         assert free[3] == 64
         sizes, parts = [], 1
         while parts < 50:
-            parts = memory.more(parts, 50)
+            parts = limits.more(parts, 50)
             sizes.append(-(-50 // parts))
         assert sizes == [25, 10, 5, 2, 1]
-        monkeypatch.setattr(memory, "free_bytes", lambda: 1)
+        monkeypatch.setattr(limits, "free_bytes", lambda: 1)
         _, lines = train(folder, tmp_path)
         assert "batches of 8 are computed 1 at a time, their gradients averaged, which fits the free memory" in lines
 
@@ -156,8 +158,8 @@ class TestMemory:
             given = keras.Input((3,))
             network = keras.Model(given, keras.layers.Dense(2, kernel_initializer="ones")(given))
             recipe = replace(RECIPES["article"], averaging=0.5, momentum=0.9)
-            optimizer = recipe.optimizer(3 * parts, parts=parts)
-            network.compile(optimizer, recipe.loss(), jit_compile=False)
+            optimizer = optimizer_of(recipe, 3 * parts, parts=parts)
+            network.compile(optimizer, loss_of(recipe), jit_compile=False)
             for _ in range(3):
                 for part in range(parts):
                     network.train_on_batch(x[part::parts], y[part::parts])
@@ -180,10 +182,10 @@ class TestMemory:
                 raise FileNotFoundError(path)
             return files[str(path)]
 
-        monkeypatch.setattr(memory, "_gpu", lambda: None)
+        monkeypatch.setattr(limits, "_gpu", lambda: None)
         with monkeypatch.context() as patched:
             patched.setattr(Path, "read_text", read)
-            found = memory.free_bytes()
+            found = limits.free_bytes()
         assert found == free
 
     def test_what_backends_say(self):
@@ -192,8 +194,8 @@ class TestMemory:
         torch = RuntimeError(
             "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried"
         )
-        assert all(map(memory.ran_out, (MemoryError(), exhausted, xla, torch)))
-        assert not any(map(memory.ran_out, (ValueError("out of memory"), RuntimeError("shape mismatch"), Killed())))
+        assert all(map(ran_out_of_memory, (MemoryError(), exhausted, xla, torch)))
+        assert not any(map(ran_out_of_memory, (ValueError("out of memory"), RuntimeError("shape mismatch"), Killed())))
 
 
 class TestTime:
@@ -207,7 +209,7 @@ class TestTime:
     def test_one_epoch_is_trained_whatever_it_takes(self, folder, tmp_path):
         run, _ = train(folder, tmp_path, epochs=5, time_budget=1e-6)
         assert len(run.history) == 1
-        assert run.scores["best_epoch"] == 1
+        assert run.scores.best_epoch == 1
 
     def test_a_budget_that_is_large_enough_changes_nothing(self, folder, tmp_path):
         plain, _ = train(folder, tmp_path)

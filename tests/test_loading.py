@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from ception.data import cache, images, loading, sources
-from ception.data.images import ImageContract, fit
+from ception.data.images import ImageContract, to_pixels
 from ception.errors import RunError
 from ception.files import locked
 from ception.reporting import Reporter
@@ -38,12 +38,12 @@ class TestPrepare:
         pixels, failed = prepared(dataset)
         assert not failed
         order = np.array([7, 80, 7, 0])
-        expected = [fit(dataset.pictures.open(int(index)), CONTRACT) for index in order]
+        expected = [to_pixels(dataset.pictures.open(int(index)), CONTRACT) for index in order]
         np.testing.assert_array_equal(pixels[order], expected)
 
     def test_decodes_once_for_all_runs(self, folder, monkeypatch):
         first, _ = prepared(sources.load(folder))
-        monkeypatch.setattr(loading, "fit", lambda *_: pytest.fail("decoded again"))
+        monkeypatch.setattr(loading, "to_pixels", lambda *_: pytest.fail("decoded again"))
         second, _ = prepared(sources.load(folder))
         np.testing.assert_array_equal(first[np.arange(90)], second[np.arange(90)])
 
@@ -62,7 +62,7 @@ class TestPrepare:
             Path(dataset.pictures.name(index)).write_text("no picture")
         pixels, failed = prepared(dataset)
         assert failed == dict.fromkeys((5, 7), "not a picture of a known format")
-        expected = fit(dataset.pictures.open(8), CONTRACT)
+        expected = to_pixels(dataset.pictures.open(8), CONTRACT)
         np.testing.assert_array_equal(pixels[np.array([8])][0], expected)
         again, failed = prepared(dataset.without([5, 7]))
         assert not failed
@@ -74,7 +74,7 @@ class TestPrepare:
             pixels, failed = prepared(dataset, limit=0.00001)
         assert not failed
         assert not own_cache.exists()
-        np.testing.assert_array_equal(pixels[np.array([3])][0], fit(dataset.pictures.open(3), CONTRACT))
+        np.testing.assert_array_equal(pixels[np.array([3])][0], to_pixels(dataset.pictures.open(3), CONTRACT))
 
     @pytest.mark.parametrize("damage", ["cut off", "other bytes", "no index"])
     def test_a_damaged_cache_is_mended(self, folder, own_cache, damage):
@@ -98,8 +98,8 @@ class TestPrepare:
         for path in new.iterdir():
             path.rename(folder / "red" / f"new-{path.name}")
         calls = []
-        real = loading.fit
-        monkeypatch.setattr(loading, "fit", lambda *given: calls.append(1) or real(*given))
+        real = loading.to_pixels
+        monkeypatch.setattr(loading, "to_pixels", lambda *given: calls.append(1) or real(*given))
         dataset = sources.load(folder)
         pixels, _ = prepared(dataset)
         assert len(calls) == 2

@@ -102,11 +102,11 @@ class TestPrecisionAndSlices:
         found = ception.evaluate(model, mixed, split="all", target_precision=0.6, out=tmp_path / "out")["selective"]
         assert found["count"] == round(found["coverage"] * 12)
         assert found["precision_interval"][0] <= found["precision"] <= found["precision_interval"][1]
-        probabilities = [result["top"][0]["probability"] for result in ception.predict(model, tmp_path / "d")]
+        probabilities = [result.top[0].probability for result in ception.predict(model, tmp_path / "d")]
         limit = sorted(probabilities)[6] - 1e-9
         said = ception.predict(model, tmp_path / "d", min_confidence=limit)
         assert [result.get("unknown", False) for result in said] == [p < limit for p in probabilities]
-        assert all(result["top"] for result in said)
+        assert all(result.top for result in said)
 
     def test_a_precision_that_cannot_be_promised(self, trained, mixed):
         with pytest.raises(ception.InputError, match=r"too few.*they allow --target-precision 0\."):
@@ -116,8 +116,8 @@ class TestPrecisionAndSlices:
         model = ception.Classifier.load(trained / "model.keras")
         assert model.temperature != 1
         one, other = (ception.predict(model, tmp_path / "d", 1, calibration=on) for on in (True, False))
-        assert one[0]["top"][0]["class"] == other[0]["top"][0]["class"]
-        assert one[0]["top"][0]["probability"] != other[0]["top"][0]["probability"]
+        assert one[0].top[0].class_name == other[0].top[0].class_name
+        assert one[0].top[0].probability != other[0].top[0].probability
 
 
 class TestCompare:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import ception
-from ception.training import _new_folder
+from ception.training import run_folder
 from ception.training.callbacks import patience_is_over
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
@@ -60,7 +60,7 @@ class TestWithinTheProcess:
         before = (whole / "model.keras").stat().st_mtime_ns
         run = ception.resume(whole, reporter=Notes())
         assert len(run.history) == 4
-        assert run.scores["accuracy"] == json.loads((whole / "scores.json").read_text())["accuracy"]
+        assert run.scores.accuracy == json.loads((whole / "scores.json").read_text())["accuracy"]
         assert (whole / "model.keras").stat().st_mtime_ns == before
 
     def interrupted(self, folder: Path, tmp_path: Path, monkeypatch) -> Path:
@@ -102,7 +102,7 @@ class TestWithinTheProcess:
         plan = json.loads(path.read_text())
         plan["settings"]["precision"] = plan["settings"].pop("dtype")
         path.write_text(json.dumps(plan))
-        assert ception.resume(run, reporter=Quiet()).scores["count"]
+        assert ception.resume(run, reporter=Notes()).scores.count
 
     def test_a_run_that_is_still_going_is_refused(self, folder, tmp_path, monkeypatch):
         from ception.files import locked
@@ -184,7 +184,7 @@ def test_twenty_killed_processes_resume_to_the_same_weights(tmp_path):
 
 def test_every_run_gets_a_folder_of_its_own(tmp_path):
     with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda _: _new_folder(tmp_path / "runs", "x"), range(40)))
+        folders = list(pool.map(lambda _: run_folder.create(tmp_path / "runs", "x").path, range(40)))
     assert sorted(folder.name for folder in folders) == [f"{number:03d}-x" for number in range(1, 41)]
 
 

@@ -10,8 +10,10 @@ import pytest
 
 import ception
 from ception.errors import InputError
+from ception.keras_internals import averaged
 from ception.reporting import Reporter
-from ception.training.recipes import RECIPES, Recipe, averaged
+from ception.training.optimizers import optimizer_of
+from ception.training.recipes import RECIPES, Recipe
 from ception.training.trainee import Averages, Trainee
 from support.pictures import write_pictures
 
@@ -89,12 +91,12 @@ class TestAverages:
 
 def test_published_recipes_are_data():
     xception, inception = RECIPES["xception"], RECIPES["inception_v3"]
-    optimizer = xception.optimizer(steps_per_epoch=10)
+    optimizer = optimizer_of(xception, steps_per_epoch=10)
     assert isinstance(optimizer, keras.optimizers.SGD)
     assert optimizer.momentum == 0.9
     rates = [float(optimizer._learning_rate(step)) for step in (0, 19, 20, 40)]
     assert rates == pytest.approx([0.045, 0.045, 0.045 * 0.94, 0.045 * 0.94**2])
-    optimizer = inception.optimizer(steps_per_epoch=10)
+    optimizer = optimizer_of(inception, steps_per_epoch=10)
     assert isinstance(optimizer, keras.optimizers.RMSprop)
     assert (optimizer.rho, optimizer.momentum, optimizer.epsilon, optimizer.global_clipnorm) == (0.9, 0.9, 1.0, 2.0)
     assert (xception.l2, inception.label_smoothing, inception.auxiliary_weight) == (1e-5, 0.1, 0.4)
@@ -174,6 +176,6 @@ class TestTraining:
 
 def test_recipes_of_other_parts_are_untouched_by_the_new_fields():
     plain = Recipe(learning_rate=0.1, batch_size=1, epochs=1, patience=1, source="-")
-    optimizer = plain.optimizer(3)
+    optimizer = optimizer_of(plain, 3)
     assert (optimizer.momentum, optimizer.use_ema, optimizer.global_clipnorm) == (0.0, False, None)
-    assert replace(plain, momentum=0.5).optimizer(3).momentum == 0.5
+    assert optimizer_of(replace(plain, momentum=0.5), 3).momentum == 0.5

@@ -13,8 +13,9 @@ from PIL import Image
 import ception
 from ception.evaluation.table import Table
 from ception.reporting import Reporter
-from ception.training import preparation, recipes
+from ception.training import examples, recipes
 from ception.training.callbacks import TensorBoard
+from ception.training.optimizers import loss_of, optimizer_of
 from support.pictures import COLOURS, content, write_pictures
 from support.reporters import Notes
 
@@ -101,7 +102,7 @@ class TestRun:
 
         monkeypatch.setattr("ception.training.callbacks.TensorBoard", Spoil)
         run = train(folder, tmp_path, epochs=3, learning_rate=1e-3)
-        assert run.scores["best_epoch"] == 2
+        assert run.scores.best_epoch == 2
         assert min(float(weight.min()) for weight in run.classifier.network.get_weights()) > -5
 
     def test_early_stopping(self, folder, tmp_path):
@@ -147,7 +148,7 @@ class TestData:
             train(folder, tmp_path, notes)
         assert len(notes.warnings) == 2
         assert not (tmp_path / "runs").exists()
-        assert train(folder, tmp_path, skip_unreadable=True).scores["count"] > 0
+        assert train(folder, tmp_path, skip_unreadable=True).scores.count > 0
 
     def test_one_colour_is_refused(self, tmp_path):
         for name in ("a", "b"):
@@ -188,7 +189,7 @@ def test_tensorboard_needs_no_tensorflow(tmp_path, monkeypatch):
     row = {"epoch": 1, "loss": 0.5, "accuracy": 0.25, "learning_rate": 0.1, "val_loss": 0.75, "val_accuracy": 1.0}
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "tensorflow", None)
-        callback = TensorBoard(tmp_path, [row])
+        callback = TensorBoard(tmp_path, lambda: [row])
         callback.on_train_begin()
         callback.on_train_end()
     assert scalars(tmp_path / "train", "epoch_loss") == [0.5]
@@ -216,7 +217,7 @@ def test_help_names_the_recipes_values():
 
 class TestBalance:
     def test_every_class_weighs_the_same(self):
-        factors = preparation.balanced(np.array([0] * 6 + [2] * 2))
+        factors = examples.balanced(np.array([0] * 6 + [2] * 2))
         assert factors == {0: 8 / 12, 2: 2.0}
         assert sum(factors[label] for label in [0] * 6 + [2] * 2) == 8
 
@@ -251,7 +252,7 @@ class TestRecipes:
     @pytest.mark.parametrize("name", KNOWN)
     def test_the_optimizer_is_what_the_recipe_states(self, name):
         recipe, steps = KNOWN[name], 10
-        optimizer = recipe.optimizer(steps)
+        optimizer = optimizer_of(recipe, steps)
         kinds = {"sgd": keras.optimizers.SGD, "rmsprop": keras.optimizers.RMSprop, "adamw": keras.optimizers.AdamW}
         assert isinstance(optimizer, kinds[recipe.algorithm])
         assert (optimizer.weight_decay or 0, optimizer.global_clipnorm) == (recipe.weight_decay, recipe.clip_norm)
@@ -280,7 +281,7 @@ class TestRecipes:
         assert len(source.split()) > 3  # says what in it
 
     def test_cosine_rises_and_falls(self):
-        optimizer = recipes.RECIPES["best"].optimizer(100)
+        optimizer = optimizer_of(recipes.RECIPES["best"], 100)
         rates = [float(optimizer.learning_rate)]
         for step in (100, 200, 1300, 2400):
             optimizer.iterations.assign(step)
@@ -290,11 +291,11 @@ class TestRecipes:
     def test_label_smoothing_is_that_of_keras(self):
         random = np.random.default_rng(0)
         logits, labels = random.normal(0, 2, (9, 5)).astype("float32"), random.integers(0, 5, 9)
-        found = keras.ops.mean(recipes.RECIPES["best"].loss()(labels, logits))
+        found = keras.ops.mean(loss_of(recipes.RECIPES["best"])(labels, logits))
         reference = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
         assert float(found) == pytest.approx(float(reference(np.eye(5)[labels], logits)), rel=1e-5)
 
     def test_best_trains(self, folder, tmp_path):
         run = train(folder, tmp_path, recipe="best", epochs=3)
         assert run.history[-1]["learning_rate"] < 1e-4
-        assert run.scores["accuracy"] > 0.5
+        assert run.scores.accuracy > 0.5

@@ -12,7 +12,7 @@ import numpy as np
 
 from ception.classifier import Classifier
 from ception.conversion.originals import NoOriginalError, Original, last_filled, original_of
-from ception.data.images import fit, from_array
+from ception.data.images import from_array, to_pixels
 from ception.models.endpoints import endpoints, features
 from ception.results import Certificate
 from ception.weights.checkpoints import Checkpoint
@@ -75,7 +75,7 @@ def _photographs(classifier: Classifier) -> NDArray[np.float32]:
     from sklearn.datasets import load_sample_images
 
     images = [from_array(np.asarray(image)) for image in load_sample_images().images]
-    return np.stack([fit(image, classifier.image) for image in images]).astype(np.float32)
+    return np.stack([to_pixels(image, classifier.image) for image in images]).astype(np.float32)
 
 
 def _digest(path: Path) -> str:

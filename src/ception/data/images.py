@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import re
-import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ception.errors import reason
+from ception.errors import InputError, reason
 from ception.settings import Resize
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ SUFFIXES = frozenset((
     ".avif", ".bmp", ".dib", ".gif", ".heic", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
     ".ppm", ".tga", ".tif", ".tiff", ".webp",
 ))  # fmt: skip
-MOST_PIXELS = 2 * 89_478_485  # Pillow's limit, 0.5 GB as RGB; it warns at half of that, which is of no use here
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+MOST_PIXELS = 2 * 89_478_485  # Pillow's limit, 0.5 GB as RGB; it warns at half of that
+Picture: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | NDArray[Any] | Image.Image"
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 
 
@@ -56,6 +56,88 @@ class ImageContract:
         return self.height, self.width, self.channels
 
 
+def open_picture(picture: Picture) -> Image.Image:
+    """The first frame of a picture, whatever a person has it in, turned upright by its EXIF orientation.
+
+    Args:
+        picture: A path; the bytes of a file, or a file object opened in binary mode, which is read from its start; an
+            array, uint8 of shape (height, width) or (height, width, 1, 3 or 4); or a Pillow image, of which the
+            present frame is taken. Neither is changed nor closed.
+
+    Raises:
+        PictureError: it cannot be read.
+        InputError: it is nothing that a picture can be in.
+    """
+    if isinstance(picture, str | os.PathLike):
+        return read(picture)
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return decode(bytes(picture))
+    if isinstance(picture, np.ndarray):
+        return from_array(checked_array(picture))
+    if isinstance(picture, Image.Image):
+        try:
+            return ImageOps.exif_transpose(picture)
+        except Exception as error:  # as in `decode`: its file may be read only now
+            raise _broken(error) from None
+    return decode(content(picture))
+
+
+def checked_array(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """The array, if it can be a picture.
+
+    Raises:
+        InputError: it has other numbers than uint8, or another shape.
+    """
+    kind = f"an array of {array.dtype} {array.shape}"
+    if array.dtype != np.uint8:
+        raise InputError(f"{kind} is no picture: scale its values to 0..255 and convert it with .astype('uint8')")
+    if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,), (4,)) or not array.size:
+        raise InputError(f"{kind} is no picture: it must have the shape (height, width) or (height, width, 1, 3 or 4)")
+    return array
+
+
+def content(file: Any) -> bytes:
+    """All that an opened file holds, from its start where it can be read from there.
+
+    Args:
+        file: A file object, opened in binary mode.
+
+    Raises:
+        PictureError: it cannot be read.
+        InputError: it is no file object, or gives no bytes.
+    """
+    kind = type(file).__name__
+    if not hasattr(file, "read"):
+        raise InputError(
+            f"{kind} is nothing that a picture can be in: give a path, a file's bytes, a file object, an array or a "
+            "Pillow image"
+        )
+    data: Any = None
+    try:
+        if not isinstance(file, io.TextIOBase):
+            if getattr(file, "seekable", bool)():
+                file.seek(0)
+            data = file.read()
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise PictureError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if not isinstance(data, bytes):
+        raise InputError(f"{kind} does not give bytes: open the file in binary mode ('rb'), or give its bytes")
+    return data
+
+
+def loaded(image: Image.Image) -> Image.Image:
+    """The same image, of which nothing is left to be read from its file.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
+    try:
+        image.load()
+    except Exception as error:  # as in `decode`
+        raise _broken(error) from None
+    return image
+
+
 def decode(data: bytes) -> Image.Image:
     """The first frame of an encoded picture, turned upright by its EXIF orientation.
 
@@ -78,10 +160,14 @@ def decode(data: bytes) -> Image.Image:
             f"{int(size[0]) if size else 0:,} pixels are more than the {MOST_PIXELS:,} allowed"
         ) from None
     except Exception as error:  # Pillow's decoders raise nearly every type there is when the data is broken
-        raise PictureError(f"broken picture: {' '.join(str(error).split()) or type(error).__name__}") from None
+        raise _broken(error) from None
 
 
-def read(path: Path | str) -> Image.Image:
+def _broken(error: Exception) -> PictureError:
+    return PictureError(f"broken picture: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+def read(path: str | os.PathLike[str]) -> Image.Image:
     """The picture in a file, as `decode` gives it.
 
     Raises:
@@ -90,16 +176,37 @@ def read(path: Path | str) -> Image.Image:
     return decode(read_bytes(path))
 
 
-def shorter_side(path: Path | str) -> int:
-    """The smaller of height and width in pixels, from the file's header alone; 0 where it is no picture."""
+def shorter_side(picture: Picture) -> int:
+    """The smaller of height and width in pixels, of a file from its header alone; 0 where it is no picture."""
     try:
-        with Image.open(path) as image:
+        with _header(picture) as image:
             return min(image.size)
     except Exception:  # as in `decode`
         return 0
 
 
-def read_bytes(path: Path | str) -> bytes:
+def is_grey(picture: Picture) -> bool:
+    """Whether the picture is stored as grey, of a file from its header alone; a palette counts as colour.
+
+    One that cannot be read passes for grey: it decides nothing.
+    """
+    try:
+        with _header(picture) as image:
+            return image.mode in _GREY_MODES
+    except Exception:  # as in `decode`
+        return True
+
+
+def _header(picture: Picture) -> AbstractContextManager[Image.Image]:
+    """The picture, of which only the header has been read where it lies in a file."""
+    if isinstance(picture, str | os.PathLike):
+        return Image.open(picture)
+    if isinstance(picture, bytes):
+        return Image.open(io.BytesIO(picture))
+    return nullcontext(open_picture(picture))
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """A file's content.
 
     Raises:
@@ -115,18 +222,6 @@ def read_bytes(path: Path | str) -> bytes:
 def from_array(array: NDArray[Any]) -> Image.Image:
     """A picture from uint8 values of shape (height, width) or (height, width, 1, 3 or 4)."""
     return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array)
-
-
-def is_grey(path: Path | str) -> bool:
-    """Whether the picture is stored as grey, from the file's header alone; a palette counts as colour.
-
-    An unreadable file passes for grey: it decides nothing.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.mode in _GREY_MODES
-    except Exception:  # as in `decode`
-        return True
 
 
 def flatten(image: Image.Image, channels: int) -> Image.Image:
@@ -156,8 +251,8 @@ def flatten(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("RGB")
 
 
-def fit(image: Image.Image, contract: ImageContract) -> NDArray[np.uint8]:
-    """A picture as the network expects it.
+def to_pixels(image: Image.Image, contract: ImageContract) -> NDArray[np.uint8]:
+    """A picture as the network takes it.
 
     The resize is Pillow's bilinear one, whose filter widens when it shrinks and so does not alias.
 

@@ -15,7 +15,7 @@ import PIL
 
 from ception.data import cache, rows
 from ception.data.dataset import Dataset
-from ception.data.images import ImageContract, PictureError, fit
+from ception.data.images import ImageContract, PictureError, to_pixels
 from ception.data.pictures import Arrays, Files, Pictures, parallel
 from ception.errors import RunError
 from ception.files import cache_folder
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 THREADS = min(8, (os.cpu_count() or 1) + 1)
 _MOST_AT_ONCE = 1 << 22  # values of pixels, when any number of pictures would do
 _STEP = 64  # pictures decoded between two writes
-DECODER = f"1, Pillow {PIL.__version__}"  # the number changes with what `images.fit` computes
+DECODER = f"1, Pillow {PIL.__version__}"  # the number changes with what `images.to_pixels` computes
 
 
 class Pixels(Protocol):
@@ -50,7 +50,7 @@ class _Decoding:
 
     def _one(self, index: int) -> NDArray[np.uint8]:
         try:
-            return fit(self.pictures.open(index), self.contract)
+            return to_pixels(self.pictures.open(index), self.contract)
         except PictureError as error:
             raise RunError(f"{self.pictures.name(index)} was readable when the training began: {error}") from None
 
@@ -198,7 +198,7 @@ def stream(
 def _pixels_or_reason(pictures: Pictures, index: int, contract: ImageContract) -> NDArray[np.uint8] | str:
     """A picture's pixels, or why it cannot be read."""
     try:
-        return fit(pictures.open(index), contract)
+        return to_pixels(pictures.open(index), contract)
     except PictureError as error:
         return str(error)
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from PIL import Image
 
 from ception.data import images
+from ception.data.images import PictureError
+from ception.errors import InputError
 from ception.reporting import Reporter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL import Image
 
 
 class Pictures(Protocol):
@@ -98,6 +100,94 @@ class Arrays:
         return self.row(index)[1].shape[2:] in ((), (1,))
 
 
+@dataclass(frozen=True)
+class Given:
+    """Pictures as a person has them, in files and in memory, one kind beside the other.
+
+    Attributes:
+        names: What each is called.
+        pictures: A path, the bytes of a file, an array or a Pillow image; or why it cannot be read.
+    """
+
+    names: Sequence[str]
+    pictures: Sequence[str | bytes | NDArray[np.uint8] | Image.Image | PictureError]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def name(self, index: int) -> str:
+        return self.names[index]
+
+    def open(self, index: int) -> Image.Image:
+        return images.open_picture(self._readable(index))
+
+    def digest(self, index: int) -> bytes:
+        """Of the file's bytes where there are any, else of the upright picture's values."""
+        picture = self._readable(index)
+        if isinstance(picture, str):
+            return _digest(images.read_bytes(picture))
+        if isinstance(picture, Image.Image):
+            upright = images.open_picture(picture)
+            picture = np.asarray(upright.convert("RGBA") if upright.mode in ("P", "PA") else upright)
+        return _digest(picture if isinstance(picture, bytes) else picture.tobytes())
+
+    def shorter_side(self, index: int) -> int:
+        picture = self.pictures[index]
+        return 0 if isinstance(picture, PictureError) else images.shorter_side(picture)
+
+    def is_grey(self, index: int) -> bool:
+        picture = self.pictures[index]
+        return isinstance(picture, PictureError) or images.is_grey(picture)
+
+    def _readable(self, index: int) -> str | bytes | NDArray[np.uint8] | Image.Image:
+        picture = self.pictures[index]
+        if isinstance(picture, PictureError):
+            raise PictureError(str(picture))
+        return picture
+
+
+def given(pictures: Iterable[images.Picture]) -> Given:
+    """The pictures, each called by its path where it has one, else `picture 1` and so on, by its number.
+
+    File objects and Pillow images are read at once, as threads could not read from one file; paths when asked for.
+
+    Raises:
+        InputError: one is nothing that a picture can be in.
+    """
+    names: list[str] = []
+    kept: list[str | bytes | NDArray[np.uint8] | Image.Image | PictureError] = []
+    for number, picture in enumerate(pictures, 1):
+        try:
+            kept.append(_kept(picture))
+        except InputError as error:
+            raise InputError(f"picture {number}: {error}") from None
+        names.append(_path_of(picture) or f"picture {number}")
+    return Given(names, kept)
+
+
+def _kept(picture: Any) -> str | bytes | NDArray[np.uint8] | Image.Image | PictureError:
+    """What `Given` holds of a picture."""
+    if isinstance(picture, str | os.PathLike):
+        return os.fspath(picture)
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return bytes(picture)
+    if isinstance(picture, np.ndarray):
+        return images.checked_array(picture)
+    try:
+        return images.loaded(picture) if isinstance(picture, Image.Image) else images.content(picture)
+    except PictureError as error:
+        return error
+
+
+def _path_of(picture: images.Picture) -> str | None:
+    """The path that it is, or was opened from if it tells."""
+    if isinstance(picture, str | os.PathLike):
+        return os.fspath(picture)
+    told = "filename" if isinstance(picture, Image.Image) else "name"
+    path = getattr(picture, told, None)
+    return path if isinstance(path, str) else None
+
+
 def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
@@ -125,7 +215,7 @@ def digests(pictures: Pictures, reporter: Reporter | None = None) -> tuple[NDArr
     def one(index: int) -> bytes | str:
         try:
             return pictures.digest(index)
-        except images.PictureError as error:
+        except PictureError as error:
             return str(error)
 
     with (reporter or Reporter()).task("Reading", len(pictures)) as task:

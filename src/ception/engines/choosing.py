@@ -139,7 +139,7 @@ def _with_openvino(
     except UnknownLayerError as unknown:
         if required:
             raise InputError(f"OpenVINO cannot run {runnable.name} ({unknown}): leave out --engine") from None
-        reporter.warn(f"OpenVINO cannot run {runnable.name} ({unknown}): Keras's backend runs it")
+        reporter.warn(f"OpenVINO cannot run {runnable.name} ({unknown}): {backends.choose()} runs it")
         return None
     if runnable.identity:
         try:
@@ -156,7 +156,7 @@ def _translated(network: keras.Model, precision: Precision | None, reporter: Rep
     try:
         return openvino.compiled(network, precision)
     except UnknownLayerError as unknown:
-        reporter.warn(f"OpenVINO cannot run {network.name} ({unknown}): Keras's backend runs it")
+        reporter.warn(f"OpenVINO cannot run {network.name} ({unknown}): {backends.choose()} runs it")
         return None
 
 
