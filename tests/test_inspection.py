@@ -204,8 +204,3 @@ class TestCommands:
         code, out, _ = run_cli("summary", "separable_cnn", "--json", "--batch-size", "4")
         assert code == 0
         assert json.loads(out) == ception.summary("separable_cnn", batch_size=4).as_dict()
-
-    def test_too_small_a_size(self, run_cli):
-        code, _, err = run_cli("summary", "xception", "--image-size", "40")
-        assert code == 2
-        assert "its last feature map would be 2 x 2; enlarge them to at least 71 x 71" in err

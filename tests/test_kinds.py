@@ -5,13 +5,13 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from ception.models.names import pairs
 
 import ception
 from ception.inspection import training_memory
 from ception.inspection.graph import blocks
 from ception.models.kinds import kind
-from parity import difference, fill, logits
+from ception.weights.names import pairs
+from support.parity import difference, fill, logits
 
 L = keras.layers
 
