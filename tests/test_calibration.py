@@ -9,6 +9,7 @@ from ception.evaluation import calibration
 from ception.evaluation.comparison import mcnemar, paired, paired_interval
 from ception.evaluation.report import likely_label_errors
 from ception.evaluation.table import Table
+from ception.results import Changed
 
 
 def calibrated(count: int = 20000, classes: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -53,8 +54,8 @@ class TestCalibrationError:
     def test_bins_hold_every_picture_once(self):
         confidences = np.array([0.0, 0.5, 1.0, 1.0])
         rows = calibration.reliability(np.ones(4, bool), confidences)
-        assert sum(row["count"] for row in rows) == 4
-        assert rows[-1]["high"] == 1
+        assert sum(row.count for row in rows) == 4
+        assert rows[-1].high == 1
 
 
 class TestCoverage:
@@ -63,16 +64,16 @@ class TestCoverage:
         right, confidences = logits.argmax(-1) == labels, calibration.confidence(logits)
         curve = calibration.coverage_curve(right, confidences)
         assert len(curve) <= 500
-        assert curve[0]["coverage"] == 1
+        assert curve[0].coverage == 1
         for point in curve[:: len(curve) // 20]:
-            answered = confidences >= point["threshold"]
-            assert point["coverage"] == pytest.approx(answered.mean())
-            assert point["precision"] == pytest.approx(right[answered].mean())
+            answered = confidences >= point.threshold
+            assert point.coverage == pytest.approx(answered.mean())
+            assert point.precision == pytest.approx(right[answered].mean())
 
     def test_equal_confidences_are_answered_together(self):
         curve = calibration.coverage_curve(np.array([True, False, True]), np.array([0.5, 0.5, 0.9]))
-        assert [point["threshold"] for point in curve] == [0.5, 0.9]
-        assert curve[0]["precision"] == pytest.approx(2 / 3)
+        assert [point.threshold for point in curve] == [0.5, 0.9]
+        assert curve[0].precision == pytest.approx(2 / 3)
 
     def test_threshold_for_a_precision(self):
         labels, logits = calibrated(5000)
@@ -127,10 +128,10 @@ class TestComparison:
         first = Table(["p", "q", "r", "s"], labels, np.eye(2, dtype=np.float32)[[0, 1, 1, 0]], names)
         second = Table(["p", "q", "r", "s"], labels, np.eye(2, dtype=np.float32)[[0, 0, 0, 1]], names)
         found = paired(first, second)
-        assert found["accuracy"] == [0.5, 0.75]
-        assert (found["only_one_right"], found["only_other_right"], found["different"]) == (1, 2, False)
-        assert found["changed"][1] == {"path": "r", "label": "b", "predicted": ["b", "a"]}
-        assert found["per_class"]["a"]["recall"] == [0.5, 1.0]
+        assert found.accuracy == (0.5, 0.75)
+        assert (found.only_one_right, found.only_other_right, found.different) == (1, 2, False)
+        assert found.changed[1] == Changed(path="r", label="b", predicted=("b", "a"))
+        assert found.per_class["a"].recall == (0.5, 1.0)
 
 
 def test_likely_label_errors_are_found():

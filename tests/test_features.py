@@ -121,10 +121,7 @@ class TestHead:
         assert any(line.startswith("Phase 1 of 1, head") for line in notes.lines)
         again = ception.Classifier.load(run.folder)
         assert [layer.name for layer in again.network.layers][-4:] == ["block4", "pool", "prelogits", "logits"]
-        assert (
-            ception.evaluate(run.folder, place / "colours", output=tmp_path / "e")["accuracy"]
-            == (run.scores["accuracy"])
-        )
+        assert ception.evaluate(run.folder, place / "colours", output=tmp_path / "e").accuracy == run.scores.accuracy
 
 
 class TestCache:
@@ -261,7 +258,7 @@ class TestPhases:
         assert "validation pictures score" in told
         last = run.classifier.record["phases"][1]
         assert (last["after"], last["batch_norm"]) == ("block3", batch_norm)
-        assert run.scores["best_epoch"] in (1, 2, 3, 4)
+        assert run.scores.best_epoch in (1, 2, 3, 4)
 
     @on_others
     @pytest.mark.parametrize("batch_norm", ["frozen", "adapt", "train"])

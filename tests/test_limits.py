@@ -64,7 +64,7 @@ class TestPrecision:
         run, lines = train(folder, tmp_path, precision="bfloat16")
         assert "warning: the loss became nan in step 2 in bfloat16: it goes on in float32" in lines
         assert len(run.history) == 2
-        assert run.scores["accuracy"] > 0.3
+        assert run.scores.accuracy > 0.3
         assert run.classifier.record["precision"] == "float32"
         assert json.loads((run.folder / "settings.json").read_text())["precision"] == "float32"
 
@@ -122,7 +122,7 @@ class TestMemory:
             patched.setattr("ception.training._tabulated", full)
             with pytest.raises(RunError, match=r"memory ran out: .* --resume "):
                 train(folder, tmp_path)
-        assert ception.resume(next(tmp_path.glob("0*")), reporter=Notes()).scores["count"]
+        assert ception.resume(next(tmp_path.glob("0*")), reporter=Notes()).scores.count
 
     def test_when_one_picture_is_too_many(self, folder, tmp_path, monkeypatch):
         failing(monkeypatch, MemoryError(), step=1, times=99)
@@ -191,7 +191,7 @@ class TestTime:
     def test_one_epoch_is_trained_whatever_it_takes(self, folder, tmp_path):
         run, _ = train(folder, tmp_path, epochs=5, time_budget=1e-6)
         assert len(run.history) == 1
-        assert run.scores["best_epoch"] == 1
+        assert run.scores.best_epoch == 1
 
     def test_a_budget_that_is_large_enough_changes_nothing(self, folder, tmp_path):
         plain, _ = train(folder, tmp_path)

@@ -83,15 +83,15 @@ class TestPrecisionAndSlices:
 
     def test_by_a_column(self, trained, mixed, tmp_path):
         found = ception.evaluate(trained / "model.keras", mixed, split="all", by="camera", output=tmp_path / "out")
-        groups = found["slices"]["groups"]
-        assert {name: (group["count"], group["accuracy"]) for name, group in groups.items()} == {
+        groups = found.slices.groups
+        assert {name: (group.count, group.accuracy) for name, group in groups.items()} == {
             "new": (9, 1.0), "old": (3, 0.0),
         }  # fmt: skip
         assert "By camera" in (tmp_path / "out" / "report.html").read_text()
 
     def test_by_size(self, trained, mixed, tmp_path):
         found = ception.evaluate(trained / "model.keras", mixed, split="all", by="size", output=tmp_path / "out")
-        assert sum(group["count"] for group in found["slices"]["groups"].values()) == 12
+        assert sum(group.count for group in found.slices.groups.values()) == 12
 
     def test_by_what_is_not_there(self, trained, mixed):
         with pytest.raises(ception.InputError, match="did you mean 'camera'"):
@@ -99,9 +99,9 @@ class TestPrecisionAndSlices:
 
     def test_wished_precision(self, trained, mixed, tmp_path):
         model = trained / "model.keras"
-        found = ception.evaluate(model, mixed, split="all", precision=0.6, output=tmp_path / "out")["selective"]
-        assert found["count"] == round(found["coverage"] * 12)
-        assert found["precision_interval"][0] <= found["precision"] <= found["precision_interval"][1]
+        found = ception.evaluate(model, mixed, split="all", precision=0.6, output=tmp_path / "out").selective
+        assert found.count == round(found.coverage * 12)
+        assert found.precision_interval[0] <= found.precision <= found.precision_interval[1]
         probabilities = [result["top"][0]["probability"] for result in ception.predict(model, tmp_path / "d")]
         limit = sorted(probabilities)[6] - 1e-9
         said = ception.predict(model, tmp_path / "d", min_confidence=limit)
@@ -126,9 +126,9 @@ class TestCompare:
         worse = ception.train(data, epochs=1, learning_rate=1e-6, image_size=16, runs=tmp_path / "runs").folder
         found = ception.compare(worse, trained, output=tmp_path / "c")
         again = ception.compare(worse / "model.keras", trained / "model.keras", data, output=tmp_path / "c2")
-        assert found["difference"] == again["difference"] > 0.2
-        assert found["different"]
-        assert found["difference_interval"][0] > 0
+        assert found.difference == again.difference > 0.2
+        assert found.different
+        assert found.difference_interval[0] > 0
         assert {path.name for path in (tmp_path / "c").iterdir()} == {".ception", "comparison.json", "changed.png"}
         code, out, _ = run_cli("compare", worse, trained, "--output", tmp_path / "c3")
         assert code == 0
@@ -137,7 +137,7 @@ class TestCompare:
 
     def test_a_model_with_itself_differs_in_nothing(self, trained, tmp_path):
         found = ception.compare(trained, trained, output=tmp_path / "c")
-        assert (found["difference"], found["p_value"], found["changed"]) == (0, 1, [])
+        assert (found.difference, found.p_value, found.changed) == (0, 1, ())
 
     def test_different_pictures_are_refused(self, trained, tmp_path):
         other = tmp_path / "other"
@@ -193,12 +193,12 @@ class TestCompareOnData:
         assert not (tmp_path / "c").exists()
 
     def test_pictures_are_read_once_for_both(self, trained, data, confused, reads, tmp_path):
-        count = ception.compare(trained, trained, data, output=tmp_path / "same")["count"]
+        count = ception.compare(trained, trained, data, output=tmp_path / "same").count
         assert (len(reads["load"]), len(reads["digest"]), len(reads["open"])) == (1, 120, count)
         assert len(set(reads["digest"])) == 120
         for names in reads.values():
             names.clear()
-        changed = ception.compare(trained, confused, data, output=tmp_path / "c")["changed"]
+        changed = ception.compare(trained, confused, data, output=tmp_path / "c").changed
         assert (len(reads["load"]), len(reads["digest"])) == (1, 120)
         assert 2 < len(changed) < 30
         assert len(reads["open"]) == count + len(changed)  # which are drawn
@@ -210,9 +210,9 @@ class TestCompareOnData:
         dataclasses.replace(model, image=padded).save(tmp_path / "p.keras")
         result = ception.compare(tmp_path / "p.keras", trained, data, output=tmp_path / "c")
         assert (len(reads["load"]), len(reads["digest"])) == (1, 120)
-        assert len(reads["open"]) == 2 * result["count"] + len(result["changed"])
+        assert len(reads["open"]) == 2 * result.count + len(result.changed)
         alone = [ception.evaluate(model, data, output=tmp_path / "e") for model in (tmp_path / "p.keras", trained)]
-        assert tuple(result["accuracy"]) == tuple(scores["accuracy"] for scores in alone)
+        assert result.accuracy == tuple(scores.accuracy for scores in alone)
 
     def test_warns_of_pictures_that_either_was_trained_on(self, trained, data, confused, tmp_path):
         with pytest.warns(UserWarning, match="pictures were in") as caught:
@@ -254,7 +254,7 @@ class TestWhatAReviewFound:
         for path in list((data / "a").iterdir()):
             path.rename(os.fsdecode(os.fsencode(data / "a") + b"/\xe9" + os.fsencode(path.name)))
         run = ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs")
-        assert ception.evaluate(run.folder / "model.keras", data)["accuracy"] == run.scores["accuracy"]
+        assert ception.evaluate(run.folder / "model.keras", data).accuracy == run.scores.accuracy
 
     def test_results_are_never_taken_for_data(self, tmp_path, monkeypatch):
         write_pictures(tmp_path, {"a": 20, "b": 20})
@@ -271,10 +271,10 @@ class TestWhatAReviewFound:
         run = ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs", skip_unreadable=True)
         with pytest.warns(UserWarning, match="left out"):
             found = ception.evaluate(run.folder / "model.keras", data, split="all", output=tmp_path / "o")
-        assert found["count"] == 28
+        assert found.count == 28
         seen = run.classifier.record["data"]["counts"]
         for part in ("val", "test"):
-            count = ception.evaluate(run.classifier, data, split=part)["count"]
+            count = ception.evaluate(run.classifier, data, split=part).count
             assert count == seen[part]
 
     def test_numbers_as_names_are_names(self, tmp_path):

@@ -93,7 +93,7 @@ class TestWithinTheProcess:
         before = (whole / "model.keras").stat().st_mtime_ns
         run = ception.resume(whole, reporter=Quiet())
         assert len(run.history) == 4
-        assert run.scores["accuracy"] == json.loads((whole / "scores.json").read_text())["accuracy"]
+        assert run.scores.accuracy == json.loads((whole / "scores.json").read_text())["accuracy"]
         assert (whole / "model.keras").stat().st_mtime_ns == before
 
     def interrupted(self, folder: Path, tmp_path: Path, monkeypatch) -> Path:
@@ -135,7 +135,7 @@ class TestWithinTheProcess:
         run = self.interrupted(folder, tmp_path, monkeypatch)
         with locked(run / "checkpoints" / "lock", ""), pytest.raises(ception.InputError, match="another process"):
             ception.resume(run, reporter=Quiet())
-        assert ception.resume(run, reporter=Quiet()).scores["count"]
+        assert ception.resume(run, reporter=Quiet()).scores.count
 
     def test_a_broken_state_is_one_clear_error(self, folder, tmp_path, monkeypatch):
         run = self.interrupted(folder, tmp_path, monkeypatch)

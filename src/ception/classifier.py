@@ -23,6 +23,7 @@ from ception.files import whole
 from ception.models.checkpoints import Checkpoint, read
 from ception.models.sizes import height_and_width
 from ception.models.weights import Report, classes_in, imagenet_classes, load, open_weights, origin, port_of
+from ception.results import CoveragePoint
 from ception.settings import Resize
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Classifier:
     training_digests: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, f"V{_DIGEST_BYTES}"))
     temperature: float = 1.0
     unnamed: bool = False
-    coverage: list[dict[str, float]] = field(default_factory=list)
+    coverage: list[CoveragePoint] = field(default_factory=list)
 
     def logits(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Scores before the softmax.
@@ -129,7 +130,7 @@ class Classifier:
             "class_names": list(self.class_names),
             "unnamed": self.unnamed,
             "image": asdict(self.image),
-            "calibration": {"temperature": self.temperature, "coverage": self.coverage},
+            "calibration": {"temperature": self.temperature, "coverage": [point.as_dict() for point in self.coverage]},
             "record": self.record,
             "training_digests": base64.b64encode(self.training_digests.tobytes()).decode(),
         }
@@ -166,7 +167,7 @@ class Classifier:
                 training_digests=short,
                 temperature=float(described["calibration"]["temperature"]),
                 unnamed=bool(described["unnamed"]),
-                coverage=list(described["calibration"]["coverage"]),
+                coverage=[CoveragePoint(**point) for point in described["calibration"]["coverage"]],
             )
         except (KeyError, TypeError, ValueError, OSError, RuntimeError, AttributeError) as error:
             raise InputError(f"{path} is a broken model file: {' '.join(str(error).split())}") from None

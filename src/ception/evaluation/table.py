@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ception.classifier import Classifier
     from ception.data.sources import Dataset
+    from ception.results import Scores
 
     Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -57,8 +58,8 @@ class Table:
 
         return np.asarray(confusion_matrix(self.labels, self.predicted, labels=np.arange(len(self.class_names))))
 
-    def scores(self, temperature: float = 1.0) -> dict[str, Any]:
-        """The numbers of `metrics.scores`."""
+    def scores(self, temperature: float = 1.0) -> Scores:
+        """How well the model tells the pictures, with its logits divided by the temperature."""
         return scores(self.labels, self.logits, self.class_names, temperature)
 
     def part(self, chosen: NDArray[np.integer]) -> Table:

@@ -21,6 +21,7 @@ from ception.data import loading, sources
 from ception.errors import InputError, RunError, reason
 from ception.files import locked, mark, write_json
 from ception.reporting import Reporter
+from ception.results import Scores
 from ception.settings import TrainSettings, flag, settings_of
 
 if TYPE_CHECKING:
@@ -47,13 +48,13 @@ class Run:
     Attributes:
         classifier: The model with the weights of the best epoch.
         history: For each epoch `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`, `learning_rate`, `seconds`.
-        scores: Scores on the test pictures, as `ception.evaluate` returns them, and `best_epoch`.
+        scores: Scores on the test pictures, with `best_epoch`.
         folder: Where everything lies.
     """
 
     classifier: Classifier
     history: list[Row]
-    scores: dict[str, Any]
+    scores: Scores
     folder: Path
 
 
@@ -229,11 +230,11 @@ def _carried_out(run: Training, began: float) -> Run:
                 f"ception train --resume {shlex.quote(str(folder))}"
             ) from None
         best = best_epoch(history)
-        scores = table.scores(classifier.temperature) | {
-            "model": str(folder / "model.keras"), "data": classifier.record["data"]["source"], "split": "test",
-            "best_epoch": best,
-        }  # fmt: skip
-        classifier = replace(classifier, record=classifier.record | {"scores": scores})
+        scores = replace(
+            table.scores(classifier.temperature), model=str(folder / "model.keras"), output=str(folder),
+            data=classifier.record["data"]["source"], split="test", best_epoch=best,
+        )  # fmt: skip
+        classifier = replace(classifier, record=classifier.record | {"scores": scores.as_dict()})
         curves(history, best, folder / "curves.png")
         test = prepared.indices(sources.TEST)
         write(folder, table, scores, classifier, lambda row: prepared.dataset.pictures.open(int(test[row])), history)
@@ -279,8 +280,8 @@ def _finished(folder: Path) -> Run:
 
     try:
         history = read_log(folder / "log.csv")
-        scores = json.loads((folder / "scores.json").read_bytes())
-    except (OSError, ValueError) as error:
+        scores = Scores.from_dict(json.loads((folder / "scores.json").read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder} is finished, but its log or scores cannot be read: {error}") from None
     return Run(Classifier.load(folder / "model.keras"), history, scores, folder)
 
