@@ -43,7 +43,7 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **settings: Any
     out = options.out or Path(f"check-{dataset.name}.html")
     page.require_free(out)
     facts, failed = scan.scan(dataset.pictures, str(data), cache_limit=options.cache_limit, reporter=reporter)
-    splits, lacking = findings.split_of(dataset, facts["digest"])
+    splits, lacking = findings.split_as_trained(dataset, facts["digest"])
     cases = findings.about_pictures(dataset, facts, failed, size) | {"too_few": lacking}
     cases |= findings.about_copies(dataset, splits, *_copies(facts, reporter))
     cases |= _passed_over(data, dataset)

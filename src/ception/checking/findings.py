@@ -171,25 +171,25 @@ KINDS = (
 )  # fmt: skip
 
 
-def split_of(dataset: Dataset, digests: NDArray[np.void]) -> tuple[NDArray[np.int8] | None, list[Item]]:
-    """Each picture's part of the split as training would have it, None where there is none, and what it lacks."""
+def split_as_trained(dataset: Dataset, digests: NDArray[np.void]) -> tuple[NDArray[np.int8] | None, list[Item]]:
+    """Each picture's split as training would have it, None where there can be none, and what is lacking."""
     items = []
     if len(dataset.class_names) < 2:
         items.append(Item(note=f"there is one class only, {dataset.class_names[0]}: a classifier needs two or more"))
     try:
         splits = splitting.split(dataset, digests)
     except InputError as error:
-        needed = 1 + sum(not (dataset.stated == part).any() for part in SPLITS.values() if part != TRAIN)
+        needed = 1 + sum(not (dataset.stated == number).any() for number in SPLITS.values() if number != TRAIN)
         free = (dataset.stated == UNSTATED) | (dataset.stated == TRAIN)
         for label, name in enumerate(dataset.class_names):
             different = len(np.unique(digests[free & (dataset.labels == label)]))
             if 0 < different < needed:
                 items.append(Item(note=f"{name} has {different} different pictures, of {needed} that it needs"))
         return None, items or [Item(note=str(error))]
-    for part, number in SPLITS.items():
+    for split, number in SPLITS.items():
         for name, count in zip(dataset.class_names, splitting.counted(dataset, splits, number), strict=True):
             if not count:
-                items.append(Item(note=f"{name} has no {part} picture"))
+                items.append(Item(note=f"{name} has no {split} picture"))
     return splits, items
 
 
@@ -209,7 +209,7 @@ def about_pictures(
     def where(these: NDArray[np.bool_], note: Callable[[Any], str]) -> list[Item]:
         return [Item((index,), note(facts[index])) for index in np.flatnonzero(these & (facts["width"] > 0)).tolist()]
 
-    found = {
+    cases = {
         "unreadable": [Item((index,), why) for index, why in sorted(failed.items())],
         "misnamed": _misnamed(dataset, facts),
         "small": where(
@@ -226,12 +226,12 @@ def about_pictures(
     present = counts[counts > 0]
     if len(present) > 1 and present.max() >= IMBALANCE * present.min():
         most = f"{int(counts.max()):,} of {dataset.class_names[int(counts.argmax())]}"
-        found["imbalance"] = [
+        cases["imbalance"] = [
             Item(note=f"{dataset.class_names[label]} has {int(counts[label]):,} pictures beside {most}")
             for label in np.argsort(counts, kind="stable").tolist()
             if 0 < counts[label] * IMBALANCE <= counts.max()
         ]
-    return found
+    return cases
 
 
 def _misnamed(dataset: Dataset, facts: NDArray[np.void]) -> list[Item]:
@@ -255,11 +255,11 @@ def about_copies(
 
     Args:
         dataset: The data set.
-        splits: Each picture's part of the split, if there is one.
+        splits: Each picture's split, if there are any.
         equal: Groups of equal pictures.
         near: Groups of pictures that show nearly the same.
     """
-    found: dict[str, list[Item]] = {}
+    cases: dict[str, list[Item]] = {}
     for groups, names in (
         (equal, ("two_classes", "two_splits", "copies")),
         (near, ("near_two_classes", "near_two_splits", "near_copies")),
@@ -269,8 +269,8 @@ def about_copies(
             crossing = [len(np.unique(of[group])) > 1 for of in (dataset.labels, splits) if of is not None]
             kinds = [name for name, crosses in zip(names, crossing, strict=False) if crosses] or [names[2]]
             for kind in kinds:
-                found.setdefault(kind, []).append(item)
-    return found
+                cases.setdefault(kind, []).append(item)
+    return cases
 
 
 def about_folders(passed: PassedOver) -> dict[str, list[Item]]:
@@ -305,13 +305,13 @@ def about_classes(dataset: Dataset, known: Sequence[str], unnamed: bool) -> dict
     }  # fmt: skip
 
 
-def listed(found: dict[str, list[Item]], dataset: Dataset, splits: NDArray[np.int8] | None) -> tuple[Finding, ...]:
+def listed(cases: dict[str, list[Item]], dataset: Dataset, splits: NDArray[np.int8] | None) -> tuple[Finding, ...]:
     """The findings that have cases, the gravest first.
 
     Args:
-        found: The cases by kind.
+        cases: Those of each kind.
         dataset: The data set.
-        splits: Each picture's part of the split, if there is one.
+        splits: Each picture's split, if there are any.
     """
 
     def case(item: Item) -> Case:
@@ -324,7 +324,7 @@ def listed(found: dict[str, list[Item]], dataset: Dataset, splits: NDArray[np.in
             split=None if splits is None else _SPLIT_NAMES[int(splits[index])],
         )
 
-    findings = [_finding(kind, found[kind.name], case, dataset, splits) for kind in KINDS if found.get(kind.name)]
+    findings = [_finding(kind, cases[kind.name], case, dataset, splits) for kind in KINDS if cases.get(kind.name)]
     return tuple(sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity)))
 
 
@@ -350,7 +350,7 @@ def _finding(
 def _parted(kind: Kind, items: Sequence[Item], dataset: Dataset, splits: NDArray[np.int8]) -> tuple[str, str]:
     """What training does, with how many test pictures that touches, and the way out where data state the split."""
     groups = [splits[list(item.pictures)] for item in items]
-    touched = sum(int((parts == TEST).sum()) for parts in groups if (parts != TEST).any())
+    touched = sum(int((of_group == TEST).sum()) for of_group in groups if (of_group != TEST).any())
     told = f" {touched:,} of {int((splits == TEST).sum()):,} test pictures have one in training or validation."
     if set(SPLITS.values()) - set(dataset.stated.tolist()):
         return kind.in_training + told, kind.way_out

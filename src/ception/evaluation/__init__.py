@@ -50,11 +50,7 @@ def evaluate(
     reporter = reporter or Reporter()
     backends.choose(options.backend)
     with backends.on(options.device):
-        from ception.classifier import Classifier, model_file
-
-        file = None if isinstance(model, Classifier) else model_file(model)
-        classifier = model if isinstance(model, Classifier) else Classifier.load(model)
-        classifier.require_weights()
+        file, classifier = _opened(model)
         promise = None if options.precision is None else _promise(classifier, options.precision)
         dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
         labels = matched(dataset, classifier, reporter)
@@ -79,6 +75,16 @@ def evaluate(
         history = _history(file) if file else []
         write(output, table, scores, classifier, lambda row: dataset.pictures.open(int(indices[row])), history)
     return scores
+
+
+def _opened(model: str | Path | Classifier) -> tuple[Path | None, Classifier]:
+    """The model's file, None where it is in memory alone, and the classifier, which has all its weights."""
+    from ception.classifier import Classifier, model_file
+
+    file = None if isinstance(model, Classifier) else model_file(model)
+    classifier = model if isinstance(model, Classifier) else Classifier.load(model)
+    classifier.require_weights()
+    return file, classifier
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

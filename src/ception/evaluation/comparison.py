@@ -130,7 +130,7 @@ def paired_interval(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[f
     Source: Newcombe, Statistics in Medicine 17 (1998), 2635-2650, method 10 (score intervals, with the
         correlation of the pairs and its continuity correction).
     """
-    # SciPy, scikit-learn and statsmodels have intervals of one share or of independent ones, none of paired ones
+    # SciPy and scikit-learn have none for pairs; statsmodels (its development version) would be one more dependency
     n = len(one)
     both, only_one = int((one & other).sum()), int((one & ~other).sum())
     only_other, neither = int((~one & other).sum()), int((~one & ~other).sum())
@@ -163,7 +163,7 @@ def _table_of_run(run: Path) -> Table:
 def _evaluated(
     models: Sequence[Path], dataset: sources.Dataset, origin: str, options: CompareSettings, reporter: Reporter
 ) -> list[Table]:
-    """What the models say of a part of a data set, whose pictures are read once for both."""
+    """What the models say of one split of a data set, whose pictures are read once for both."""
     backends.choose(options.backend)
     with backends.on(options.device):
         from ception.classifier import Classifier
@@ -197,7 +197,7 @@ def _aligned(first: Table, second: Table) -> tuple[Table, Table]:
         raise InputError("the runs were tested on different pictures: give DATA to evaluate both on")
     columns = np.array([second.class_names.index(name) for name in first.class_names])
     if not same_order:
-        second = second.part(np.array([row_of[name] for name in first.paths]))
+        second = second.take(np.array([row_of[name] for name in first.paths]))
     labels = np.argsort(columns)[second.labels]
     if (labels != first.labels).any():
         raise InputError("the runs were tested on pictures with different labels: give DATA to evaluate both on")
