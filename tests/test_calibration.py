@@ -52,10 +52,11 @@ class TestCalibrationError:
         assert calibration.expected_calibration_error(right, confidences, bins=10) == pytest.approx(expected)
 
     def test_bins_hold_every_picture_once(self):
-        confidences = np.array([0.0, 0.5, 1.0, 1.0])
-        rows = calibration.reliability(np.ones(4, bool), confidences)
-        assert sum(row.count for row in rows) == 4
-        assert rows[-1].high == 1
+        confidences = np.array([1.0, 0.0, 0.5, 0.75, 1.0])
+        bins = calibration.reliability(np.array([True, False, True, False, False]), confidences, bins=4)
+        assert [(one.low, one.high, one.count, one.confidence, one.accuracy) for one in bins] == [
+            (0, 0.25, 1, 0, 0), (0.5, 0.75, 1, 0.5, 1), (0.75, 1, 3, pytest.approx(2.75 / 3), pytest.approx(1 / 3)),
+        ]  # fmt: skip
 
 
 class TestCoverage:
@@ -104,6 +105,15 @@ class TestComparison:
         """Exact two-sided binomial: 2 * (1 + 10 + 45) / 1024 for 2 against 8."""
         assert mcnemar(2, 8) == pytest.approx(2 * 56 / 1024)
         assert mcnemar(0, 0) == 1
+
+    @pytest.mark.parametrize(
+        ("cells", "expected"), [((36, 12, 2, 0), (0.0569, 0.3404)), ((20, 12, 2, 16), (0.0562, 0.3292))]
+    )
+    def test_interval_published_examples(self, cells, expected):
+        """Newcombe, Statistics in Medicine 17 (1998), 2635-2650; cells: both, only one, only other, neither."""
+        cell_of = np.repeat(range(4), cells)
+        one, other = np.isin(cell_of, (0, 1)), np.isin(cell_of, (0, 2))
+        assert paired_interval(other, one) == pytest.approx(expected, abs=5e-5)
 
     @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=80))
     def test_interval_holds_the_difference_and_turns_with_the_sides(self, pairs):

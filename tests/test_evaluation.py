@@ -127,7 +127,23 @@ class TestPredict:
         assert any("error" in result for result in stream)
 
 
-def test_contact_sheet(tmp_path):
-    pictures = [Image.new(mode, (20, 30)) for mode in ("L", "RGB")] * 4
-    contact_sheet(pictures, ["a"] * 8, ["a", "$b$"] * 4, [True, False] * 4, tmp_path / "s.png")
-    assert Image.open(tmp_path / "s.png").size[0] > 500
+class TestContactSheet:
+    def drawn(self, path: Path, right: list[bool]) -> np.ndarray:
+        pictures = [Image.new(mode, (20, 30), "white") for mode in ("L", "RGB")] * 4
+        contact_sheet(pictures[: len(right)], ["a"] * 8, ["a", "$b$"] * 4, right, path)
+        return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+    def test_the_grid_grows_with_the_pictures(self, tmp_path):
+        small, large = self.drawn(tmp_path / "1.png", [True] * 2), self.drawn(tmp_path / "2.png", [True] * 8)
+        assert large.shape[0] == pytest.approx(2 * small.shape[0], abs=2)
+        assert large.shape[1] == pytest.approx(2.5 * small.shape[1], abs=2)
+
+    def test_the_wrong_ones_are_red(self, tmp_path):
+        def reddish(pixels: np.ndarray) -> np.ndarray:
+            return (pixels[..., 0] > 100 + pixels[..., 1]).any(0)
+
+        assert not reddish(self.drawn(tmp_path / "1.png", [True, True])).any()
+        columns = reddish(self.drawn(tmp_path / "2.png", [True, False]))
+        half = len(columns) // 2
+        assert columns[half:].any()
+        assert not columns[:half].any()

@@ -12,6 +12,8 @@ import pytest
 
 import ception
 from ception.data import sources
+from ception.evaluation.calibration import confidence, wilson_interval
+from ception.evaluation.table import Table
 from conftest import write_pictures
 
 
@@ -89,9 +91,19 @@ class TestPrecisionAndSlices:
         }  # fmt: skip
         assert "By camera" in (tmp_path / "out" / "report.html").read_text()
 
-    def test_by_size(self, trained, mixed, tmp_path):
-        found = ception.evaluate(trained / "model.keras", mixed, split="all", by="size", output=tmp_path / "out")
-        assert sum(group.count for group in found.slices.groups.values()) == 12
+    def test_by_size(self, trained, tmp_path):
+        for number, side in enumerate((9, 10, 30, 100)):
+            write_pictures(tmp_path / "d" / str(side), {"red": 3, "blue": 1}, seed=number, size=(side, side + 5))
+        rows = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in (tmp_path / "d").rglob("*.png")]
+        (tmp_path / "sizes.csv").write_text("\n".join(["path,label", *rows]))
+        found = ception.evaluate(trained, tmp_path / "sizes.csv", split="all", by="size", output=tmp_path / "out")
+        # the quartiles of the shorter sides lie at 9.75, 20 and 47.5
+        assert [(name, group.count) for name, group in found.slices.groups.items()] == [
+            ("above 48 px", 4), ("up to 10 px", 8), ("up to 48 px", 4),
+        ]  # fmt: skip
+        assert sum(group.accuracy * group.count for group in found.slices.groups.values()) == pytest.approx(
+            found.accuracy * found.count
+        )
 
     def test_by_what_is_not_there(self, trained, mixed):
         with pytest.raises(ception.InputError, match="did you mean 'camera'"):
@@ -100,8 +112,12 @@ class TestPrecisionAndSlices:
     def test_wished_precision(self, trained, mixed, tmp_path):
         model = trained / "model.keras"
         found = ception.evaluate(model, mixed, split="all", precision=0.6, output=tmp_path / "out").selective
-        assert found.count == round(found.coverage * 12)
-        assert found.precision_interval[0] <= found.precision <= found.precision_interval[1]
+        table = Table.read(tmp_path / "out" / "predictions.csv")
+        answered = confidence(table.logits, ception.Classifier.load(model).temperature) >= found.min_confidence
+        hits = int((table.right & answered).sum())
+        assert (found.wished, found.count, found.coverage) == (0.6, answered.sum(), answered.mean())
+        assert found.precision == hits / found.count
+        assert found.precision_interval == wilson_interval(hits, found.count)
         probabilities = [result["top"][0]["probability"] for result in ception.predict(model, tmp_path / "d")]
         limit = sorted(probabilities)[6] - 1e-9
         said = ception.predict(model, tmp_path / "d", min_confidence=limit)
