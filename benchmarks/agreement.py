@@ -88,8 +88,8 @@ def _accuracies(options: argparse.Namespace, folder: Path) -> None:
             )  # fmt: skip
         finally:
             features.engines.fastest = fastest
-        low, high = run.scores["accuracy_interval"]
-        _row("head", name, "pool", accuracy=run.scores["accuracy"], low=low, high=high)
+        low, high = run.scores.accuracy_interval
+        _row("head", name, "pool", accuracy=run.scores.accuracy, low=low, high=high)
 
 
 def _row(what: str, engine: str, place: str, **values: float) -> None:

@@ -21,26 +21,26 @@ def main() -> None:
     """Evaluate the run named on the command line on the data set named after it."""
     run, data = Path(sys.argv[1]), sys.argv[2]
     with tempfile.TemporaryDirectory() as output:
-        found = ception.evaluate(run / "model.keras", data, target_precision=0.97, out=output)
+        scores = ception.evaluate(run / "model.keras", data, target_precision=0.97, out=output)
     record = json.loads((run / "settings.json").read_bytes())
-    selective = found["selective"]
+    selective = scores.selective
     row = {
         "data": record["data"]["name"],
         "recipe": record["settings"]["recipe"],
         "seed": record["settings"]["seed"],
         "backend": record["versions"]["backend"],
-        "test_accuracy": round(found["accuracy"], 4),
-        "temperature": round(found["temperature"], 4),
-        "calibration_error": round(found["calibration_error"], 4),
-        "calibration_error_without": round(found["uncalibrated"]["calibration_error"], 4),
-        "log_loss": round(found["log_loss"], 4),
-        "log_loss_without": round(found["uncalibrated"]["log_loss"], 4),
-        "wished_precision": selective["wished"],
-        "min_confidence": round(selective["min_confidence"], 4),
-        "precision": round(selective["precision"], 4),
-        "precision_low": round(selective["precision_interval"][0], 4),
-        "precision_high": round(selective["precision_interval"][1], 4),
-        "coverage": round(selective["coverage"], 4),
+        "test_accuracy": round(scores.accuracy, 4),
+        "temperature": round(scores.temperature, 4),
+        "calibration_error": round(scores.calibration_error, 4),
+        "calibration_error_without": round(scores.uncalibrated.calibration_error, 4),
+        "log_loss": round(scores.log_loss, 4),
+        "log_loss_without": round(scores.uncalibrated.log_loss, 4),
+        "wished_precision": selective.wished,
+        "min_confidence": round(selective.min_confidence, 4),
+        "precision": round(selective.precision, 4),
+        "precision_low": round(selective.precision_interval[0], 4),
+        "precision_high": round(selective.precision_interval[1], 4),
+        "coverage": round(selective.coverage, 4),
     }
     results.append("calibration", row)
     print(row)

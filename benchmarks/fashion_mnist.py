@@ -26,10 +26,10 @@ def ours(data: str, recipe: str, seed: int, backend: str | None) -> dict[str, An
         run = ception.train(data, model="separable_cnn", recipe=recipe, seed=seed, runs=_path(folder), backend=backend)
     return {
         "epochs": len(run.history),
-        "best_epoch": run.scores["best_epoch"],
+        "best_epoch": run.scores.best_epoch,
         "first_epoch_train_accuracy": round(run.history[0]["accuracy"], 4),
         "best_val_accuracy": round(max(row["val_accuracy"] for row in run.history), 4),
-        "test_accuracy": round(run.scores["accuracy"], 4),
+        "test_accuracy": round(run.scores.accuracy, 4),
     }
 
 

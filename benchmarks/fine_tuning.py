@@ -66,7 +66,7 @@ def _compare(options: argparse.Namespace, what: str, ours: tuple[dict[str, Any],
     seconds, accuracy = None, 0.0
     for moment, path in snapshots.taken:
         with tempfile.TemporaryDirectory() as folder:
-            accuracy = ception.evaluate(path, options.data, out=Path(folder) / "e")["accuracy"]
+            accuracy = ception.evaluate(path, options.data, out=Path(folder) / "e").accuracy
         print(f"{what}: {accuracy:.4f} after {moment:.0f} s", flush=True)
         if accuracy >= guide["test_accuracy"]:
             seconds = moment
@@ -133,8 +133,8 @@ def _ours(options: argparse.Namespace, seed: int, folder: Path, *, head_only: bo
     row = _row(
         options, code=f"ception train{kind}, {run.classifier.record['precision']}", size=run.classifier.image.height,
         seed=seed, epochs=len(run.history),
-        val_accuracy=run.history[run.scores["best_epoch"] - 1]["val_accuracy"],
-        test_accuracy=run.scores["accuracy"], seconds=seconds,
+        val_accuracy=run.history[run.scores.best_epoch - 1]["val_accuracy"],
+        test_accuracy=run.scores.accuracy, seconds=seconds,
     )  # fmt: skip
     return row, snapshots
 

@@ -23,14 +23,14 @@ def main() -> None:
     options = parser.parse_args()
 
     found = ception.check(options.photos, model=options.model, image_size=options.image_size)
-    print(f"{found['pictures']} photos, {found['verdict']}: see {found['page']}")
+    print(f"{found.pictures} photos, {found.verdict}: see {found.page}")
 
     run = ception.train(
         options.photos, model=options.model, weights=options.weights, final_endpoint=options.final_endpoint,
         image_size=options.image_size, time_budget=10,
     )  # fmt: skip
-    low, high = run.scores["accuracy_interval"]
-    print(f"Test accuracy {run.scores['accuracy']:.3f} ({low:.3f} to {high:.3f}), all of it in {run.folder}")
+    low, high = run.scores.accuracy_interval
+    print(f"Test accuracy {run.scores.accuracy:.3f} ({low:.3f} to {high:.3f}), all of it in {run.folder}")
 
     for result in ception.predict(run.classifier, options.photos, top=1)[:5]:
         print(result.path, result.top[0])

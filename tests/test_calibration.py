@@ -9,6 +9,7 @@ from ception.evaluation import calibration
 from ception.evaluation.comparison import mcnemar, paired, paired_interval
 from ception.evaluation.report import likely_label_errors
 from ception.evaluation.table import Table
+from ception.results import Changed
 
 
 def calibrated(count: int = 20000, classes: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -51,10 +52,11 @@ class TestCalibrationError:
         assert calibration.expected_calibration_error(right, confidences, bins=10) == pytest.approx(expected)
 
     def test_bins_hold_every_picture_once(self):
-        confidences = np.array([0.0, 0.5, 1.0, 1.0])
-        rows = calibration.reliability(np.ones(4, bool), confidences)
-        assert sum(row["count"] for row in rows) == 4
-        assert rows[-1]["high"] == 1
+        confidences = np.array([1.0, 0.0, 0.5, 0.75, 1.0])
+        bins = calibration.reliability(np.array([True, False, True, False, False]), confidences, bins=4)
+        assert [(one.low, one.high, one.count, one.confidence, one.accuracy) for one in bins] == [
+            (0, 0.25, 1, 0, 0), (0.5, 0.75, 1, 0.5, 1), (0.75, 1, 3, pytest.approx(2.75 / 3), pytest.approx(1 / 3)),
+        ]  # fmt: skip
 
 
 class TestCoverage:
@@ -63,16 +65,16 @@ class TestCoverage:
         right, confidences = logits.argmax(-1) == labels, calibration.confidence(logits)
         curve = calibration.coverage_curve(right, confidences)
         assert len(curve) <= 500
-        assert curve[0]["coverage"] == 1
+        assert curve[0].coverage == 1
         for point in curve[:: len(curve) // 20]:
-            answered = confidences >= point["threshold"]
-            assert point["coverage"] == pytest.approx(answered.mean())
-            assert point["precision"] == pytest.approx(right[answered].mean())
+            answered = confidences >= point.threshold
+            assert point.coverage == pytest.approx(answered.mean())
+            assert point.precision == pytest.approx(right[answered].mean())
 
     def test_equal_confidences_are_answered_together(self):
         curve = calibration.coverage_curve(np.array([True, False, True]), np.array([0.5, 0.5, 0.9]))
-        assert [point["threshold"] for point in curve] == [0.5, 0.9]
-        assert curve[0]["precision"] == pytest.approx(2 / 3)
+        assert [point.threshold for point in curve] == [0.5, 0.9]
+        assert curve[0].precision == pytest.approx(2 / 3)
 
     def test_threshold_for_a_precision(self):
         labels, logits = calibrated(5000)
@@ -104,6 +106,15 @@ class TestComparison:
         assert mcnemar(2, 8) == pytest.approx(2 * 56 / 1024)
         assert mcnemar(0, 0) == 1
 
+    @pytest.mark.parametrize(
+        ("cells", "expected"), [((36, 12, 2, 0), (0.0569, 0.3404)), ((20, 12, 2, 16), (0.0562, 0.3292))]
+    )
+    def test_interval_published_examples(self, cells, expected):
+        """Newcombe, Statistics in Medicine 17 (1998), 2635-2650; cells: both, only one, only other, neither."""
+        cell_of = np.repeat(range(4), cells)
+        one, other = np.isin(cell_of, (0, 1)), np.isin(cell_of, (0, 2))
+        assert paired_interval(other, one) == pytest.approx(expected, abs=5e-5)
+
     @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=80))
     def test_interval_holds_the_difference_and_turns_with_the_sides(self, pairs):
         one, other = (np.array(column) for column in zip(*pairs, strict=True))
@@ -127,10 +138,10 @@ class TestComparison:
         first = Table(["p", "q", "r", "s"], labels, np.eye(2, dtype=np.float32)[[0, 1, 1, 0]], names)
         second = Table(["p", "q", "r", "s"], labels, np.eye(2, dtype=np.float32)[[0, 0, 0, 1]], names)
         found = paired(first, second)
-        assert found["accuracy"] == [0.5, 0.75]
-        assert (found["only_one_right"], found["only_other_right"], found["different"]) == (1, 2, False)
-        assert found["changed"][1] == {"path": "r", "label": "b", "predicted": ["b", "a"]}
-        assert found["per_class"]["a"]["recall"] == [0.5, 1.0]
+        assert found.accuracy == (0.5, 0.75)
+        assert (found.only_one_right, found.only_other_right, found.different) == (1, 2, False)
+        assert found.changed[1] == Changed(path="r", label="b", predicted=("b", "a"))
+        assert found.per_class["a"].recall == (0.5, 1.0)
 
 
 def test_likely_label_errors_are_found():

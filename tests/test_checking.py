@@ -16,6 +16,7 @@ from PIL import Image
 import ception
 from ception.checking import _DEFAULT_SIZE, duplicates
 from ception.checking import scan as scanning
+from ception.checking.result import Finding
 from ception.data import sources
 from ception.errors import InputError
 from ception.files import mark
@@ -42,23 +43,23 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-def found(data: Path | str, **settings) -> dict[str, dict]:
+def findings_of(data: Path | str, **settings) -> dict[str, Finding]:
     """The findings by kind."""
-    return {finding["kind"]: finding for finding in ception.check(data, **settings)["findings"]}
+    return {finding.kind: finding for finding in ception.check(data, **settings).findings}
 
 
-def paths(finding: dict) -> list[list[str]]:
+def paths(finding: Finding) -> list[list[str]]:
     """The file names of each case."""
-    return [[Path(picture["path"]).name for picture in item["pictures"]] for item in finding["items"]]
+    return [[Path(picture.path).name for picture in item.pictures] for item in finding.items]
 
 
 class TestPictures:
     def test_nothing_is_wrong_with_good_data(self, data):
         before = content(data)
         result = ception.check(data)
-        assert (result["findings"], result["ok"], result["pictures"]) == ([], True, 30)
-        assert result["classes"] == {"cat": 15, "dog": 15}
-        assert sum(result["split"].values()) == 30
+        assert (result.findings, result.ok, result.pictures) == ((), True, 30)
+        assert result.classes == {"cat": 15, "dog": 15}
+        assert sum(result.split.values()) == 30
         assert content(data) == before
 
     def test_what_single_pictures_are_like(self, data):
@@ -73,7 +74,7 @@ class TestPictures:
         scene(1003).save(cat / "moving.gif", save_all=True, append_images=[scene(1004), scene(1005)])
         scene(1006).save(cat / "png.jpg", "PNG")
         scene(1007, (20, 12)).save(cat / "small.png")
-        findings = found(data)
+        findings = findings_of(data)
         expected = {
             "rotated": "exif.jpg", "alpha": "alpha.png", "cmyk": "cmyk.jpg", "deep": "deep.png",
             "animated": "moving.gif", "misnamed": "png.jpg", "small": "small.png",
@@ -81,9 +82,9 @@ class TestPictures:
         assert {kind: paths(finding) for kind, finding in findings.items()} == {
             kind: [[name]] for kind, name in expected.items()
         }
-        assert {finding["severity"] for finding in findings.values()} == {"note"}
-        assert "20 x 12" in findings["small"]["items"][0]["note"]
-        assert ception.check(data)["ok"]
+        assert {finding.severity for finding in findings.values()} == {"note"}
+        assert "20 x 12" in findings["small"].items[0].note
+        assert ception.check(data).ok
 
     def test_colour_of_16_bits_counts_although_pillow_reads_8(self, data):
         import struct
@@ -97,7 +98,7 @@ class TestPictures:
         header = struct.pack(">IIBBBBB", 120, 90, 16, 2, 0, 0, 0)
         png = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows.tobytes())) + chunk(b"IEND", b"")
         (data / "cat" / "rgb16.png").write_bytes(b"\x89PNG\r\n\x1a\n" + png)
-        assert paths(found(data)["deep"]) == [["rgb16.png"]]
+        assert paths(findings_of(data)["deep"]) == [["rgb16.png"]]
 
     def test_a_turned_picture_has_the_size_it_is_seen_with(self, data):
         exif = Image.Exif()
@@ -117,9 +118,9 @@ class TestPictures:
         (data / "cat" / "link.png").symlink_to("nowhere")
         Image.fromarray(np.random.default_rng(0).random((90, 120), np.float32)).save(data / "cat" / "real.tif")
         result = ception.check(data)
-        (finding,) = result["findings"]
-        said = {Path(item["pictures"][0]["path"]).name: item["note"] for item in finding["items"]}
-        assert (finding["kind"], finding["severity"], result["ok"]) == ("unreadable", "error", False)
+        (finding,) = result.findings
+        said = {Path(item.pictures[0].path).name: item.note for item in finding.items}
+        assert (finding.kind, finding.severity, result.ok) == ("unreadable", "error", False)
         assert "truncated" in said["cut.jpg"]
         assert said["empty.png"] == "the file is empty"
         assert "not a picture" in said["text.png"]
@@ -131,12 +132,12 @@ class TestPictures:
         scene(7, (800, 600)).save(data / "cat" / "cut.jpg")
         whole = (data / "cat" / "cut.jpg").read_bytes()
         (data / "cat" / "cut.jpg").write_bytes(whole[: int(len(whole) * share)])
-        assert paths(found(data)["unreadable"]) == [["cut.jpg"]]
+        assert paths(findings_of(data)["unreadable"]) == [["cut.jpg"]]
 
     @pytest.mark.skipif(sys.platform == "win32" or os.getuid() == 0, reason="root may read every file")
     def test_permission_denied(self, data):
         (data / "cat" / "00.jpg").chmod(0)
-        assert "Permission denied" in found(data)["unreadable"]["items"][0]["note"]
+        assert "Permission denied" in findings_of(data)["unreadable"].items[0].note
 
 
 class TestFolders:
@@ -153,29 +154,29 @@ class TestFolders:
         (data / "dog" / "notes.txt").write_text("nothing")
         mark(data / "runs")
         scene(53).save(data / "runs" / "curve.png")
-        findings = found(data)
-        notes = {kind: [item["note"] for item in finding["items"]] for kind, finding in findings.items()}
+        findings = findings_of(data)
+        notes = {kind: [item.note for item in finding.items] for kind, finding in findings.items()}
         assert notes == {
             "empty_class": [str(data / "bird")],
             "foreign_suffix": [f"{data / 'dog' / 'photo.JPG_large'} is a JPEG"],
             "hidden": [f"{data / '.old'}, pictures: 1", f"{data / '__MACOSX'}, pictures: 0"],
             "outside": [str(data / "top.png")],
         }
-        assert findings["empty_class"]["severity"] == "error"
+        assert findings["empty_class"].severity == "error"
 
     def test_the_current_folder_and_folders_within_classes(self, data, monkeypatch):
         (data / "cat" / "more").mkdir()
         scene(50).save(data / "cat" / "more" / "1.jpg")
         monkeypatch.chdir(data)
-        assert found(".", out=data.parent / "page.html") == {}
+        assert findings_of(".", out=data.parent / "page.html") == {}
 
     def test_an_empty_class_of_one_part_of_the_split(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         write_pictures(tmp_path / "d" / "train", {"x": 8, "y": 8})
         write_pictures(tmp_path / "d" / "test", {"x": 3, "y": 0}, seed=1)
-        findings = found(tmp_path / "d")
-        assert [item["note"] for item in findings["empty_class"]["items"]] == [str(tmp_path / "d" / "test" / "y")]
-        assert [item["note"] for item in findings["too_few"]["items"]] == ["y has no test picture"]
+        findings = findings_of(tmp_path / "d")
+        assert [item.note for item in findings["empty_class"].items] == [str(tmp_path / "d" / "test" / "y")]
+        assert [item.note for item in findings["too_few"].items] == ["y has no test picture"]
 
     def test_classes_that_are_too_small_and_imbalance(self, data):
         for index in range(2):
@@ -184,23 +185,23 @@ class TestFolders:
         for index in range(15, 21):
             scene(index).save(data / "cat" / f"{index}.png")
         result = ception.check(data)
-        findings = {finding["kind"]: finding for finding in result["findings"]}
-        assert [item["note"] for item in findings["too_few"]["items"]] == [
+        findings = {finding.kind: finding for finding in result.findings}
+        assert [item.note for item in findings["too_few"].items] == [
             "bird has 2 different pictures, of 3 that it needs"
         ]
-        assert [item["note"] for item in findings["imbalance"]["items"]] == ["bird has 2 pictures beside 21 of cat"]
-        assert (result["split"], result["ok"]) == (None, False)
+        assert [item.note for item in findings["imbalance"].items] == ["bird has 2 pictures beside 21 of cat"]
+        assert (result.split, result.ok) == (None, False)
 
     def test_one_class_is_no_classifier(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        assert "one class only" in found(write_pictures(tmp_path / "d", {"x": 9}))["too_few"]["items"][0]["note"]
+        assert "one class only" in findings_of(write_pictures(tmp_path / "d", {"x": 9}))["too_few"].items[0].note
 
 
 class TestDuplicates:
     def test_the_same_bytes_in_two_classes_and_in_one(self, data):
         (data / "dog" / "same.jpg").write_bytes((data / "cat" / "03.jpg").read_bytes())
         (data / "cat" / "copy.jpg").write_bytes((data / "cat" / "04.jpg").read_bytes())
-        findings = found(data)
+        findings = findings_of(data)
         assert paths(findings.pop("two_classes")) == [["03.jpg", "same.jpg"]]
         assert paths(findings.pop("copies")) == [["04.jpg", "copy.jpg"]]
         assert findings == {}
@@ -217,23 +218,23 @@ class TestDuplicates:
     )
     def test_a_changed_copy_in_the_other_class(self, data, change):
         change(Image.open(data / "cat" / "03.jpg")).save(data / "dog" / "changed.webp", quality=60)
-        findings = found(data)
+        findings = findings_of(data)
         assert paths(findings["near_two_classes"]) == [["03.jpg", "changed.webp"]]
-        assert findings["near_two_classes"]["severity"] == "warning"
+        assert findings["near_two_classes"].severity == "warning"
         assert set(findings) <= {"near_two_classes", "near_two_splits"}
 
     def test_near_copies_are_sorted_by_the_split_that_training_makes(self, data):
         for index in range(15):
             image = Image.open(data / "cat" / f"{index:02}.jpg")
             image.resize((160, 120)).save(data / "cat" / f"{index:02}-large.png")
-        findings = found(data)
+        findings = findings_of(data)
         parted, kept = findings["near_two_splits"], findings["near_copies"]
-        assert parted["count"] + kept["count"] == 15
+        assert parted.count + kept.count == 15
         for finding, parts in ((parted, {2, 3}), (kept, {1})):
-            assert {len({picture["split"] for picture in item["pictures"]}) for item in finding["items"]} <= parts
-        touched = sum(p["split"] == "test" for item in parted["items"] for p in item["pictures"])
-        assert f"{touched} of " in parted["in_training"]
-        assert "automatic" in parted["in_training"]
+            assert {len({picture.split for picture in item.pictures}) for item in finding.items} <= parts
+        touched = sum(p.split == "test" for item in parted.items for p in item.pictures)
+        assert f"{touched} of " in parted.in_training
+        assert "automatic" in parted.in_training
 
     def test_copies_across_the_folders_of_a_split(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -245,16 +246,16 @@ class TestDuplicates:
                     scene(seed).save(tmp_path / "d" / part / name / f"{seed}.png")
         scene(0).save(tmp_path / "d" / "test" / "x" / "same.png")
         scene(1).save(tmp_path / "d" / "test" / "x" / "near.jpg")
-        findings = found(tmp_path / "d")
+        findings = findings_of(tmp_path / "d")
         assert paths(findings["two_splits"]) == [["same.png", "0.png"]]
-        assert findings["two_splits"]["severity"] == "error"
+        assert findings["two_splits"].severity == "error"
         assert paths(findings["near_two_splits"]) == [["near.jpg", "1.png"]]
-        assert "automatic" not in findings["near_two_splits"]["in_training"]
+        assert "automatic" not in findings["near_two_splits"].in_training
 
     def test_a_picture_that_a_csv_gives_two_labels(self, data):
         rows = [f"data/{name}/{index:02}.jpg,{name}" for name in ("cat", "dog") for index in range(15)]
         (data.parent / "t.csv").write_text("\n".join(["path,label", *rows, "data/cat/00.jpg,dog"]))
-        assert paths(found(data.parent / "t.csv")["two_classes"]) == [["00.jpg", "00.jpg"]]
+        assert paths(findings_of(data.parent / "t.csv")["two_classes"]) == [["00.jpg", "00.jpg"]]
 
     def test_arrays(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -263,11 +264,11 @@ class TestDuplicates:
         x[7] = x[2]
         np.savez(tmp_path / "d.npz", x_train=x[:30], y_train=y[:30], x_test=x[30:], y_test=y[30:])
         result = ception.check(tmp_path / "d.npz")
-        (finding,) = result["findings"]
-        assert finding["kind"] == "two_classes"
-        assert [p["path"] for p in finding["items"][0]["pictures"]] == ["x_train[2]", "x_train[7]"]
-        assert "arrays" in result["not_checked"][0]
-        assert "data:image/jpeg" in Path(result["page"]).read_text()
+        (finding,) = result.findings
+        assert finding.kind == "two_classes"
+        assert [p.path for p in finding.items[0].pictures] == ["x_train[2]", "x_train[7]"]
+        assert "arrays" in result.not_checked[0]
+        assert "data:image/jpeg" in Path(result.page).read_text()
 
     @given(st.lists(st.integers(0, 6), max_size=30))
     def test_equal_groups_are_those_that_share_a_digest(self, values):
@@ -304,13 +305,13 @@ class TestDuplicates:
 
     def test_trashnet(self, shared, tmp_path, monkeypatch):
         monkeypatch.setenv("CEPTION_CACHE", str(tmp_path))
-        findings = found(shared / "trashnet", out=tmp_path / "page.html")
+        findings = findings_of(shared / "trashnet", out=tmp_path / "page.html")
         assert {frozenset(Path(name).stem for name in group) for group in paths(findings["two_classes"])} == {
             frozenset(("glass176", "plastic152")), frozenset(("glass115", "metal91")),
             frozenset(("glass389", "plastic332")),
         }  # fmt: skip
         assert "near_two_classes" not in findings
-        assert 15 <= findings["near_two_splits"]["count"] + findings["near_copies"]["count"] <= 25
+        assert 15 <= findings["near_two_splits"].count + findings["near_copies"].count <= 25
 
 
 class TestModel:
@@ -330,21 +331,21 @@ class TestModel:
         return tmp_path / "run"
 
     def test_its_classes_and_size(self, data, model, run_cli):
-        findings = found(data, model=model)
-        assert [item["note"] for item in findings["unknown_classes"]["items"]] == ["cat; the model calls it Cat"]
-        assert [item["note"] for item in findings["absent_classes"]["items"]] == ["Cat", "bird"]
-        assert findings["small"]["count"] == 30
+        findings = findings_of(data, model=model)
+        assert [item.note for item in findings["unknown_classes"].items] == ["cat; the model calls it Cat"]
+        assert [item.note for item in findings["absent_classes"].items] == ["Cat", "bird"]
+        assert findings["small"].count == 30
         (data / "cat").rename(data / "Cat")
         code, out, _ = run_cli("check", data, "--model", model / "model.keras")
         assert code == 0
         assert out.splitlines()[-1] == f"Next: ception evaluate {model / 'model.keras'} {data}"
 
     def test_a_network_or_a_size(self, data):
-        assert found(data, model="xception")["small"]["count"] == 30
-        assert found(data, image_size=91)["small"]["count"] == 30
-        assert found(data, image_size=90) == {}
+        assert findings_of(data, model="xception")["small"].count == 30
+        assert findings_of(data, image_size=91)["small"].count == 30
+        assert findings_of(data, image_size=90) == {}
         with pytest.raises(InputError, match="did you mean 'xception'"):
-            found(data, model="xceptoin")
+            findings_of(data, model="xceptoin")
 
     def test_the_size_of_the_default_network(self):
         assert ception.MODELS[TrainSettings().model].image_size == _DEFAULT_SIZE
@@ -404,7 +405,7 @@ class TestCache:
         (data.parent / "file").touch()
         monkeypatch.setenv("CEPTION_CACHE", str(data.parent / "file" / "cache"))
         with pytest.warns(UserWarning, match="cannot be written"):
-            assert ception.check(data)["ok"]
+            assert ception.check(data).ok
 
 
 class TestCommand:
@@ -427,7 +428,7 @@ class TestCommand:
         scene(1009).convert("RGBA").save(data / "cat" / "alpha.png")
         code, out, err = run_cli("check", "data", "--json", "--quiet")
         assert (code, err) == (0, "")
-        assert json.loads(out) == ception.check("data")
+        assert json.loads(out) == ception.check("data").as_dict()
 
     def test_odd_names_come_through(self, data, run_cli):
         whole = (data / "cat" / "03.jpg").read_bytes()
@@ -447,7 +448,7 @@ class TestCommand:
         for index in range(15):
             (data / "dog" / f"same{index}.jpg").write_bytes((data / "cat" / f"{index:02}.jpg").read_bytes())
         result = ception.check(data, image_size=200)
-        page = Path(result["page"]).read_text()
+        page = Path(result.page).read_text()
         assert "and 3 more" in page
         assert "and 21 more" in page
         assert page.count("<img") == 24 + 24

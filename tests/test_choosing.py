@@ -83,7 +83,9 @@ class TestChoice:
         assert engine_of(trained) == "openvino"
 
     def test_without_measurements_what_is_installed_decides(self, trained, fresh, monkeypatch):
-        monkeypatch.setattr(choosing.measuring, "remembered", lambda key: {"openvino": 2.0, "keras": 1.0}[key["engine"]])
+        monkeypatch.setattr(
+            choosing.measuring, "remembered", lambda key: {"openvino": 2.0, "keras": 1.0}[key["engine"]]
+        )
         assert engine_of(trained, measure=False) == "openvino"
 
     def test_both_say_the_same(self, trained, fresh):

@@ -22,11 +22,11 @@ class TestEvaluate:
     def test_repeats_the_scores_of_the_training(self, trained, model):
         found = ception.evaluate(model, trained.parents[1] / "colours")
         saved = json.loads((trained / "scores.json").read_text())
-        assert found["log_loss"] == pytest.approx(saved["log_loss"])
+        assert found.log_loss == pytest.approx(saved["log_loss"])
         for key in ("count", "accuracy", "per_class", "confused", "split"):
-            assert found[key] == saved[key]
-        assert Path(found["output"]) == trained / "evaluations" / "colours"
-        assert {path.name for path in Path(found["output"]).iterdir()} == {
+            assert found.as_dict()[key] == saved[key]
+        assert Path(found.output) == trained / "evaluations" / "colours"
+        assert {path.name for path in Path(found.output).iterdir()} == {
             ".ception", "scores.json", "predictions.csv", "confusion.png", "report.html",
         }  # fmt: skip
 
@@ -34,15 +34,15 @@ class TestEvaluate:
         data = trained.parents[1] / "colours"
         counts = {}
         for split in ("train", "val", "test"):
-            counts[split] = ception.evaluate(model, data, split=split, out=tmp_path / split)["count"]
+            counts[split] = ception.evaluate(model, data, split=split, out=tmp_path / split).count
         with pytest.warns(UserWarning, match=f"{counts['train']} of these 120 pictures were in the model's training"):
-            assert ception.evaluate(model, data, split="all", out=tmp_path)["count"] == sum(counts.values()) == 120
+            assert ception.evaluate(model, data, split="all", out=tmp_path).count == sum(counts.values()) == 120
 
     def test_classes_match_by_name_in_any_order_and_number(self, model, tmp_path):
         data = write_pictures(tmp_path / "d" / "test", {"red": 6, "blue": 3}, seed=5)
         found = ception.evaluate(model, data.parent, out=tmp_path / "out")
-        assert found["accuracy"] == 1
-        assert {name: of_class["support"] for name, of_class in found["per_class"].items()} == {
+        assert found.accuracy == 1
+        assert {name: of_class.support for name, of_class in found.per_class.items()} == {
             "blue": 3, "green": 0, "red": 6,
         }  # fmt: skip
 
@@ -52,7 +52,7 @@ class TestEvaluate:
         y = np.arange(12) % 3
         x = np.clip(random.normal(colours[y][:, None, None], 20, (12, 16, 16, 3)), 0, 255).astype(np.uint8)
         np.savez(tmp_path / "d.npz", x_test=x, y_test=y)
-        assert ception.evaluate(model, tmp_path / "d.npz", out=tmp_path / "out")["accuracy"] == 1
+        assert ception.evaluate(model, tmp_path / "d.npz", out=tmp_path / "out").accuracy == 1
         np.savez(tmp_path / "e.npz", x_test=x, y_test=np.minimum(y, 1))
         with pytest.raises(ception.InputError, match="does not know classes '0', '1'"):
             ception.evaluate(model, tmp_path / "e.npz", out=tmp_path / "out")
@@ -66,7 +66,7 @@ class TestEvaluate:
         data = write_pictures(tmp_path / "d" / "test", {"red": 3, "blue": 3}, seed=5)
         (data / "red" / "bad.png").write_text("text")
         with pytest.warns(UserWarning, match=r"left out .*bad\.png: not a picture"):
-            assert ception.evaluate(model, data.parent, out=tmp_path / "out")["count"] == 6
+            assert ception.evaluate(model, data.parent, out=tmp_path / "out").count == 6
 
     def test_changes_no_picture_and_writes_nothing_beside_them(self, model, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -75,7 +75,7 @@ class TestEvaluate:
         ception.evaluate(ception.Classifier.load(model), data)
         assert [path.name for path in tmp_path.iterdir()] == ["d"]
         (tmp_path / "alone.keras").write_bytes(model.read_bytes())
-        assert ception.evaluate("alone.keras", "d")["output"] == "evaluation-d"
+        assert ception.evaluate("alone.keras", "d").output == "evaluation-d"
         assert content(data) == before
 
 
@@ -127,7 +127,23 @@ class TestPredict:
         assert any("error" in result for result in stream)
 
 
-def test_contact_sheet(tmp_path):
-    pictures = [Image.new(mode, (20, 30)) for mode in ("L", "RGB")] * 4
-    contact_sheet(pictures, ["a"] * 8, ["a", "$b$"] * 4, [True, False] * 4, tmp_path / "s.png")
-    assert Image.open(tmp_path / "s.png").size[0] > 500
+class TestContactSheet:
+    def drawn(self, path: Path, right: list[bool]) -> np.ndarray:
+        pictures = [Image.new(mode, (20, 30), "white") for mode in ("L", "RGB")] * 4
+        contact_sheet(pictures[: len(right)], ["a"] * 8, ["a", "$b$"] * 4, right, path)
+        return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+    def test_the_grid_grows_with_the_pictures(self, tmp_path):
+        small, large = self.drawn(tmp_path / "1.png", [True] * 2), self.drawn(tmp_path / "2.png", [True] * 8)
+        assert large.shape[0] == pytest.approx(2 * small.shape[0], abs=2)
+        assert large.shape[1] == pytest.approx(2.5 * small.shape[1], abs=2)
+
+    def test_the_wrong_ones_are_red(self, tmp_path):
+        def reddish(pixels: np.ndarray) -> np.ndarray:
+            return (pixels[..., 0] > 100 + pixels[..., 1]).any(0)
+
+        assert not reddish(self.drawn(tmp_path / "1.png", [True, True])).any()
+        columns = reddish(self.drawn(tmp_path / "2.png", [True, False]))
+        half = len(columns) // 2
+        assert columns[half:].any()
+        assert not columns[:half].any()

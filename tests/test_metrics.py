@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn import metrics as reference
 
 from ception.evaluation.calibration import log_probabilities, wilson_interval
 from ception.evaluation.metrics import scores
 from ception.evaluation.table import Table
+from ception.results import ClassScores, Confusion
 
 
 def example(count: int = 400, classes: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -19,41 +21,56 @@ def example(count: int = 400, classes: int = 8, seed: int = 0) -> tuple[np.ndarr
 
 
 class TestScores:
-    def test_agree_with_scikit_learn(self):
+    def test_follow_from_their_definitions(self):
         labels, logits, names = example()
-        found = scores(labels, logits, names)
+        found = scores(labels, logits, names, temperature=2.0)
         predicted = logits.argmax(-1)
-        probabilities = np.exp(logits.astype(float))
-        probabilities /= probabilities.sum(-1, keepdims=True)
-        assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
-        assert found["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
-        assert found["log_loss"] == pytest.approx(reference.log_loss(labels, probabilities))
+        assert (found.count, found.temperature) == (400, 2.0)
+        assert found.accuracy == pytest.approx(np.mean(predicted == labels))
+        assert found.accuracy_interval == wilson_interval(int((predicted == labels).sum()), 400)
         among = [label in np.argsort(row)[-5:] for label, row in zip(labels, logits, strict=True)]
-        assert found["top5_accuracy"] == pytest.approx(np.mean(among))
-        assert 0 < found["accuracy"] < found["top5_accuracy"] < 1
-        f1 = reference.f1_score(labels, predicted, average=None)
-        assert [of_class["f1"] for of_class in found["per_class"].values()] == pytest.approx(f1.tolist())
+        assert found.top5_accuracy == pytest.approx(np.mean(among))
+        assert 0 < found.accuracy < found.top5_accuracy < 1
+        for temperature, log_loss in ((2.0, found.log_loss), (1.0, found.uncalibrated.log_loss)):
+            powers = np.exp(logits.astype(float) / temperature)
+            of_labels = powers[np.arange(400), labels] / powers.sum(-1)
+            assert log_loss == pytest.approx(-np.log(of_labels).mean())
+        recalls = []
+        for number, name in enumerate(names):
+            one, hits = found.per_class[name], int(((predicted == number) & (labels == number)).sum())
+            recalls.append(hits / (labels == number).sum())
+            assert one.support == (labels == number).sum()
+            assert one.recall == pytest.approx(recalls[-1])
+            assert one.precision == pytest.approx(hits / (predicted == number).sum())
+            assert one.f1 == pytest.approx(2 * one.precision * one.recall / (one.precision + one.recall))
+        assert found.balanced_accuracy == pytest.approx(np.mean(recalls))
 
     def test_top5_is_none_below_six_classes(self):
-        assert scores(*example(classes=5))["top5_accuracy"] is None
-        assert scores(*example(classes=6))["top5_accuracy"] is not None
+        assert scores(*example(classes=5)).top5_accuracy is None
+        assert 0.9 < scores(*example(classes=6)).top5_accuracy < 1
 
     def test_a_class_without_pictures_does_not_lower_the_balanced_accuracy(self):
         labels, logits, names = np.array([0, 1, 1]), np.eye(3, dtype=np.float32)[[0, 1, 1]], ["a", "b", "c"]
         found = scores(labels, logits, names)
-        assert found["balanced_accuracy"] == 1
-        assert found["per_class"]["c"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+        assert found.balanced_accuracy == 1
+        assert found.per_class["c"] == ClassScores(precision=0, recall=0, f1=0, support=0)
 
     def test_the_most_confused_pairs_come_first(self):
-        labels = np.array([0, 0, 0, 1, 2])
-        logits = np.eye(3, dtype=np.float32)[[1, 1, 0, 2, 2]]
-        assert scores(labels, logits, ["a", "b", "c"])["confused"] == [
-            {"label": "a", "predicted": "b", "count": 2}, {"label": "b", "predicted": "c", "count": 1},
-        ]  # fmt: skip
+        labels = np.array([1, 0, 0, 0, 2])
+        logits = np.eye(3, dtype=np.float32)[[2, 1, 1, 0, 2]]
+        assert scores(labels, logits, ["a", "b", "c"]).confused == (
+            Confusion(label="a", predicted="b", count=2), Confusion(label="b", predicted="c", count=1),
+        )  # fmt: skip
+
+    def test_at_most_ten_pairs_and_equal_ones_in_the_order_of_the_classes(self):
+        labels = np.repeat(range(4), 4)
+        confused = scores(labels, np.eye(4, dtype=np.float32)[np.tile(range(4), 4)], list("abcd")).confused
+        pairs = [(a, b) for a in "abcd" for b in "abcd" if a != b][:10]
+        assert confused == tuple(Confusion(label=a, predicted=b, count=1) for a, b in pairs)
 
     def test_large_logits_do_not_overflow(self):
         found = scores(np.array([0, 1]), np.array([[1e4, -1e4], [1e4, -1e4]], np.float32), ["a", "b"])
-        assert found["log_loss"] == pytest.approx(1e4)
+        assert found.log_loss == pytest.approx(1e4)
 
     @given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(1, 60))
     def test_do_not_depend_on_the_order(self, seed, classes, count):
@@ -61,9 +78,10 @@ class TestScores:
         order = np.random.default_rng(seed).permutation(count)
         one, other = scores(labels, logits, names), scores(labels[order], logits[order], names)
         for key in ("log_loss", "calibration_error"):
-            assert one.pop(key) == pytest.approx(other.pop(key))
-        assert one.pop("uncalibrated") == pytest.approx(other.pop("uncalibrated"))
-        assert one == other
+            assert getattr(one, key) == pytest.approx(getattr(other, key))
+            assert getattr(one.uncalibrated, key) == pytest.approx(getattr(other.uncalibrated, key))
+        same = {"log_loss": 0.0, "calibration_error": 0.0, "uncalibrated": one.uncalibrated}
+        assert replace(one, **same) == replace(other, **same)
 
 
 class TestWilson:

@@ -12,6 +12,8 @@ import pytest
 
 import ception
 from ception.data import sources
+from ception.evaluation.calibration import confidence, wilson_interval
+from ception.evaluation.table import Table
 from support.pictures import write_pictures
 
 
@@ -83,15 +85,25 @@ class TestPrecisionAndSlices:
 
     def test_by_a_column(self, trained, mixed, tmp_path):
         found = ception.evaluate(trained / "model.keras", mixed, split="all", by="camera", out=tmp_path / "out")
-        groups = found["slices"]["groups"]
-        assert {name: (group["count"], group["accuracy"]) for name, group in groups.items()} == {
+        groups = found.slices.groups
+        assert {name: (group.count, group.accuracy) for name, group in groups.items()} == {
             "new": (9, 1.0), "old": (3, 0.0),
         }  # fmt: skip
         assert "By camera" in (tmp_path / "out" / "report.html").read_text()
 
-    def test_by_size(self, trained, mixed, tmp_path):
-        found = ception.evaluate(trained / "model.keras", mixed, split="all", by="size", out=tmp_path / "out")
-        assert sum(group["count"] for group in found["slices"]["groups"].values()) == 12
+    def test_by_size(self, trained, tmp_path):
+        for number, side in enumerate((9, 10, 30, 100)):
+            write_pictures(tmp_path / "d" / str(side), {"red": 3, "blue": 1}, seed=number, size=(side, side + 5))
+        rows = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in (tmp_path / "d").rglob("*.png")]
+        (tmp_path / "sizes.csv").write_text("\n".join(["path,label", *rows]))
+        found = ception.evaluate(trained, tmp_path / "sizes.csv", split="all", by="size", out=tmp_path / "out")
+        # the quartiles of the shorter sides lie at 9.75, 20 and 47.5
+        assert [(name, group.count) for name, group in found.slices.groups.items()] == [
+            ("above 48 px", 4), ("up to 10 px", 8), ("up to 48 px", 4),
+        ]  # fmt: skip
+        assert sum(group.accuracy * group.count for group in found.slices.groups.values()) == pytest.approx(
+            found.accuracy * found.count
+        )
 
     def test_by_what_is_not_there(self, trained, mixed):
         with pytest.raises(ception.InputError, match="did you mean 'camera'"):
@@ -99,10 +111,14 @@ class TestPrecisionAndSlices:
 
     def test_wished_precision(self, trained, mixed, tmp_path):
         model = trained / "model.keras"
-        found = ception.evaluate(model, mixed, split="all", target_precision=0.6, out=tmp_path / "out")["selective"]
-        assert found["count"] == round(found["coverage"] * 12)
-        assert found["precision_interval"][0] <= found["precision"] <= found["precision_interval"][1]
-        probabilities = [result.top[0].probability for result in ception.predict(model, tmp_path / "d")]
+        found = ception.evaluate(model, mixed, split="all", target_precision=0.6, out=tmp_path / "out").selective
+        table = Table.read(tmp_path / "out" / "predictions.csv")
+        answered = confidence(table.logits, ception.Classifier.load(model).temperature) >= found.min_confidence
+        hits = int((table.right & answered).sum())
+        assert (found.wished, found.count, found.coverage) == (0.6, answered.sum(), answered.mean())
+        assert found.precision == hits / found.count
+        assert found.precision_interval == wilson_interval(hits, found.count)
+        probabilities = [result["top"][0]["probability"] for result in ception.predict(model, tmp_path / "d")]
         limit = sorted(probabilities)[6] - 1e-9
         said = ception.predict(model, tmp_path / "d", min_confidence=limit)
         assert [result.get("unknown", False) for result in said] == [p < limit for p in probabilities]
@@ -126,9 +142,9 @@ class TestCompare:
         worse = ception.train(data, epochs=1, learning_rate=1e-6, image_size=16, runs=tmp_path / "runs").folder
         found = ception.compare(worse, trained, out=tmp_path / "c")
         again = ception.compare(worse / "model.keras", trained / "model.keras", data, out=tmp_path / "c2")
-        assert found["difference"] == again["difference"] > 0.2
-        assert found["different"]
-        assert found["difference_interval"][0] > 0
+        assert found.difference == again.difference > 0.2
+        assert found.different
+        assert found.difference_interval[0] > 0
         assert {path.name for path in (tmp_path / "c").iterdir()} == {".ception", "comparison.json", "changed.png"}
         code, out, _ = run_cli("compare", worse, trained, "--out", tmp_path / "c3")
         assert code == 0
@@ -137,7 +153,7 @@ class TestCompare:
 
     def test_a_model_with_itself_differs_in_nothing(self, trained, tmp_path):
         found = ception.compare(trained, trained, out=tmp_path / "c")
-        assert (found["difference"], found["p_value"], found["changed"]) == (0, 1, [])
+        assert (found.difference, found.p_value, found.changed) == (0, 1, ())
 
     def test_different_pictures_are_refused(self, trained, tmp_path):
         other = tmp_path / "other"
@@ -189,16 +205,16 @@ class TestCompareOnData:
         dataclasses.replace(model, record=model.record | {"missing": ["block1/kernel"]}).save(tmp_path / "m.keras")
         for pair in ((trained, tmp_path / "m.keras"), (tmp_path / "m.keras", trained)):
             with pytest.raises(ception.InputError, match="block1/kernel: train it first"):
-                ception.compare(*pair, data, output=tmp_path / "c")
+                ception.compare(*pair, data, out=tmp_path / "c")
         assert not (tmp_path / "c").exists()
 
     def test_pictures_are_read_once_for_both(self, trained, data, confused, reads, tmp_path):
-        count = ception.compare(trained, trained, data, output=tmp_path / "same")["count"]
+        count = ception.compare(trained, trained, data, out=tmp_path / "same").count
         assert (len(reads["load"]), len(reads["digest"]), len(reads["open"])) == (1, 120, count)
         assert len(set(reads["digest"])) == 120
         for names in reads.values():
             names.clear()
-        changed = ception.compare(trained, confused, data, output=tmp_path / "c")["changed"]
+        changed = ception.compare(trained, confused, data, out=tmp_path / "c").changed
         assert (len(reads["load"]), len(reads["digest"])) == (1, 120)
         assert 2 < len(changed) < 30
         assert len(reads["open"]) == count + len(changed)  # which are drawn
@@ -208,15 +224,15 @@ class TestCompareOnData:
         model = ception.Classifier.load(trained)
         padded = dataclasses.replace(model.image, resize="pad")
         dataclasses.replace(model, image=padded).save(tmp_path / "p.keras")
-        result = ception.compare(tmp_path / "p.keras", trained, data, output=tmp_path / "c")
+        result = ception.compare(tmp_path / "p.keras", trained, data, out=tmp_path / "c")
         assert (len(reads["load"]), len(reads["digest"])) == (1, 120)
-        assert len(reads["open"]) == 2 * result["count"] + len(result["changed"])
-        alone = [ception.evaluate(model, data, output=tmp_path / "e") for model in (tmp_path / "p.keras", trained)]
-        assert tuple(result["accuracy"]) == tuple(scores["accuracy"] for scores in alone)
+        assert len(reads["open"]) == 2 * result.count + len(result.changed)
+        alone = [ception.evaluate(model, data, out=tmp_path / "e") for model in (tmp_path / "p.keras", trained)]
+        assert result.accuracy == tuple(scores.accuracy for scores in alone)
 
     def test_warns_of_pictures_that_either_was_trained_on(self, trained, data, confused, tmp_path):
         with pytest.warns(UserWarning, match="pictures were in") as caught:
-            ception.compare(trained, confused, data, split="all", output=tmp_path / "c")
+            ception.compare(trained, confused, data, split="all", out=tmp_path / "c")
         said = [str(warning.message) for warning in caught]
         assert [next(name for name in (str(trained), str(confused)) if name in text) for text in said] == [
             str(trained), str(confused),
@@ -254,7 +270,7 @@ class TestWhatAReviewFound:
         for path in list((data / "a").iterdir()):
             path.rename(os.fsdecode(os.fsencode(data / "a") + b"/\xe9" + os.fsencode(path.name)))
         run = ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs")
-        assert ception.evaluate(run.folder / "model.keras", data)["accuracy"] == run.scores["accuracy"]
+        assert ception.evaluate(run.folder / "model.keras", data).accuracy == run.scores.accuracy
 
     def test_results_are_never_taken_for_data(self, tmp_path, monkeypatch):
         write_pictures(tmp_path, {"a": 20, "b": 20})
@@ -271,10 +287,10 @@ class TestWhatAReviewFound:
         run = ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs", skip_unreadable=True)
         with pytest.warns(UserWarning, match="left out"):
             found = ception.evaluate(run.folder / "model.keras", data, split="all", out=tmp_path / "o")
-        assert found["count"] == 28
+        assert found.count == 28
         seen = run.classifier.record["data"]["counts"]
         for part in ("val", "test"):
-            count = ception.evaluate(run.classifier, data, split=part)["count"]
+            count = ception.evaluate(run.classifier, data, split=part).count
             assert count == seen[part]
 
     def test_numbers_as_names_are_names(self, tmp_path):

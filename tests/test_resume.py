@@ -110,7 +110,7 @@ class TestWithinTheProcess:
         run = self.interrupted(folder, tmp_path, monkeypatch)
         with locked(run / "checkpoints" / "lock", ""), pytest.raises(ception.InputError, match="another process"):
             ception.resume(run, reporter=Notes())
-        assert ception.resume(run, reporter=Notes()).scores["count"]
+        assert ception.resume(run, reporter=Notes()).scores.count
 
     def test_a_broken_state_is_one_clear_error(self, folder, tmp_path, monkeypatch):
         run = self.interrupted(folder, tmp_path, monkeypatch)

@@ -171,7 +171,7 @@ class TestTraining:
         from ception.evaluation import evaluate
 
         scores = evaluate(run.folder / "model.keras", few, split="val", out=tmp_path / "scores")
-        assert scores["uncalibrated"]["log_loss"] == pytest.approx(best, rel=1e-4)
+        assert scores.uncalibrated.log_loss == pytest.approx(best, rel=1e-4)
 
 
 def test_recipes_of_other_parts_are_untouched_by_the_new_fields():

@@ -16,6 +16,7 @@ import numpy as np
 from ception.data.images import ImageContract
 from ception.errors import InputError, reason
 from ception.models.config import NetworkConfig
+from ception.results import CoveragePoint
 from ception.settings import Resize
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class ModelDescription:
     training_digests: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, f"V{_DIGEST_BYTES}"))
     temperature: float = 1.0
     unnamed: bool = False
-    coverage: list[dict[str, float]] = field(default_factory=list)
+    coverage: list[CoveragePoint] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.config.name}, {len(self.class_names)} classes, {self.image})"
@@ -80,7 +81,7 @@ class ModelDescription:
             "class_names": list(self.class_names),
             "unnamed": self.unnamed,
             "image": asdict(self.image),
-            "calibration": {"temperature": self.temperature, "coverage": self.coverage},
+            "calibration": {"temperature": self.temperature, "coverage": [point.as_dict() for point in self.coverage]},
             "record": self.record,
             "training_digests": base64.b64encode(self.training_digests.tobytes()).decode(),
         }
@@ -108,7 +109,7 @@ class ModelDescription:
                 training_digests=np.frombuffer(base64.b64decode(described["training_digests"]), f"V{_DIGEST_BYTES}"),
                 temperature=float(described["calibration"]["temperature"]),
                 unnamed=bool(described["unnamed"]),
-                coverage=described["calibration"]["coverage"],
+                coverage=[CoveragePoint(**point) for point in described["calibration"]["coverage"]],
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from None

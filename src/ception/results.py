@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
@@ -180,6 +181,19 @@ class Scores(Result):
             f"balanced_accuracy={self.balanced_accuracy:.4f}, log_loss={self.log_loss:.4f})"
         )
 
+    def _repr_html_(self) -> str:
+        low, high = self.accuracy_interval
+        rows = [
+            ("accuracy", f"{self.accuracy:.4f}", f"95 % interval {low:.4f} to {high:.4f}"),
+            ("balanced accuracy", f"{self.balanced_accuracy:.4f}", "mean recall of the classes"),
+            ("log loss", f"{self.log_loss:.4f}", f"{self.uncalibrated.log_loss:.4f} without temperature"),
+            ("calibration error", f"{self.calibration_error:.4f}",
+             f"{self.uncalibrated.calibration_error:.4f} without temperature"),
+        ]  # fmt: skip
+        if self.top5_accuracy is not None:
+            rows.insert(1, ("top-5 accuracy", f"{self.top5_accuracy:.4f}", "true class among the first five"))
+        return _html_table(f"{self.count:,} {self.split} pictures of {self.data}", rows)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Scores:
         """What `as_dict` gave.
@@ -201,6 +215,97 @@ class Scores(Result):
                       for name, one in slices["groups"].items()}  # fmt: skip
             read["slices"] = Slices(by=slices["by"], groups=groups)
         return cls(**read)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoveragePoint(Result):
+    """What answering above a confidence gives.
+
+    Attributes:
+        threshold: The confidence, cut to six digits, so that it can be printed.
+        coverage: Share, 0..1, of the pictures with at least that confidence.
+        precision: Share of these that are right.
+        precision_low: Lower end of its 95 % interval.
+    """
+
+    threshold: float
+    coverage: float
+    precision: float
+    precision_low: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassComparison(Result):
+    """How well two models tell one class.
+
+    Attributes:
+        recall: Of the first and of the second.
+        support: Pictures of the class.
+        p_value: Of McNemar's exact test on them.
+    """
+
+    recall: tuple[float, float]
+    support: int
+    p_value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed(Result):
+    """A picture that only one of two models gets right.
+
+    Attributes:
+        path: Its name.
+        label: Its class.
+        predicted: What the first and the second model call it.
+    """
+
+    path: str
+    label: str
+    predicted: tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Result):
+    """Whether one model is better than another on the same pictures.
+
+    Attributes:
+        count: Pictures.
+        accuracy: Of the first model and of the second.
+        difference: The second accuracy less the first.
+        difference_interval: Its 95 % interval (Newcombe, paired).
+        only_one_right: Pictures that only the first gets right.
+        only_other_right: Pictures that only the second gets right.
+        p_value: Of McNemar's exact test, two-sided.
+        different: Whether it is below 0.05.
+        per_class: By name.
+        changed: All pictures that only one of them gets right.
+        models: The two models as they were named.
+        data: The data set; None where what two runs said of their test pictures was compared.
+        output: Folder with `comparison.json` and, where the pictures can be read, `changed.png`.
+    """
+
+    count: int
+    accuracy: tuple[float, float]
+    difference: float
+    difference_interval: tuple[float, float]
+    only_one_right: int
+    only_other_right: int
+    p_value: float
+    different: bool
+    per_class: Mapping[str, ClassComparison]
+    changed: tuple[Changed, ...]
+    models: tuple[str, str] = ("", "")
+    data: str | None = None
+    output: str = ""
+
+    def __repr__(self) -> str:
+        low, high = self.difference_interval
+        one, other = self.accuracy
+        return (
+            f"Comparison(accuracy={one:.4f} and {other:.4f} on {self.count:,} pictures, "
+            f"difference={self.difference:+.4f} ({low:+.4f} to {high:+.4f}), p_value={self.p_value:.2g}, "
+            f"different={self.different})"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -387,3 +492,10 @@ class NetworkSummary(Result):
             f"    {self.parameters:,} parameters, {self.trainable:,} of them trained,\n"
             f"    {self.macs:,} multiply-accumulates and {megabytes:,.1f} MB of activations a picture)"
         )
+
+
+def _html_table(caption: str, rows: Sequence[Sequence[str]]) -> str:
+    """A small table as notebooks show it; everything in it is escaped."""
+    lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<table><caption>{html.escape(caption)}</caption><tbody>{body}</tbody></table>"

@@ -10,6 +10,7 @@ import numpy as np
 
 from ception import backends
 from ception.checking import duplicates, findings, page, passed_over, scan
+from ception.checking.result import CheckResult
 from ception.data import sources
 from ception.options import CheckOptions
 from ception.reporting import Reporter
@@ -24,20 +25,13 @@ _DEFAULT_SIZE = (28, 28)  # of the network that is trained by default, known her
 _OF_ARRAYS = "suffixes, formats, EXIF, bits, frames and folders: the pictures lie in arrays"
 
 
-def check(data: str | Path, *, reporter: Reporter | None = None, **settings: Unpack[CheckOptions]) -> dict[str, Any]:
+def check(data: str | Path, *, reporter: Reporter | None = None, **settings: Unpack[CheckOptions]) -> CheckResult:
     """Find what may be wrong with a data set, and show it on a page; no file of the data is changed.
 
     Args:
         data: A data set as `ception.data.sources.load` takes it.
         reporter: Receives notes, warnings and progress.
         settings: Fields of `CheckSettings`.
-
-    Returns:
-        `data`, `name`, `pictures` (their number), `classes` {name: pictures}, `split` {train, val, test: pictures}
-        (None where the data cannot be split), `image_size` [height, width] and the `model` that has it, `findings`,
-        `errors`, `warnings` and `notes` (numbers of findings), `verdict` (these in words), `ok` (neither errors nor
-        warnings), `not_checked` (reasons) and `page`. A finding has `kind`, `severity`, `title`, `count`, `counted`
-        (with its unit), `in_training`, `way_out` and `items`, each with a `note` and `pictures` {path, class, split}.
 
     Raises:
         InputError: the data or model cannot be used, or the page would overwrite another file.
@@ -50,32 +44,30 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **settings: Unp
     out = options.out or Path(f"check-{dataset.name}.html")
     page.require_free(out)
     facts, failed = scan.scan(dataset.pictures, str(data), cache_limit=options.cache_limit, reporter=reporter)
-    place, lacking = findings.place_in_split(dataset, facts["digest"])
-    found = findings.about_pictures(dataset, facts, failed, size) | {"too_few": lacking}
-    found |= findings.about_copies(dataset, place, *_copies(facts, reporter))
-    if Path(data).is_dir() and isinstance(dataset.pictures, sources.Files):
-        depth = 2 if (dataset.stated != sources.UNSTATED).any() else 1
-        found |= findings.about_folders(passed_over.passed_over(Path(data), dataset.pictures.paths, depth))
+    splits, lacking = findings.split_as_trained(dataset, facts["digest"])
+    cases = findings.about_pictures(dataset, facts, failed, size) | {"too_few": lacking}
+    cases |= findings.about_copies(dataset, splits, *_copies(facts, reporter))
+    cases |= _passed_over(data, dataset)
     if classifier is not None:
-        found |= findings.about_classes(dataset, classifier.class_names, classifier.unnamed)
-    listed = findings.listed(found, dataset, place)
+        cases |= findings.about_classes(dataset, classifier.class_names, classifier.unnamed)
+    listed = findings.listed(cases, dataset, splits)
     numbers = findings.severities(listed)
-    result = {
-        "data": str(data),
-        "name": dataset.name,
-        "pictures": len(dataset.labels),
-        "classes": _per_class(dataset),
-        "split": None if place is None else {name: int((place == n).sum()) for name, n in sources.SPLITS.items()},
-        "model": model,
-        "image_size": list(size),
-        "findings": [findings.as_plain(finding, dataset, place) for finding in listed],
+    result = CheckResult(
+        data=str(data),
+        name=dataset.name,
+        pictures=len(dataset.labels),
+        classes=_per_class(dataset),
+        split=None if splits is None else {name: int((splits == n).sum()) for name, n in sources.SPLITS.items()},
+        model=model,
+        image_size=size,
+        findings=listed,
         **numbers,
-        "verdict": findings.verdict(numbers),
-        "ok": not (numbers["errors"] or numbers["warnings"]),
-        "not_checked": [_OF_ARRAYS] if scan.are_arrays(dataset.pictures) else [],
-        "page": str(out),
-    }
-    page.write_page(out, result, listed, dataset, reporter)
+        verdict=findings.verdict(numbers),
+        ok=not (numbers["errors"] or numbers["warnings"]),
+        not_checked=(_OF_ARRAYS,) if scan.are_arrays(dataset.pictures) else (),
+        page=str(out),
+    )
+    page.write_page(out, result, cases, dataset, reporter)
     return result
 
 
@@ -95,6 +87,14 @@ def _network(options: CheckSettings) -> tuple[str, tuple[int, int], Classifier |
 
             size = find(name).image_size
     return name, size if options.image_size is None else (options.image_size, options.image_size), classifier
+
+
+def _passed_over(data: str | Path, dataset: sources.Dataset) -> dict[str, list[findings.Item]]:
+    """What a folder holds beside the data set; nothing where the data lie elsewhere."""
+    if not Path(data).is_dir() or not isinstance(dataset.pictures, sources.Files):
+        return {}
+    depth = 2 if (dataset.stated != sources.UNSTATED).any() else 1
+    return findings.about_folders(passed_over.passed_over(Path(data), dataset.pictures.paths, depth))
 
 
 def _copies(facts: NDArray[np.void], reporter: Reporter) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:

@@ -34,8 +34,8 @@ _MOST_COMPARED = 1 << 14  # pairs of copies in memory
 
 def equal(digests: NDArray[np.void]) -> list[NDArray[np.intp]]:
     """Groups of two or more pictures with the same digest, as rising indices; digests of 0 are no pictures."""
-    _, place = np.unique(digests, return_inverse=True)
-    groups = _groups(place.reshape(-1))
+    _, number_of = np.unique(digests, return_inverse=True)
+    groups = _groups(number_of.reshape(-1))
     return [group for group in groups if digests[group[0]].tobytes().strip(b"\0")]
 
 
@@ -111,9 +111,9 @@ def _joined(
     return group_of
 
 
-def _groups(place: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+def _groups(number_of: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     """The indices that share a value, as rising indices, where two or more do."""
-    order = np.argsort(place, kind="stable")
-    starts = np.flatnonzero(np.diff(place[order])) + 1
+    order = np.argsort(number_of, kind="stable")
+    starts = np.flatnonzero(np.diff(number_of[order])) + 1
     groups = [group for group in np.split(order, starts) if len(group) > 1]
     return sorted(groups, key=lambda group: int(group[0]))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from ception.checking.passed_over import PassedOver
+from ception.checking.result import Case, CasePicture, Finding, Severity
 from ception.data import splitting
 from ception.data.sources import SPLITS, TEST, TRAIN, UNSTATED, Dataset
 from ception.errors import InputError
@@ -19,178 +20,177 @@ if TYPE_CHECKING:
 
 IMBALANCE = 10  # times as many pictures in the largest class as in the smallest
 _SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # what cameras write as .jpg, and .bmp without its first lines
-_PLACE_NAMES = {number: name for name, number in SPLITS.items()}
+_SPLIT_NAMES = {number: name for name, number in SPLITS.items()}
+_SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the gravest first
 Groups = Sequence["NDArray[np.intp]"]
 
 
 @dataclass(frozen=True)
 class Item:
-    """One case of a finding: a picture, pictures that belong together, or a class or folder that the note names."""
+    """One case by the pictures' indices: one, some that belong together, or none, where the note names a folder."""
 
     pictures: tuple[int, ...] = ()
     note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """Something about the data that a person should know.
+class Kind:
+    """Something about data that a person should know.
 
     Attributes:
-        kind: Short name for machines.
+        name: Short name for machines.
         severity: `error` spoils training, `warning` may spoil it or its scores, `note` is worth knowing.
-        title: What was found.
-        unit: What one item is.
+        title: What it is.
+        unit: What one case is.
         in_training: What Ception does with it.
         way_out: What the user can do.
-        items: All cases.
     """
 
-    kind: str
-    severity: Literal["error", "warning", "note"]
+    name: str
+    severity: Severity
     title: str
     unit: str
     in_training: str
     way_out: str
-    items: tuple[Item, ...] = field(default=(), repr=False)
 
 
 KINDS = (
-    Finding(
-        kind="unreadable", severity="error", title="Pictures that cannot be read", unit="picture",
+    Kind(
+        name="unreadable", severity="error", title="Pictures that cannot be read", unit="picture",
         in_training="Training stops before its first epoch and names them.",
         way_out="Replace or delete them, or train with --skip-unreadable.",
     ),
-    Finding(
-        kind="two_classes", severity="error", title="The same picture in two classes", unit="group",
+    Kind(
+        name="two_classes", severity="error", title="The same picture in two classes", unit="group",
         in_training="The network is taught two answers to one picture, and one of them counts as a mistake.",
         way_out="Delete the copies whose class is wrong.",
     ),
-    Finding(
-        kind="near_two_classes", severity="warning", title="Nearly the same picture in two classes", unit="group",
+    Kind(
+        name="near_two_classes", severity="warning", title="Nearly the same picture in two classes", unit="group",
         in_training="The network is taught different answers to pictures that look the same.",
         way_out="Look at them: move or delete those whose class is wrong.",
     ),
-    Finding(
-        kind="two_splits", severity="error", title="The same picture in two parts of the split", unit="group",
+    Kind(
+        name="two_splits", severity="error", title="The same picture in two parts of the split", unit="group",
         in_training="The data state the split, so it is kept: scores on these pictures are too good.",
         way_out="Delete the copies in all parts but one. (A split that Ception makes never parts equal files.)",
     ),
-    Finding(
-        kind="near_two_splits", severity="warning", title="Nearly the same picture in two parts of the split",
+    Kind(
+        name="near_two_splits", severity="warning", title="Nearly the same picture in two parts of the split",
         unit="group",
         in_training="The automatic split follows each file's bytes: equal files never part, but these do, and scores "
         "on them are too good.",
         way_out="Delete all but one of each group, or state the split in a CSV (path,label,split) that keeps them "
         "together.",
     ),
-    Finding(
-        kind="too_few", severity="error", title="Too few pictures to train and score", unit="case",
+    Kind(
+        name="too_few", severity="error", title="Too few pictures to train and score", unit="case",
         in_training="Training is refused.",
         way_out="Add pictures, or remove the class; a model can be scored on all of them with evaluate --split all.",
     ),
-    Finding(
-        kind="empty_class", severity="error", title="Class folders without a picture", unit="folder",
+    Kind(
+        name="empty_class", severity="error", title="Class folders without a picture", unit="folder",
         in_training="They are passed over: for the network there is no such class.",
         way_out="Put pictures in, or remove the folder.",
     ),
-    Finding(
-        kind="unknown_classes", severity="error", title="Classes that the model does not know", unit="class",
+    Kind(
+        name="unknown_classes", severity="error", title="Classes that the model does not know", unit="class",
         in_training="The model cannot be scored on this data; a new training does not mind.",
         way_out="Rename the classes as the model calls them, or train a new model.",
     ),
-    Finding(
-        kind="foreign_suffix", severity="warning", title="Pictures passed over for their suffix", unit="file",
+    Kind(
+        name="foreign_suffix", severity="warning", title="Pictures passed over for their suffix", unit="file",
         in_training="They are left out.",
         way_out="Rename them as what they are.",
     ),
-    Finding(
-        kind="absent_classes", severity="note", title="Classes of the model that the data lack", unit="class",
+    Kind(
+        name="absent_classes", severity="note", title="Classes of the model that the data lack", unit="class",
         in_training="The model is scored without them.",
         way_out="Add pictures of them, if they should count.",
     ),
-    Finding(
-        kind="misnamed", severity="note", title="Pictures in another format than their suffix says", unit="picture",
+    Kind(
+        name="misnamed", severity="note", title="Pictures in another format than their suffix says", unit="picture",
         in_training="They are opened as what they are.",
         way_out="Rename them, if other programs shall open them too.",
     ),
-    Finding(
-        kind="hidden", severity="note", title="Hidden folders", unit="folder",
+    Kind(
+        name="hidden", severity="note", title="Hidden folders", unit="folder",
         in_training="They are passed over.",
         way_out="Rename a folder without its dot if it is a class, else nothing needs to be done.",
     ),
-    Finding(
-        kind="outside", severity="note", title="Pictures outside the class folders", unit="picture",
+    Kind(
+        name="outside", severity="note", title="Pictures outside the class folders", unit="picture",
         in_training="They are left out.",
         way_out="Move them into the folder of their class, if they belong to the data.",
     ),
-    Finding(
-        kind="copies", severity="note", title="The same picture more than once in a class", unit="group",
+    Kind(
+        name="copies", severity="note", title="The same picture more than once in a class", unit="group",
         in_training="Each copy counts. A split that Ception makes keeps them together.",
         way_out="Delete the copies, if the picture shall not count more than others.",
     ),
-    Finding(
-        kind="near_copies", severity="note", title="Nearly the same picture more than once in a class", unit="group",
+    Kind(
+        name="near_copies", severity="note", title="Nearly the same picture more than once in a class", unit="group",
         in_training="Each counts; groups that the split parts are listed apart.",
         way_out="Nothing needs to be done; delete some, if they shall not count more than others.",
     ),
-    Finding(
-        kind="imbalance", severity="note", title="Classes of very different size", unit="class",
+    Kind(
+        name="imbalance", severity="note", title="Classes of very different size", unit="class",
         in_training="Each picture counts the same, so the network leans towards the large classes.",
         way_out="Add pictures of the small classes, train with --balance, and look at the balanced accuracy.",
     ),
-    Finding(
-        kind="small", severity="note", title="Pictures smaller than the network's", unit="picture",
+    Kind(
+        name="small", severity="note", title="Pictures smaller than the network's", unit="picture",
         in_training="They are enlarged, which adds no detail.",
         way_out="Train with a smaller --image-size, or use larger pictures.",
     ),
-    Finding(
-        kind="rotated", severity="note", title="Pictures turned by EXIF", unit="picture",
+    Kind(
+        name="rotated", severity="note", title="Pictures turned by EXIF", unit="picture",
         in_training="They are turned upright.",
         way_out="Nothing needs to be done; other programs may show them lying.",
     ),
-    Finding(
-        kind="alpha", severity="note", title="Pictures with transparency", unit="picture",
+    Kind(
+        name="alpha", severity="note", title="Pictures with transparency", unit="picture",
         in_training="Whatever is transparent becomes white.",
         way_out="Lay them over another ground, if white is wrong.",
     ),
-    Finding(
-        kind="cmyk", severity="note", title="Pictures in CMYK", unit="picture",
+    Kind(
+        name="cmyk", severity="note", title="Pictures in CMYK", unit="picture",
         in_training="They become RGB without a colour profile, so that colours shift a little.",
         way_out="Convert them to RGB with their profile, if colours matter.",
     ),
-    Finding(
-        kind="deep", severity="note", title="Pictures with 16 bits", unit="picture",
+    Kind(
+        name="deep", severity="note", title="Pictures with 16 bits", unit="picture",
         in_training="They are scaled to 8 bits, from the whole range.",
         way_out="Stretch their values to the range that counts and save them with 8 bits, if they look dark.",
     ),
-    Finding(
-        kind="animated", severity="note", title="Pictures with several frames or pages", unit="picture",
+    Kind(
+        name="animated", severity="note", title="Pictures with several frames or pages", unit="picture",
         in_training="The first frame is used.",
         way_out="Save other frames as pictures of their own, if they count.",
     ),
 )  # fmt: skip
 
 
-def place_in_split(dataset: Dataset, digests: NDArray[np.void]) -> tuple[NDArray[np.int8] | None, list[Item]]:
-    """Each picture's place as training would have it, None where it cannot be, and what stands in the way of it."""
+def split_as_trained(dataset: Dataset, digests: NDArray[np.void]) -> tuple[NDArray[np.int8] | None, list[Item]]:
+    """Each picture's split as training would have it, None where there can be none, and what is lacking."""
     items = []
     if len(dataset.class_names) < 2:
         items.append(Item(note=f"there is one class only, {dataset.class_names[0]}: a classifier needs two or more"))
     try:
-        place = splitting.split(dataset, digests)
+        splits = splitting.split(dataset, digests)
     except InputError as error:
-        needed = 1 + sum(not (dataset.stated == part).any() for part in SPLITS.values() if part != TRAIN)
+        needed = 1 + sum(not (dataset.stated == number).any() for number in SPLITS.values() if number != TRAIN)
         free = (dataset.stated == UNSTATED) | (dataset.stated == TRAIN)
         for label, name in enumerate(dataset.class_names):
             different = len(np.unique(digests[free & (dataset.labels == label)]))
             if 0 < different < needed:
                 items.append(Item(note=f"{name} has {different} different pictures, of {needed} that it needs"))
         return None, items or [Item(note=str(error))]
-    for part, number in SPLITS.items():
-        for name, count in zip(dataset.class_names, splitting.counted(dataset, place, number), strict=True):
+    for split, number in SPLITS.items():
+        for name, count in zip(dataset.class_names, splitting.counted(dataset, splits, number), strict=True):
             if not count:
-                items.append(Item(note=f"{name} has no {part} picture"))
-    return place, items
+                items.append(Item(note=f"{name} has no {split} picture"))
+    return splits, items
 
 
 def about_pictures(
@@ -209,7 +209,7 @@ def about_pictures(
     def where(these: NDArray[np.bool_], note: Callable[[Any], str]) -> list[Item]:
         return [Item((index,), note(facts[index])) for index in np.flatnonzero(these & (facts["width"] > 0)).tolist()]
 
-    found = {
+    cases = {
         "unreadable": [Item((index,), why) for index, why in sorted(failed.items())],
         "misnamed": _misnamed(dataset, facts),
         "small": where(
@@ -226,12 +226,12 @@ def about_pictures(
     present = counts[counts > 0]
     if len(present) > 1 and present.max() >= IMBALANCE * present.min():
         most = f"{int(counts.max()):,} of {dataset.class_names[int(counts.argmax())]}"
-        found["imbalance"] = [
+        cases["imbalance"] = [
             Item(note=f"{dataset.class_names[label]} has {int(counts[label]):,} pictures beside {most}")
             for label in np.argsort(counts, kind="stable").tolist()
             if 0 < counts[label] * IMBALANCE <= counts.max()
         ]
-    return found
+    return cases
 
 
 def _misnamed(dataset: Dataset, facts: NDArray[np.void]) -> list[Item]:
@@ -249,28 +249,28 @@ def _misnamed(dataset: Dataset, facts: NDArray[np.void]) -> list[Item]:
 
 
 def about_copies(
-    dataset: Dataset, place: NDArray[np.int8] | None, equal: Groups, near: Groups
+    dataset: Dataset, splits: NDArray[np.int8] | None, equal: Groups, near: Groups
 ) -> dict[str, list[Item]]:
     """What stands more than once, by kind of finding.
 
     Args:
         dataset: The data set.
-        place: Each picture's place in the split, if there is one.
+        splits: Each picture's split, if there are any.
         equal: Groups of equal pictures.
         near: Groups of pictures that show nearly the same.
     """
-    found: dict[str, list[Item]] = {}
+    cases: dict[str, list[Item]] = {}
     for groups, names in (
         (equal, ("two_classes", "two_splits", "copies")),
         (near, ("near_two_classes", "near_two_splits", "near_copies")),
     ):
         for group in groups:
             item = Item(tuple(group.tolist()))
-            crossing = [len(np.unique(of[group])) > 1 for of in (dataset.labels, place) if of is not None]
+            crossing = [len(np.unique(of[group])) > 1 for of in (dataset.labels, splits) if of is not None]
             kinds = [name for name, crosses in zip(names, crossing, strict=False) if crosses] or [names[2]]
             for kind in kinds:
-                found.setdefault(kind, []).append(item)
-    return found
+                cases.setdefault(kind, []).append(item)
+    return cases
 
 
 def about_folders(passed: PassedOver) -> dict[str, list[Item]]:
@@ -305,69 +305,63 @@ def about_classes(dataset: Dataset, known: Sequence[str], unnamed: bool) -> dict
     }  # fmt: skip
 
 
-def listed(found: dict[str, list[Item]], dataset: Dataset, place: NDArray[np.int8] | None) -> list[Finding]:
+def listed(cases: dict[str, list[Item]], dataset: Dataset, splits: NDArray[np.int8] | None) -> tuple[Finding, ...]:
     """The findings that have cases, the gravest first.
 
     Args:
-        found: The cases by kind.
+        cases: Those of each kind.
         dataset: The data set.
-        place: Each picture's place in the split, if there is one.
+        splits: Each picture's split, if there are any.
     """
-    grave = ("error", "warning", "note")
-    findings = [replace(kind, items=tuple(found[kind.kind])) for kind in KINDS if found.get(kind.kind)]
-    findings.sort(key=lambda finding: grave.index(finding.severity))
-    return [
-        _parted(finding, dataset, place) if finding.kind == "near_two_splits" and place is not None else finding
-        for finding in findings
-    ]
+
+    def case(item: Item) -> Case:
+        return Case(pictures=tuple(map(picture, item.pictures)), note=item.note)
+
+    def picture(index: int) -> CasePicture:
+        return CasePicture(
+            path=dataset.pictures.name(index),
+            class_name=dataset.class_names[dataset.labels[index]],
+            split=None if splits is None else _SPLIT_NAMES[int(splits[index])],
+        )
+
+    findings = [_finding(kind, cases[kind.name], case, dataset, splits) for kind in KINDS if cases.get(kind.name)]
+    return tuple(sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity)))
 
 
-def _parted(finding: Finding, dataset: Dataset, place: NDArray[np.int8]) -> Finding:
-    """The finding with the number of test pictures that it touches, and the way out where the data state the split."""
-    groups = [place[list(item.pictures)] for item in finding.items]
-    touched = sum(int((parts == TEST).sum()) for parts in groups if (parts != TEST).any())
-    told = f" {touched:,} of {int((place == TEST).sum()):,} test pictures have one in training or validation."
+def _finding(
+    kind: Kind, items: Sequence[Item], case: Callable[[Item], Case], dataset: Dataset, splits: NDArray[np.int8] | None
+) -> Finding:
+    in_training, way_out = kind.in_training, kind.way_out
+    if kind.name == "near_two_splits" and splits is not None:
+        in_training, way_out = _parted(kind, items, dataset, splits)
+    plural = {"class": "classes"}.get(kind.unit, kind.unit + "s")
+    return Finding(
+        kind=kind.name,
+        severity=kind.severity,
+        title=kind.title,
+        count=len(items),
+        counted=f"{len(items):,} {kind.unit if len(items) == 1 else plural}",
+        in_training=in_training,
+        way_out=way_out,
+        items=tuple(map(case, items)),
+    )
+
+
+def _parted(kind: Kind, items: Sequence[Item], dataset: Dataset, splits: NDArray[np.int8]) -> tuple[str, str]:
+    """What training does, with how many test pictures that touches, and the way out where data state the split."""
+    groups = [splits[list(item.pictures)] for item in items]
+    touched = sum(int((of_group == TEST).sum()) for of_group in groups if (of_group != TEST).any())
+    told = f" {touched:,} of {int((splits == TEST).sum()):,} test pictures have one in training or validation."
     if set(SPLITS.values()) - set(dataset.stated.tolist()):
-        return replace(finding, in_training=finding.in_training + told)
-    kept = next(kind.in_training for kind in KINDS if kind.kind == "two_splits")
-    return replace(finding, in_training=kept + told, way_out="Delete them in all parts but one.")
-
-
-def counted(finding: Finding) -> str:
-    """How often it was found: `3 groups`."""
-    plural = {"class": "classes"}.get(finding.unit, finding.unit + "s")
-    return f"{len(finding.items):,} {finding.unit if len(finding.items) == 1 else plural}"
-
-
-def as_plain(finding: Finding, dataset: Dataset, place: NDArray[np.int8] | None) -> dict[str, Any]:
-    """A finding in plain values, with the path, class and part of the split of each picture."""
-
-    def picture(index: int) -> dict[str, Any]:
-        part = None if place is None else _PLACE_NAMES[int(place[index])]
-        return {
-            "path": dataset.pictures.name(index),
-            "class": dataset.class_names[dataset.labels[index]],
-            "split": part,
-        }
-
-    return {
-        "kind": finding.kind,
-        "severity": finding.severity,
-        "title": finding.title,
-        "count": len(finding.items),
-        "counted": counted(finding),
-        "in_training": finding.in_training,
-        "way_out": finding.way_out,
-        "items": [
-            {"pictures": [picture(index) for index in item.pictures], "note": item.note} for item in finding.items
-        ],
-    }
+        return kind.in_training + told, kind.way_out
+    kept = next(kind.in_training for kind in KINDS if kind.name == "two_splits")
+    return kept + told, "Delete them in all parts but one."
 
 
 def severities(findings: Iterable[Finding]) -> dict[str, int]:
     """How many findings there are of each severity: `errors`, `warnings` and `notes`."""
     grave = [finding.severity for finding in findings]
-    return {name + "s": grave.count(name) for name in ("error", "warning", "note")}
+    return {name + "s": grave.count(name) for name in _SEVERITIES}
 
 
 def verdict(numbers: dict[str, int]) -> str:

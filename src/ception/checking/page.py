@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ception import pages
-from ception.checking.findings import Finding, Item
+from ception.checking.findings import Item
+from ception.checking.result import Case, CasePicture, CheckResult, Finding
 from ception.checking.scan import preview
 from ception.data.images import PictureError, flatten
 from ception.data.sources import Dataset, Files, parallel
@@ -32,64 +33,92 @@ def require_free(path: Path) -> None:
         raise InputError(f"{path} cannot be read: {reason(error)}; name another file with --out") from None
 
 
+@dataclass(frozen=True)
+class _Picture:
+    """A picture as the page shows it: what is known of it, its short name and its data URI, if it can be read."""
+
+    of: CasePicture
+    name: str
+    source: str | None
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A case with the pictures of it that are shown, and how many more there are."""
+
+    note: str
+    pictures: list[_Picture]
+    more: int
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A finding with the cases of it that are shown, and how many more there are."""
+
+    finding: Finding
+    cases: list[_Case]
+    more: int
+
+
 def write_page(
-    path: Path, result: dict[str, Any], findings: Sequence[Finding], dataset: Dataset, reporter: Reporter
+    path: Path, result: CheckResult, cases: Mapping[str, Sequence[Item]], dataset: Dataset, reporter: Reporter
 ) -> None:
     """Write the page: how much there is, and each finding with some of its pictures, copies side by side.
 
     Args:
         path: The file.
         result: What `ception.check` returns.
-        findings: The findings, in the order of the result.
+        cases: The cases of each kind of finding, in the order of the result, with the pictures' indices.
         dataset: The data set.
         reporter: Receives the progress.
 
     Raises:
         RunError: the file cannot be written.
     """
-    shown = [_shown(finding) for finding in findings]
-    wanted = sorted({index for cases, _ in shown for index in _pictures(cases)})
-    thumbnails: dict[int, str | None] = {}
-    with reporter.task("Drawing", len(wanted)) as task:
-        threads = isinstance(dataset.pictures, Files)
-        for index, source in zip(
-            wanted, parallel(lambda k: _thumbnail(dataset, wanted[k]), len(wanted), threads=threads), strict=True
-        ):
-            thumbnails[index] = source
-            task.advance()
+    shown = {finding.kind: _shown(cases[finding.kind]) for finding in result.findings}
+    wanted = {index for items in shown.values() for item in items for index in item.pictures[:_OF_GROUP]}
+    thumbnails = _thumbnails(dataset, sorted(wanted), reporter)
     sections = [
-        {
-            "finding": plain,
-            "more": more,
-            "cases": [_case(item, of, thumbnails) for item, of in zip(cases, plain["items"], strict=False)],
-        }
-        for plain, (cases, more) in zip(result["findings"], shown, strict=True)
+        _Section(
+            finding,
+            [_case(item, case, thumbnails) for item, case in zip(shown[finding.kind], finding.items, strict=False)],
+            finding.count - len(shown[finding.kind]),
+        )
+        for finding in result.findings
     ]
-    context = result | {
+    context = {
+        "title": f"{result.name}: {result.verdict}",
+        "result": result,
         "sections": sections,
-        "title": f"{result['name']}: {result['verdict']}",
         "footer": "Written by Ception.",
     }
     pages.render("checking/page.html.jinja", context, path)
 
 
-def _shown(finding: Finding) -> tuple[Sequence[Item], int]:
-    """The cases that the page shows, and how many more there are."""
-    pictures = max((len(item.pictures) for item in finding.items), default=0)
-    most = _LINES if not pictures else _SHOWN if pictures == 1 else _GROUPS
-    return finding.items[:most], max(0, len(finding.items) - most)
+def _shown(items: Sequence[Item]) -> Sequence[Item]:
+    """The cases of a finding that the page shows."""
+    pictures = max((len(item.pictures) for item in items), default=0)
+    return items[: _LINES if not pictures else _SHOWN if pictures == 1 else _GROUPS]
 
 
-def _pictures(cases: Sequence[Item]) -> list[int]:
-    return [index for item in cases for index in item.pictures[:_OF_GROUP]]
-
-
-def _case(item: Item, case: dict[str, Any], thumbnails: dict[int, str | None]) -> dict[str, Any]:
+def _case(item: Item, case: Case, thumbnails: Mapping[int, str | None]) -> _Case:
     pictures = [
-        picture | {"source": thumbnails[index], "name": Path(picture["path"]).name}
-        for index, picture in zip(item.pictures[:_OF_GROUP], case["pictures"], strict=False)
+        _Picture(picture, Path(picture.path).name, thumbnails[index])
+        for index, picture in zip(item.pictures[:_OF_GROUP], case.pictures, strict=False)
     ]
-    return {"note": case["note"], "pictures": pictures, "more": len(item.pictures) - len(pictures)}
+    return _Case(case.note, pictures, len(case.pictures) - len(pictures))
+
+
+def _thumbnails(dataset: Dataset, indices: Sequence[int], reporter: Reporter) -> dict[int, str | None]:
+    """Data URIs of pictures by their indices, drawn in parallel; None for those that cannot be read."""
+    threads = isinstance(dataset.pictures, Files)
+    drawn: dict[int, str | None] = {}
+    with reporter.task("Drawing", len(indices)) as task:
+        sources = parallel(lambda k: _thumbnail(dataset, indices[k]), len(indices), threads=threads)
+        for index, source in zip(indices, sources, strict=True):
+            drawn[index] = source
+            task.advance()
+    return drawn
 
 
 def _thumbnail(dataset: Dataset, index: int) -> str | None:

@@ -42,35 +42,35 @@ def passed_over(root: Path, loaded: Collection[str], depth: int) -> PassedOver:
         loaded: Paths of the loaded pictures, as they come from `root`.
         depth: How far below the root the class folders lie: 1, or 2 where there are train and test folders.
     """
-    found = PassedOver()
+    passed = PassedOver()
     loaded = frozenset(map(os.path.normpath, loaded))
     counts: dict[str, int] = {}
-    for place, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not is_own(Path(place, name)))
-        below = Path(place).relative_to(root).parts
+    for parent, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not is_own(Path(parent, name)))
+        below = Path(parent).relative_to(root).parts
         veiled = next((n for n, name in enumerate(below) if name.startswith(".") or name in _SYSTEM), None)
         for name in sorted(files):
-            path = os.path.normpath(os.path.join(place, name))
+            path = os.path.normpath(os.path.join(parent, name))
             picture = os.path.splitext(name)[1].lower() in SUFFIXES
             if path in loaded:
                 picture = True
             elif veiled is not None:
                 folder = os.path.join(root, *below[: veiled + 1])
                 if picture or below[veiled] in _SYSTEM:
-                    found.hidden[folder] = found.hidden.get(folder, 0) + (picture and not name.startswith("._"))
+                    passed.hidden[folder] = passed.hidden.get(folder, 0) + (picture and not name.startswith("._"))
             elif name.startswith("."):  # such as what macOS writes beside each file
                 picture = False
             elif picture:
-                found.outside.append(path)
+                passed.outside.append(path)
             elif kind := _kind(path):
-                found.foreign[path] = kind
+                passed.foreign[path] = kind
             if picture and len(below) >= depth:
                 folder = os.path.join(root, *below[:depth])
                 counts[folder] = counts.get(folder, 0) + 1
         if len(below) == depth and veiled is None:
-            counts.setdefault(place, 0)
-    found.empty = [folder for folder, count in counts.items() if not count]
-    return found
+            counts.setdefault(parent, 0)
+    passed.empty = [folder for folder, count in counts.items() if not count]
+    return passed
 
 
 def _kind(path: str) -> str:

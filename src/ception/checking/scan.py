@@ -47,7 +47,7 @@ def scan(
         `deep` says that its values have more than 8 bits, `copy` is a grey copy of 16 x 16. And the reasons of the
         pictures that cannot be read by index: their width is 0, and so is their digest where even the bytes cannot.
     """
-    found = np.zeros(len(pictures), FACTS)
+    facts = np.zeros(len(pictures), FACTS)
     failed: dict[int, str] = {}
     keys: dict[int, bytes] = {}
     todo = list(range(len(pictures)))
@@ -56,20 +56,20 @@ def scan(
         keys = {index: key for index, path in enumerate(pictures.paths) if (key := _state(path))}
         known = _remembered(name, reporter)
         for index in [index for index, key in keys.items() if key in known]:
-            found[index] = known[keys[index]]
+            facts[index] = known[keys[index]]
         todo = [index for index in todo if keys.get(index) not in known]
     with reporter.task("Checking", len(pictures)) as task:
         task.advance(len(pictures) - len(todo))
-        results = parallel(lambda place: _facts(pictures, todo[place]), len(todo), threads=isinstance(pictures, Files))
-        for index, (facts, why) in zip(todo, results, strict=True):
-            found[index] = facts
-            found[index]["key"] = np.void(keys.get(index, bytes(16)))
+        results = parallel(lambda k: _facts(pictures, todo[k]), len(todo), threads=isinstance(pictures, Files))
+        for index, (row, why) in zip(todo, results, strict=True):
+            facts[index] = row
+            facts[index]["key"] = np.void(keys.get(index, bytes(16)))
             if why:
                 failed[index] = why
             task.advance()
     if keys and len(failed) < len(todo):
-        _remember(name, found[found["width"] > 0], cache_limit, reporter)
-    return found, failed
+        _remember(name, facts[facts["width"] > 0], cache_limit, reporter)
+    return facts, failed
 
 
 def preview(pictures: Pictures, index: int, side: int) -> Image.Image:

@@ -27,8 +27,8 @@ def check(
         print_json(result)
     else:
         print_findings(result)
-    page = shlex.quote(result["page"])
-    if not result["ok"]:
+    page = shlex.quote(result.page)
+    if not result.ok:
         print_next(f"mend what {page} shows, then ception check {shlex.quote(data)}", quiet or json)
         return 1
     if settings.model and Path(settings.model).exists():

@@ -43,7 +43,7 @@ def evaluate(
         print_json(result)
     else:
         print_scores(result)
-        print_where(Path(result["output"]))
+        print_where(Path(str(result.output)))
     print_next(f"ception predict {quoted(model)} PICTURES", quiet or json)
     return 0
 
@@ -100,9 +100,9 @@ def compare(
         print_json(result)
     else:
         print_comparison(result)
-        print_where(Path(result["output"]))
-    if result["different"]:
-        better = other if result["difference"] > 0 else one
+        print_where(Path(str(result.output)))
+    if result.different:
+        better = other if result.difference > 0 else one
         print_next(f"ception predict {quoted(better)} PICTURES", quiet or json)
     else:
         print_next(f"ception compare {quoted(one)} {quoted(other)} DATA, with more pictures", quiet or json)

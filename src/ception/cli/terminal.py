@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ception.reporting import Reporter, Task
-from ception.results import Certificate, NetworkSummary
+from ception.results import plain
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from ception.checking.result import CheckResult
     from ception.models.catalog import Architecture
+    from ception.results import Certificate, Comparison, NetworkSummary, Scores
     from ception.weights.published import PublishedWeights
 
 _MOST_CLASSES = 40  # rows of the table of classes
@@ -100,93 +102,91 @@ def muted() -> Iterator[None]:
         os.close(nowhere)
 
 
-def print_scores(scores: dict[str, Any]) -> None:
+def print_scores(scores: Scores) -> None:
     """The scores of a model: accuracy with its interval, a row per class, the most confused pairs."""
     from rich.console import Console
     from rich.table import Table
 
-    low, high = scores["accuracy_interval"]
-    plain = scores["uncalibrated"]["calibration_error"]
-    print(f"Accuracy {scores['accuracy']:.4f} on {scores['count']:,} {scores['split']} pictures "
+    low, high = scores.accuracy_interval
+    print(f"Accuracy {scores.accuracy:.4f} on {scores.count:,} {scores.split} pictures "
           f"(95 % interval {low:.4f} to {high:.4f})")  # fmt: skip
-    top5 = "" if scores["top5_accuracy"] is None else f"   top-5 {scores['top5_accuracy']:.4f}"
-    print(f"Balanced accuracy {scores['balanced_accuracy']:.4f}   log loss {scores['log_loss']:.4f}{top5}")
-    print(f"Calibration error {scores['calibration_error']:.4f} with temperature {scores['temperature']:.3f} "
-          f"({plain:.4f} without)")  # fmt: skip
+    top5 = "" if scores.top5_accuracy is None else f"   top-5 {scores.top5_accuracy:.4f}"
+    print(f"Balanced accuracy {scores.balanced_accuracy:.4f}   log loss {scores.log_loss:.4f}{top5}")
+    print(f"Calibration error {scores.calibration_error:.4f} with temperature {scores.temperature:.3f} "
+          f"({scores.uncalibrated.calibration_error:.4f} without)")  # fmt: skip
     table = Table("class", box=None, pad_edge=False, header_style="bold")
     for column in ("precision", "recall", "F1", "pictures"):
         table.add_column(column, justify="right")
-    shown = sorted(scores["per_class"].items(), key=lambda item: item[1]["f1"])[:_MOST_CLASSES]
-    for name, of_class in shown:
-        table.add_row(printable(name), *(f"{of_class[key]:.3f}" for key in ("precision", "recall", "f1")),
-                      f"{of_class['support']:,}")  # fmt: skip
-    if len(scores["per_class"]) > len(shown):
-        table.add_row(f"... the {len(shown)} lowest of {len(scores['per_class'])}")
+    shown = sorted(scores.per_class.items(), key=lambda item: item[1].f1)[:_MOST_CLASSES]
+    for name, of in shown:
+        table.add_row(printable(name), f"{of.precision:.3f}", f"{of.recall:.3f}", f"{of.f1:.3f}", f"{of.support:,}")
+    if len(scores.per_class) > len(shown):
+        table.add_row(f"... the {len(shown)} lowest of {len(scores.per_class)}")
     Console(markup=False, emoji=False, highlight=False).print(table)
-    if "slices" in scores:
-        print(f"By {scores['slices']['by']}:")
-        for name, of in scores["slices"]["groups"].items():
-            low, high = of["accuracy_interval"]
-            print(f"  {printable(name)}: {of['accuracy']:.4f} ({low:.4f} to {high:.4f}) on {of['count']:,}")
-    if scores["confused"]:
-        pairs = [f"{pair['label']} as {pair['predicted']} ({pair['count']})" for pair in scores["confused"][:5]]
+    if scores.slices:
+        print(f"By {scores.slices.by}:")
+        for name, group in scores.slices.groups.items():
+            low, high = group.accuracy_interval
+            print(f"  {printable(name)}: {group.accuracy:.4f} ({low:.4f} to {high:.4f}) on {group.count:,}")
+    if scores.confused:
+        pairs = [f"{pair.label} as {pair.predicted} ({pair.count})" for pair in scores.confused[:5]]
         print(f"Most confused: {', '.join(map(printable, pairs))}")
-    if chosen := scores.get("selective"):
-        low, high = chosen["precision_interval"]
-        print(f"With --min-confidence {chosen['min_confidence']:.6f} (target precision {chosen['wished']}): precision "
-              f"{chosen['precision']:.4f} ({low:.4f} to {high:.4f}), answering {chosen['coverage']:.1%}")  # fmt: skip
+    if one := scores.selective:
+        low, high = one.precision_interval
+        print(f"With --min-confidence {one.min_confidence:.6f} (target precision {one.wished}): precision "
+              f"{one.precision:.4f} ({low:.4f} to {high:.4f}), answering {one.coverage:.1%}")  # fmt: skip
 
 
-def print_comparison(result: dict[str, Any]) -> None:
+def print_comparison(result: Comparison) -> None:
     """Both accuracies, the verdict on their difference, and a row per class."""
     from rich.console import Console
     from rich.table import Table
 
-    low, high = result["difference_interval"]
-    verdict = "a real difference" if result["different"] else "no difference that these pictures show"
-    for name, accuracy in zip(result["models"], result["accuracy"], strict=True):
+    low, high = result.difference_interval
+    verdict = "a real difference" if result.different else "no difference that these pictures show"
+    for name, accuracy in zip(result.models, result.accuracy, strict=True):
         print(f"{accuracy:.4f}  {printable(name)}")
-    print(f"Difference {result['difference']:+.4f} on {result['count']:,} pictures "
-          f"(95 % interval {low:+.4f} to {high:+.4f}; McNemar p = {result['p_value']:.2g}): {verdict}")  # fmt: skip
-    print(f"Right only in the first: {result['only_one_right']:,}; only in the second: {result['only_other_right']:,}")
+    print(f"Difference {result.difference:+.4f} on {result.count:,} pictures "
+          f"(95 % interval {low:+.4f} to {high:+.4f}; McNemar p = {result.p_value:.2g}): {verdict}")  # fmt: skip
+    print(f"Right only in the first: {result.only_one_right:,}; only in the second: {result.only_other_right:,}")
     table = Table("class", box=None, pad_edge=False, header_style="bold")
     for column in ("recall, first", "second", "p", "pictures"):
         table.add_column(column, justify="right")
-    ranked = sorted(result["per_class"].items(), key=lambda item: -abs(item[1]["recall"][1] - item[1]["recall"][0]))
+    ranked = sorted(result.per_class.items(), key=lambda item: -abs(item[1].recall[1] - item[1].recall[0]))
     for name, of_class in ranked[:_MOST_CLASSES]:
-        recalls = [f"{recall:.3f}" for recall in of_class["recall"]]
-        table.add_row(printable(name), *recalls, f"{of_class['p_value']:.2g}", f"{of_class['support']:,}")
+        recalls = [f"{recall:.3f}" for recall in of_class.recall]
+        table.add_row(printable(name), *recalls, f"{of_class.p_value:.2g}", f"{of_class.support:,}")
     Console(markup=False, emoji=False, highlight=False).print(table)
 
 
-def print_findings(result: dict[str, Any]) -> None:
+def print_findings(result: CheckResult) -> None:
     """What a check found: a table of all findings, then each with examples and the way out."""
     from rich.table import Table
 
-    print(f"{printable(result['name'])}: {result['pictures']:,} pictures in {len(result['classes'])} classes")
-    if split := result["split"]:
+    print(f"{printable(result.name)}: {result.pictures:,} pictures in {len(result.classes)} classes")
+    if split := result.split:
         print(f"Training {split['train']:,}, validation {split['val']:,}, test {split['test']:,}")
-    print(f"Checked for {printable(result['model'])} at {' x '.join(map(str, result['image_size']))} pixels")
-    for unchecked in result["not_checked"]:
+    print(f"Checked for {printable(result.model)} at {' x '.join(map(str, result.image_size))} pixels")
+    for unchecked in result.not_checked:
         print(f"Not checked: {unchecked}")
-    if result["findings"]:
+    if result.findings:
         table = Table("", "finding", box=None, pad_edge=False, header_style="bold")
         table.add_column("how many", justify="right")
-        for finding in result["findings"]:
-            table.add_row(finding["severity"], finding["title"], finding["counted"])
+        for finding in result.findings:
+            table.add_row(finding.severity, finding.title, finding.counted)
         _print_table(table)
-    for finding in result["findings"]:
-        print(f"\n{finding['severity']}: {finding['title']} ({finding['counted']})")
-        sign = " ~ " if finding["kind"].startswith("near") else " = "
-        for item in finding["items"][:_EXAMPLES]:
-            paths = sign.join(printable(picture["path"]) for picture in item["pictures"][:_EXAMPLES])
-            more = f" and {len(item['pictures']) - _EXAMPLES} more" if len(item["pictures"]) > _EXAMPLES else ""
-            print("  " + ": ".join(filter(None, (paths + more, printable(item["note"])))))
-        if finding["count"] > _EXAMPLES:
-            print(f"  ... and {finding['count'] - _EXAMPLES:,} more")
-        print(f"  In training: {finding['in_training']}")
-        print(f"  Way out: {finding['way_out']}")
-    print(f"\nFound: {result['verdict']}; shown in {printable(result['page'])}")
+    for finding in result.findings:
+        print(f"\n{finding.severity}: {finding.title} ({finding.counted})")
+        sign = " ~ " if finding.kind.startswith("near") else " = "
+        for case in finding.items[:_EXAMPLES]:
+            paths = sign.join(printable(picture.path) for picture in case.pictures[:_EXAMPLES])
+            more = f" and {len(case.pictures) - _EXAMPLES} more" if len(case.pictures) > _EXAMPLES else ""
+            print("  " + ": ".join(filter(None, (paths + more, printable(case.note)))))
+        if finding.count > _EXAMPLES:
+            print(f"  ... and {finding.count - _EXAMPLES:,} more")
+        print(f"  In training: {finding.in_training}")
+        print(f"  Way out: {finding.way_out}")
+    print(f"\nFound: {result.verdict}; shown in {printable(result.page)}")
 
 
 def print_models(entries: Mapping[str, Architecture]) -> None:
@@ -290,12 +290,12 @@ def print_where(folder: Path) -> None:
 
 def print_json(value: Any) -> None:
     """The value as indented JSON."""
-    print(json.dumps(value, indent=2))
+    print(json.dumps(plain(value), indent=2))
 
 
 def json_line(value: Any) -> str:
     """The value as one line of JSON."""
-    return json.dumps(value)
+    return json.dumps(plain(value))
 
 
 def print_next(command: str, silent: bool) -> None:

@@ -56,7 +56,7 @@ def train(
     if json:
         print_json(run.scores.as_dict())
     else:
-        print_scores(run.scores.as_dict())
+        print_scores(run.scores)
         print_where(run.folder)
     print_next(f"ception predict {quoted(run.folder / 'model.keras')} PICTURES", quiet or json)
     return 0
@@ -72,7 +72,7 @@ def demo(*, settings: Annotated[TrainSettings, Flat] = TrainSettings(), quiet: Q
         if settings == TrainSettings():
             reporter.note(f"Fashion-MNIST in small: expect a test accuracy of {low} to {high} in one to two minutes")
         done = demo(reporter=reporter, **options_of(settings))
-    print_scores(done.run.scores.as_dict())
+    print_scores(done.run.scores)
     for result in done.predictions:
         first = result.top[0]
         print(f"{Path(result.path).name:24} {first.class_name} {first.probability:.1%}")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ception.results import CoveragePoint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,12 +44,12 @@ def fit_temperature(labels: NDArray[np.integer], logits: NDArray[np.float32]) ->
     """
     from scipy.optimize import minimize_scalar
 
-    found = minimize_scalar(
+    best = minimize_scalar(
         lambda power: len(labels) * log_loss(labels, logits, float(np.exp(power))) + (power / _PRIOR) ** 2 / 2,
         bounds=(-3.0, 3.0),
         method="bounded",
     )
-    return float(np.exp(found.x))
+    return float(np.exp(best.x))
 
 
 def confidence(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
@@ -54,27 +57,44 @@ def confidence(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray
     return np.asarray(np.exp(log_probabilities(logits, temperature).max(-1)))
 
 
-def reliability(right: NDArray[np.bool_], confidences: NDArray[np.float64], bins: int = BINS) -> list[dict[str, Any]]:
-    """Pictures grouped by confidence into bins of equal width.
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Pictures of about the same confidence.
+
+    Attributes:
+        low: Lower edge of the bin.
+        high: Upper edge.
+        count: Pictures in it.
+        confidence: Their mean confidence.
+        accuracy: Share of them that are right.
+    """
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(right: NDArray[np.bool_], confidences: NDArray[np.float64], bins: int = BINS) -> list[ReliabilityBin]:
+    """Pictures grouped by confidence into bins of equal width, those that have pictures, by rising confidence.
 
     Args:
         right: Whether the most probable class is the true one, for each picture.
         confidences: Its probability.
         bins: Number of bins between 0 and 1.
-
-    Returns:
-        For each bin that has pictures `low`, `high`, `count`, `confidence` (mean) and `accuracy`.
     """
-    place = np.minimum((confidences * bins).astype(int), bins - 1)
-    rows = []
-    for number in range(bins):
-        here = place == number
-        if here.any():
-            rows.append({
-                "low": number / bins, "high": (number + 1) / bins, "count": int(here.sum()),
-                "confidence": float(confidences[here].mean()), "accuracy": float(right[here].mean()),
-            })  # fmt: skip
-    return rows
+    bin_of = np.minimum((confidences * bins).astype(int), bins - 1)
+    return [
+        ReliabilityBin(
+            low=number / bins,
+            high=(number + 1) / bins,
+            count=int(here.sum()),
+            confidence=float(confidences[here].mean()),
+            accuracy=float(right[here].mean()),
+        )
+        for number, here in ((number, bin_of == number) for number in np.unique(bin_of).tolist())
+    ]
 
 
 def expected_calibration_error(right: NDArray[np.bool_], confidences: NDArray[np.float64], bins: int = BINS) -> float:
@@ -82,41 +102,35 @@ def expected_calibration_error(right: NDArray[np.bool_], confidences: NDArray[np
 
     Source: Guo et al., arXiv:1706.04599, equation 3, with 15 bins as there.
     """
-    rows = reliability(right, confidences, bins)
-    return float(sum(row["count"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / len(right))
+    distances = [one.count * abs(one.confidence - one.accuracy) for one in reliability(right, confidences, bins)]
+    return float(sum(distances) / len(right))
 
 
-def coverage_curve(right: NDArray[np.bool_], confidences: NDArray[np.float64]) -> list[dict[str, float]]:
-    """What is gained by answering only above a confidence.
-
-    Returns:
-        By rising `threshold` (cut to six digits, so that it can be printed) the `coverage` (share of pictures with
-        at least that confidence), the `precision` (share of these that are right) and `precision_low` (lower end of
-        its 95 % interval); at most 500 points.
-    """
+def coverage_curve(right: NDArray[np.bool_], confidences: NDArray[np.float64]) -> list[CoveragePoint]:
+    """What is gained by answering only above a confidence, by rising threshold; at most 500 points."""
     order = np.argsort(-confidences, kind="stable")
     ranked, hits = confidences[order], np.cumsum(right[order])
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # of equal confidences all are answered or none
     if len(last) > _POINTS:
         last = last[np.unique(np.linspace(0, len(last) - 1, _POINTS).round().astype(int))]
     return [
-        {
-            "threshold": math.floor(ranked[i] * 1e6) / 1e6,
-            "coverage": (i + 1) / len(right),
-            "precision": float(hits[i] / (i + 1)),
-            "precision_low": wilson_interval(int(hits[i]), i + 1)[0],
-        }
+        CoveragePoint(
+            threshold=math.floor(ranked[i] * 1e6) / 1e6,
+            coverage=(i + 1) / len(right),
+            precision=float(hits[i] / (i + 1)),
+            precision_low=wilson_interval(int(hits[i]), i + 1)[0],
+        )
         for i in last[::-1].tolist()
     ]
 
 
-def threshold_for(precision: float, curve: Sequence[dict[str, float]]) -> float | None:
+def threshold_for(precision: float, curve: Sequence[CoveragePoint]) -> float | None:
     """The lowest confidence from which on answers have at least that precision; None if there is none.
 
     The lower end of the precision's interval has to reach it: the precision itself, picked as the first that does,
     would be too high by chance, and few pictures cannot promise much.
     """
-    return next((point["threshold"] for point in curve if point["precision_low"] >= precision), None)
+    return next((point.threshold for point in curve if point.precision_low >= precision), None)
 
 
 def wilson_interval(hits: int, count: int) -> tuple[float, float]:

@@ -6,8 +6,9 @@ import csv
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from ception.evaluation.table import Table
 from ception.files import mark, write_json
 from ception.options import CompareOptions
 from ception.reporting import Reporter
+from ception.results import Changed, ClassComparison, Comparison
 from ception.settings import CompareSettings, EvaluateSettings, settings_of
 
 if TYPE_CHECKING:
@@ -33,8 +35,10 @@ _SHOWN = 30  # pictures that changed sides
 def compare(
     one: str | Path, other: str | Path, data: str | Path | None = None, *,
     reporter: Reporter | None = None, **settings: Unpack[CompareOptions],
-) -> dict[str, Any]:  # fmt: skip
+) -> Comparison:  # fmt: skip
     """Compare two models on the same pictures.
+
+    The numbers, and a picture of some that changed sides, are written to the output folder.
 
     Args:
         one: A run folder or a model file.
@@ -42,13 +46,6 @@ def compare(
         data: A data set, on which both are evaluated; None compares what two runs said of their test pictures.
         reporter: Receives notes, warnings and progress.
         settings: Fields of `CompareSettings`.
-
-    Returns:
-        `count`; `accuracy` [one, other]; `difference` (other less one) and its 95 % `difference_interval`;
-        `only_one_right` and `only_other_right` (pictures); `p_value` (McNemar's exact test, two-sided);
-        `different` (whether p is below 0.05); `per_class`: {name: {recall: [one, other], support, p_value}};
-        `changed`: [{path, label, predicted: [one, other]}] of all pictures that only one of them gets right;
-        `output`, the folder that receives `comparison.json` and, where the pictures can be read, `changed.png`.
 
     Raises:
         InputError: a model or the data cannot be used, or the two know different classes or pictures.
@@ -66,52 +63,55 @@ def compare(
         dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
         label += f"-{data_label(dataset.name[:40], options.split)}"
         first, second = _aligned(*_evaluated(models, dataset, str(data), options, reporter))
-    result = paired(first, second)
     output = options.out or Path(label)
-    result |= {"models": [str(one), str(other)], "data": None if data is None else str(data), "output": str(output)}
+    result = replace(
+        paired(first, second),
+        models=(str(one), str(other)), data=None if data is None else str(data), output=str(output),
+    )  # fmt: skip
     mark(output)
-    write_json(output / "comparison.json", result)
-    if result["changed"]:
+    write_json(output / "comparison.json", result.as_dict())
+    if result.changed:
         dataset = dataset or _dataset_of_run(models[0], options.cache_limit)
         if dataset is not None:
-            _draw_changed(output / "changed.png", result["changed"], dataset)
+            _draw_changed(output / "changed.png", result.changed, dataset)
     return result
 
 
-def paired(first: Table, second: Table) -> dict[str, Any]:
-    """The numbers of `compare` for two tables with the same pictures in the same order."""
-    count = len(first.labels)
+def paired(first: Table, second: Table) -> Comparison:
+    """Two tables with the same pictures in the same order, compared."""
+    count, names = len(first.labels), first.class_names
     gained, lost = ~first.right & second.right, first.right & ~second.right
-    per_class = {}
-    for number, name in enumerate(first.class_names):
-        here = first.labels == number
-        if here.any():
-            per_class[name] = {
-                "recall": [float(table.right[here].mean()) for table in (first, second)],
-                "support": int(here.sum()),
-                "p_value": mcnemar(int(lost[here].sum()), int(gained[here].sum())),
-            }
     only_one, only_other = int(lost.sum()), int(gained.sum())
     p_value = mcnemar(only_one, only_other)
-    return {
-        "count": count,
-        "accuracy": [float(table.right.mean()) for table in (first, second)],
-        "difference": (only_other - only_one) / count,
-        "difference_interval": list(paired_interval(first.right, second.right)),
-        "only_one_right": only_one,
-        "only_other_right": only_other,
-        "p_value": p_value,
-        "different": p_value < 0.05,
-        "per_class": per_class,
-        "changed": [
-            {
-                "path": first.paths[index],
-                "label": first.class_names[first.labels[index]],
-                "predicted": [table.class_names[table.predicted[index]] for table in (first, second)],
-            }
-            for index in np.flatnonzero(gained | lost).tolist()
-        ],
-    }
+    called = [(names[a], names[b]) for a, b in zip(first.predicted, second.predicted, strict=True)]
+    of_classes = ((name, first.labels == number) for number, name in enumerate(names))
+    return Comparison(
+        count=count,
+        accuracy=(float(first.right.mean()), float(second.right.mean())),
+        difference=(only_other - only_one) / count,
+        difference_interval=paired_interval(first.right, second.right),
+        only_one_right=only_one,
+        only_other_right=only_other,
+        p_value=p_value,
+        different=p_value < 0.05,
+        per_class={
+            name: ClassComparison(
+                recall=(float(first.right[here].mean()), float(second.right[here].mean())),
+                support=int(here.sum()),
+                p_value=mcnemar(int(lost[here].sum()), int(gained[here].sum())),
+            )
+            for name, here in of_classes
+            if here.any()
+        },
+        changed=tuple(
+            Changed(
+                path=first.paths[row],
+                label=names[first.labels[row]],
+                predicted=called[row],
+            )
+            for row in np.flatnonzero(gained | lost).tolist()
+        ),
+    )
 
 
 def mcnemar(only_one: int, only_other: int) -> float:
@@ -131,7 +131,7 @@ def paired_interval(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[f
     Source: Newcombe, Statistics in Medicine 17 (1998), 2635-2650, method 10 (score intervals, with the
         correlation of the pairs and its continuity correction).
     """
-    # SciPy, scikit-learn and statsmodels have intervals of one share or of independent ones, none of paired ones
+    # SciPy and scikit-learn have none for pairs; statsmodels (its development version) would be one more dependency
     n = len(one)
     both, only_one = int((one & other).sum()), int((one & ~other).sum())
     only_other, neither = int((~one & other).sum()), int((~one & ~other).sum())
@@ -164,7 +164,7 @@ def _table_of_run(run: Path) -> Table:
 def _evaluated(
     models: Sequence[Path], dataset: sources.Dataset, origin: str, options: CompareSettings, reporter: Reporter
 ) -> list[Table]:
-    """What the models say of a part of a data set, whose pictures are read once for both."""
+    """What the models say of one split of a data set, whose pictures are read once for both."""
     backends.start(options.backend)
     with backends.on(options.device):
         from ception.classifier import Classifier
@@ -192,12 +192,13 @@ def _require_same_classes(one: Sequence[str], other: Sequence[str]) -> None:
 def _aligned(first: Table, second: Table) -> tuple[Table, Table]:
     """Both tables with the pictures in the order of the first and the classes in the order of the first."""
     _require_same_classes(first.class_names, second.class_names)
-    places = range(len(second.paths)) if first.paths == second.paths else None
-    place = {name: row for row, name in enumerate(second.paths)}
-    if len(first.paths) != len(second.paths) or any(name not in place for name in first.paths):
+    same_order = first.paths == second.paths  # also where a path stands twice
+    row_of = {name: row for row, name in enumerate(second.paths)}
+    if len(first.paths) != len(second.paths) or any(name not in row_of for name in first.paths):
         raise InputError("the runs were tested on different pictures: give DATA to evaluate both on")
     columns = np.array([second.class_names.index(name) for name in first.class_names])
-    second = second.part(np.array(places or [place[name] for name in first.paths]))
+    if not same_order:
+        second = second.take(np.array([row_of[name] for name in first.paths]))
     labels = np.argsort(columns)[second.labels]
     if (labels != first.labels).any():
         raise InputError("the runs were tested on pictures with different labels: give DATA to evaluate both on")
@@ -218,25 +219,25 @@ def _dataset_of_run(model: Path, cache_limit: float) -> sources.Dataset | None:
         return None
 
 
-def _draw_changed(path: Path, changed: Sequence[dict[str, Any]], dataset: sources.Dataset) -> None:
+def _draw_changed(path: Path, changed: Sequence[Changed], dataset: sources.Dataset) -> None:
     """Draw some of the pictures that only one of two models gets right."""
     from ception.evaluation.plots import contact_sheet
 
     chosen = np.unique(np.linspace(0, len(changed) - 1, _SHOWN).astype(int))  # of every class some
-    wanted = {row["path"]: row for row in (changed[index] for index in chosen)}
-    shown: list[tuple[Image.Image, dict[str, Any]]] = []
+    wanted = {one.path: one for one in (changed[number] for number in chosen)}
+    shown: list[tuple[Image.Image, Changed]] = []
     for index in range(len(dataset.pictures)):
-        row = wanted.get(dataset.pictures.name(index))
-        if row is not None:
+        one = wanted.get(dataset.pictures.name(index))
+        if one is not None:
             with suppress(PictureError):
                 picture = flatten(dataset.pictures.open(index), 3)
                 picture.thumbnail((256, 256))
-                shown.append((picture, row))
+                shown.append((picture, one))
     if shown:
         contact_sheet(
             [picture for picture, _ in shown],
-            [row["label"] for _, row in shown],
-            [f"{row['predicted'][0]} → {row['predicted'][1]}" for _, row in shown],
-            [row["predicted"][1] == row["label"] for _, row in shown],
+            [one.label for _, one in shown],
+            [" → ".join(one.predicted) for _, one in shown],
+            [one.predicted[1] == one.label for _, one in shown],
             path,
         )

@@ -1,21 +1,24 @@
-"""Numbers from labels and logits: NumPy arrays in, plain values out."""
+"""Numbers from labels and logits: NumPy arrays in, `Scores` out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ception.evaluation.calibration import confidence, expected_calibration_error, log_loss, wilson_interval
+from ception.results import Calibration, ClassScores, Confusion, Scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_MOST_PAIRS = 10
+
 
 def scores(
     labels: NDArray[np.integer], logits: NDArray[np.float32], class_names: Sequence[str], temperature: float = 1.0
-) -> dict[str, Any]:
+) -> Scores:
     """How well the logits match the labels.
 
     Args:
@@ -23,46 +26,57 @@ def scores(
         logits: float32 of shape (pictures, classes).
         class_names: Names of the classes.
         temperature: What the logits are divided by before they become probabilities.
-
-    Returns:
-        `count`, `accuracy` (share in 0..1), `accuracy_interval` [low, high] (Wilson, 95 %), `top5_accuracy`
-        (None below 6 classes), `balanced_accuracy` (mean recall of the classes that have pictures),
-        `log_loss` (mean, in nats), `calibration_error` (expected, 15 bins), `temperature`, `uncalibrated`: the
-        `log_loss` and `calibration_error` without the temperature, `per_class`: {name: {precision, recall, f1,
-        support}}, where a share of nothing is 0, and `confused`: [{label, predicted, count}] by count, at most ten.
     """
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
+    from sklearn.metrics import top_k_accuracy_score
 
     count, classes = logits.shape
     predicted = logits.argmax(-1)
     hits = int((predicted == labels).sum())
-    precision, recall, f1, support = precision_recall_fscore_support(
-        labels, predicted, labels=np.arange(classes), zero_division=0
+    per_class = _per_class(labels, predicted, class_names)
+    calibrated = _calibration(labels, logits, temperature)
+    return Scores(
+        count=count,
+        accuracy=hits / count,
+        accuracy_interval=wilson_interval(hits, count),
+        top5_accuracy=(
+            float(top_k_accuracy_score(labels, logits, k=5, labels=np.arange(classes))) if classes > 5 else None
+        ),
+        balanced_accuracy=float(np.mean([one.recall for one in per_class.values() if one.support])),
+        log_loss=calibrated.log_loss,
+        calibration_error=calibrated.calibration_error,
+        temperature=temperature,
+        uncalibrated=_calibration(labels, logits, 1.0),
+        per_class=per_class,
+        confused=_confused(labels, predicted, class_names),
     )
-    right = predicted == labels
-    errors = [expected_calibration_error(right, confidence(logits, t)) for t in (temperature, 1.0)]
-    top5 = None
-    if classes > 5:
-        top5 = float(top_k_accuracy_score(labels, logits, k=5, labels=np.arange(classes)))
-    matrix = confusion_matrix(labels, predicted, labels=np.arange(classes))
-    pairs = [(int(matrix[row, column]), row, column) for row, column in np.argwhere(matrix) if row != column]
-    pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
+
+
+def _per_class(
+    labels: NDArray[np.integer], predicted: NDArray[np.integer], class_names: Sequence[str]
+) -> dict[str, ClassScores]:
+    """How well each class is told; a share of nothing is 0."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    columns = precision_recall_fscore_support(labels, predicted, labels=np.arange(len(class_names)), zero_division=0)
     return {
-        "count": count,
-        "accuracy": hits / count,
-        "accuracy_interval": list(wilson_interval(hits, count)),
-        "top5_accuracy": top5,
-        "balanced_accuracy": float(recall[support > 0].mean()),
-        "log_loss": log_loss(labels, logits, temperature),
-        "calibration_error": errors[0],
-        "temperature": temperature,
-        "uncalibrated": {"log_loss": log_loss(labels, logits), "calibration_error": errors[1]},
-        "per_class": {
-            name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
-            for name, p, r, f, s in zip(class_names, precision, recall, f1, support, strict=True)
-        },
-        "confused": [
-            {"label": class_names[row], "predicted": class_names[column], "count": number}
-            for number, row, column in pairs[:10]
-        ],
+        name: ClassScores(precision=float(precision), recall=float(recall), f1=float(f1), support=int(support))
+        for name, precision, recall, f1, support in zip(class_names, *columns, strict=True)
     }
+
+
+def _calibration(labels: NDArray[np.integer], logits: NDArray[np.float32], temperature: float) -> Calibration:
+    right = logits.argmax(-1) == labels
+    error = expected_calibration_error(right, confidence(logits, temperature))
+    return Calibration(log_loss=log_loss(labels, logits, temperature), calibration_error=error)
+
+
+def _confused(
+    labels: NDArray[np.integer], predicted: NDArray[np.integer], class_names: Sequence[str]
+) -> tuple[Confusion, ...]:
+    """The most confused pairs of classes, the most frequent first."""
+    wrong = labels != predicted
+    pairs, counts = np.unique(np.stack([labels[wrong], predicted[wrong]], axis=1), axis=0, return_counts=True)
+    return tuple(
+        Confusion(label=class_names[pairs[k, 0]], predicted=class_names[pairs[k, 1]], count=int(counts[k]))
+        for k in np.argsort(-counts, kind="stable")[:_MOST_PAIRS]  # of equal ones in the order of the classes
+    )

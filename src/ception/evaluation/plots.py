@@ -95,8 +95,8 @@ def reliability_figure(table: Table, temperature: float) -> Figure:
     kinds = [(temperature, f"temperature {temperature:.2f}", "-"), (1.0, "without", "--")]
     for value, label, style in kinds if temperature != 1 else kinds[:1]:
         rows = reliability(table.right, confidence(table.logits, value))
-        xy = [row["confidence"] for row in rows], [row["accuracy"] for row in rows]
-        left.plot(*xy, style, marker="o", markersize=4, label=label)
+        left.plot([row.confidence for row in rows], [row.accuracy for row in rows], style,
+                  marker="o", markersize=4, label=label)  # fmt: skip
     left.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
     left.legend(framealpha=0)
     left.grid(alpha=0.3)
@@ -109,11 +109,11 @@ def reliability_figure(table: Table, temperature: float) -> Figure:
 def coverage_figure(table: Table, temperature: float) -> Figure:
     """Precision and threshold over the share of pictures that are answered."""
     curve = coverage_curve(table.right, confidence(table.logits, temperature))
-    covered = [point["coverage"] for point in curve]
+    covered = [point.coverage for point in curve]
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(covered, [point["precision"] for point in curve], label="precision of the answers")
-    axes.plot(covered, [point["threshold"] for point in curve], "--", label="threshold (--min-confidence)")
+    axes.plot(covered, [point.precision for point in curve], label="precision of the answers")
+    axes.plot(covered, [point.threshold for point in curve], "--", label="threshold (--min-confidence)")
     axes.set(xlabel="share of pictures answered", xlim=(0, 1), ylim=(None, 1.01))
     axes.grid(alpha=0.3)
     axes.legend(framealpha=0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from ception.results import CoveragePoint, Scores
+
 _SHOWN = 24  # pictures in a gallery: with thumbnails below 12 KB the page stays below 1 MB
 _THUMBNAIL = 144  # pixels
 _MOST_CELLS = 40  # classes up to which the confusion matrix is shown whole
@@ -26,10 +30,10 @@ _MOST_CELLS = 40  # classes up to which the confusion matrix is shown whole
 def write_report(
     path: Path,
     table: Table,
-    scores: dict[str, Any],
+    scores: Scores,
     *,
     picture: Callable[[int], Image.Image],
-    coverage: Sequence[dict[str, float]] = (),
+    coverage: Sequence[CoveragePoint] = (),
     history: Sequence[dict[str, float]] = (),
     footer: str = "",
 ) -> None:
@@ -44,30 +48,21 @@ def write_report(
         history: The rows of the training, if it is known.
         footer: A last line.
     """
-    temperature = scores["temperature"]
-    names = table.class_names
-    matrix = table.confusion()
-    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    rows = [(name, list(zip(matrix[k].tolist(), share[k].tolist(), strict=True))) for k, name in enumerate(names)]
     context = {
-        "title": f"{scores['accuracy']:.1%} of {scores['count']:,} pictures right",
-        "subtitle": f"{scores['model'] or 'a model'} on the {scores['split']} pictures of {scores['data']}",
+        "title": f"{scores.accuracy:.1%} of {scores.count:,} pictures right",
+        "subtitle": f"{scores.model or 'a model'} on the {scores.split} pictures of {scores.data}",
         "numbers": _numbers(scores),
         "curves": pages.svg(plots.curves_figure(history, _kept(history))) if history else None,
-        "per_class": sorted(scores["per_class"].items(), key=lambda item: item[1]["f1"]),
-        "slices": scores.get("slices"),
-        "class_names": names,
-        "matrix": rows if len(names) <= _MOST_CELLS else None,
-        "confused": scores["confused"],
-        "calibration": (
-            f"Where the curve lies on the diagonal, of the pictures called 80 % sure 80 % are right. Mean distance "
-            f"{scores['calibration_error']:.3f} with the model's temperature {temperature:.2f}, "
-            f"{scores['uncalibrated']['calibration_error']:.3f} without it."
-        ),
-        "reliability": pages.svg(plots.reliability_figure(table, temperature)),
+        "per_class": sorted(scores.per_class.items(), key=lambda item: item[1].f1),
+        "slices": scores.slices,
+        "class_names": table.class_names,
+        "matrix": _cells(table) if len(table.class_names) <= _MOST_CELLS else None,
+        "confused": scores.confused,
+        "calibration": _calibration(scores),
+        "reliability": pages.svg(plots.reliability_figure(table, scores.temperature)),
         "coverage_text": _advice(coverage),
-        "coverage": pages.svg(plots.coverage_figure(table, temperature)),
-        "galleries": _galleries(table, temperature, picture),
+        "coverage": pages.svg(plots.coverage_figure(table, scores.temperature)),
+        "galleries": _galleries(table, scores.temperature, picture),
         "footer": footer,
     }
     pages.render("evaluation/report.html.jinja", context, path)
@@ -99,77 +94,111 @@ def _kept(history: Sequence[dict[str, float]]) -> int:
     return int(min(history, key=lambda row: row["val_loss"])["epoch"])
 
 
-def _numbers(scores: dict[str, Any]) -> list[tuple[str, str, str]]:
-    low, high = scores["accuracy_interval"]
+def _numbers(scores: Scores) -> list[tuple[str, str, str]]:
+    """What the page shows first: names, values and notes."""
+    low, high = scores.accuracy_interval
     numbers = [
-        ("Accuracy", f"{scores['accuracy']:.1%}", f"95 % interval {low:.1%} to {high:.1%}"),
-        ("Balanced accuracy", f"{scores['balanced_accuracy']:.1%}", "every class counts the same"),
-        ("Log loss", f"{scores['log_loss']:.3f}", "lower is better"),
-        ("Calibration error", f"{scores['calibration_error']:.3f}", "0 is perfect"),
+        ("Accuracy", f"{scores.accuracy:.1%}", f"95 % interval {low:.1%} to {high:.1%}"),
+        ("Balanced accuracy", f"{scores.balanced_accuracy:.1%}", "every class counts the same"),
+        ("Log loss", f"{scores.log_loss:.3f}", "lower is better"),
+        ("Calibration error", f"{scores.calibration_error:.3f}", "0 is perfect"),
     ]
-    if scores["top5_accuracy"] is not None:
-        numbers.insert(2, ("Top-5 accuracy", f"{scores['top5_accuracy']:.1%}", "true class among the first five"))
-    if wished := scores.get("selective"):
+    if scores.top5_accuracy is not None:
+        numbers.insert(2, ("Top-5 accuracy", f"{scores.top5_accuracy:.1%}", "true class among the first five"))
+    if one := scores.selective:
         numbers.append((
-            f"Wished precision {wished['wished']:.1%}", f"{wished['precision']:.1%}" if wished["count"] else "none",
-            f"answering {wished['coverage']:.1%} with --min-confidence {wished['min_confidence']:.6f}",
+            f"Wished precision {one.wished:.1%}", f"{one.precision:.1%}" if one.count else "none",
+            f"answering {one.coverage:.1%} with --min-confidence {one.min_confidence:.6f}",
         ))  # fmt: skip
     return numbers
 
 
-def _advice(curve: Sequence[dict[str, float]]) -> str:
+def _cells(table: Table) -> list[tuple[str, list[tuple[int, float]]]]:
+    """The rows of the confusion matrix: the true class, and for each predicted one the count and its share."""
+    matrix = table.confusion()
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    return [
+        (name, list(zip(counts.tolist(), of_row.tolist(), strict=True)))
+        for name, counts, of_row in zip(table.class_names, matrix, shares, strict=True)
+    ]
+
+
+def _calibration(scores: Scores) -> str:
+    return (
+        "Where the curve lies on the diagonal, of the pictures called 80 % sure 80 % are right. Mean distance "
+        f"{scores.calibration_error:.3f} with the model's temperature {scores.temperature:.2f}, "
+        f"{scores.uncalibrated.calibration_error:.3f} without it."
+    )
+
+
+def _advice(curve: Sequence[CoveragePoint]) -> str:
     text = "Left out are the pictures the model is least sure of."
     advice = []
     for precision in (0.95, 0.97, 0.99):
-        threshold = threshold_for(precision, list(curve))
+        threshold = threshold_for(precision, curve)
         if threshold is not None:
             advice.append(f"{precision:.0%} from --min-confidence {threshold:.6f} on")
     return text + (f" By the validation pictures the precision is at least {', '.join(advice)}." if advice else "")
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """A picture in a gallery: its data URI, what the model says of it, its class and name, whether that is right."""
+
+    source: str
+    said: str
+    label: str
+    name: str
+    right: bool
+
+
 def _galleries(
     table: Table, temperature: float, picture: Callable[[int], Image.Image]
-) -> list[tuple[str, str, list[dict[str, Any]]]]:
+) -> list[tuple[str, str, list[_Shown]]]:
+    """Headings, texts and pictures."""
     logarithms = log_probabilities(table.logits, temperature)
     probabilities = np.exp(logarithms)
-    rows = np.arange(len(table.labels))
     wrong = np.flatnonzero(~table.right)
-    worst = wrong[np.argsort(logarithms[rows, table.labels][wrong], kind="stable")]
+    worst = wrong[np.argsort(logarithms[wrong, table.labels[wrong]], kind="stable")]
     ranked = np.sort(probabilities, -1)
     doubtful = np.argsort(ranked[:, -1] - ranked[:, -2], kind="stable")
     suspected = likely_label_errors(table.labels, probabilities)
+    sure = probabilities.max(-1)
     none = "" if len(wrong) else " There are none."
-
-    def shown(indices: NDArray[np.integer]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        for index in indices.tolist():
-            if len(found) == _SHOWN:
-                break
-            source = _thumbnail(picture, index)
-            if source is not None:
-                name = table.class_names[table.predicted[index]]
-                found.append({
-                    "source": source, "said": f"{name} {probabilities[index].max():.1%}",
-                    "label": table.class_names[table.labels[index]], "name": Path(table.paths[index]).name,
-                    "right": bool(table.right[index]),
-                })  # fmt: skip
-        return found
-
     return [
-        ("Worst mistakes", f"Wrong, and surest of it.{none}", shown(worst)),
-        ("Most doubtful", "The first two classes are nearly as probable.", shown(doubtful)),
+        ("Worst mistakes", f"Wrong, and surest of it.{none}", _gallery(table, sure, worst, picture)),
+        ("Most doubtful", "The first two classes are nearly as probable.", _gallery(table, sure, doubtful, picture)),
         (
             "Likely label errors",
             f"{len(suspected):,} pictures whose label the model contradicts as surely as it usually names the other "
             "class. Look whether the label or the model is wrong.",
-            shown(suspected),
+            _gallery(table, sure, suspected, picture),
         ),
     ]
 
 
-def _thumbnail(picture: Callable[[int], Image.Image], index: int) -> str | None:
+def _gallery(
+    table: Table, sure: NDArray[np.float64], rows: NDArray[np.integer], picture: Callable[[int], Image.Image]
+) -> list[_Shown]:
+    """The first of these rows whose pictures can still be read."""
+    predicted = table.predicted
+    readable = ((row, source) for row in rows.tolist() if (source := _thumbnail(picture, row)) is not None)
+    return [
+        _Shown(
+            source=source,
+            said=f"{table.class_names[predicted[row]]} {sure[row]:.1%}",
+            label=table.class_names[table.labels[row]],
+            name=Path(table.paths[row]).name,
+            right=bool(table.right[row]),
+        )
+        for row, source in islice(readable, _SHOWN)
+    ]
+
+
+def _thumbnail(picture: Callable[[int], Image.Image], row: int) -> str | None:
+    """The picture as a data URI; None where it cannot be read."""
     try:
-        image = flatten(picture(index), 3)
+        image = flatten(picture(row), 3)
     except PictureError:
         return None
     return pages.thumbnail(image, _THUMBNAIL)

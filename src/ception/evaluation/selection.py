@@ -49,7 +49,7 @@ def matched(dataset: sources.Dataset, classifier: Classifier, reporter: Reporter
 def select(
     dataset: sources.Dataset, origin: str, split: str, reporter: Reporter
 ) -> tuple[NDArray[np.int64], NDArray[np.void]]:
-    """The indices of the pictures in a part of the split, and their digests.
+    """The indices of the pictures of a split, and their digests.
 
     Args:
         dataset: The data set.
@@ -75,7 +75,7 @@ def select(
 
 
 def data_label(name: str, split: str) -> str:
-    """What folders of results call a part of a data set: its name, with the split where that is not `test`."""
+    """What folders of results call the data: the name of the data set, with the split where that is not `test`."""
     return name if split == "test" else f"{name}-{split}"
 
 

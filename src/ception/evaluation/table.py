@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ception.classifier import Classifier
     from ception.data.sources import Dataset
+    from ception.results import Scores
 
     Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -57,14 +58,13 @@ class Table:
 
         return np.asarray(confusion_matrix(self.labels, self.predicted, labels=np.arange(len(self.class_names))))
 
-    def scores(self, temperature: float = 1.0) -> dict[str, Any]:
-        """The numbers of `metrics.scores`."""
+    def scores(self, temperature: float = 1.0) -> Scores:
+        """How well the model tells the pictures, with its logits divided by the temperature."""
         return scores(self.labels, self.logits, self.class_names, temperature)
 
-    def part(self, chosen: NDArray[np.integer]) -> Table:
-        """Some rows of the table."""
-        names = [self.paths[int(index)] for index in chosen]
-        return Table(names, self.labels[chosen], self.logits[chosen], self.class_names)
+    def take(self, rows: NDArray[np.integer]) -> Table:
+        """A table of some rows in the given order."""
+        return Table([self.paths[row] for row in rows], self.labels[rows], self.logits[rows], self.class_names)
 
     def write(self, path: Path) -> None:
         """Save as CSV: `path,label,logit_<class>...`; the logits read back exactly."""

@@ -58,15 +58,13 @@ def carry_out(plan: Plan, network: keras.Model, folder: RunFolder, began: float,
             classifier, table = scored(plan, replace(classifier, record=record), reporter)
         best = best_epoch(progress.rows)
         scores = replace(
-            Scores.from_dict(table.scores(classifier.temperature)),
+            table.scores(classifier.temperature),
             model=str(folder.model), data=record["data"]["source"], split="test", best_epoch=best,
         )  # fmt: skip
         classifier = replace(classifier, record=record | {"scores": scores.as_dict()})
         curves(progress.rows, best, folder.path / "curves.png")
         test, pictures = plan.data.indices(sources.TEST), plan.data.dataset.pictures
-        write(
-            folder.path, table, scores.as_dict(), classifier, lambda row: pictures.open(int(test[row])), progress.rows
-        )
+        write(folder.path, table, scores, classifier, lambda row: pictures.open(int(test[row])), progress.rows)
         classifier.save(folder.model)
         folder.finish()
     return Run(classifier, progress.rows, scores, folder.path)

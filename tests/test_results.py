@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from ception.checking.result import Case, CasePicture, CheckResult, Finding
+from ception.results import (
+    Calibration,
+    Changed,
+    ClassComparison,
+    ClassScores,
+    Comparison,
+    Confusion,
+    GroupScores,
+    Scores,
+    Selective,
+    Slices,
+    plain,
+)
+
+
+@pytest.fixture
+def scores() -> Scores:
+    return Scores(
+        count=1200, accuracy=0.75, accuracy_interval=(0.7, 0.8), top5_accuracy=0.95, balanced_accuracy=0.7,
+        log_loss=0.5, calibration_error=0.03, temperature=1.5,
+        uncalibrated=Calibration(log_loss=0.625, calibration_error=0.11),
+        per_class={"a": ClassScores(precision=0.5, recall=0.25, f1=1 / 3, support=4)},
+        confused=(Confusion(label="a", predicted="b", count=3),), data="<photos>", split="val",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def all_of_it(scores) -> Scores:
+    interval = (0.5, 0.9)
+    return replace(
+        scores, model="m.keras", output="o", best_epoch=2, top5_accuracy=None,
+        selective=Selective(wished=0.9, min_confidence=0.5, precision=0.8, precision_interval=interval,
+                            coverage=0.5, count=2),
+        slices=Slices(by="camera", groups={"new": GroupScores(count=2, accuracy=0.5, accuracy_interval=interval)}),
+    )  # fmt: skip
+
+
+class TestScores:
+    def test_come_back_from_json(self, scores, all_of_it):
+        for one in (scores, all_of_it):
+            assert Scores.from_dict(json.loads(json.dumps(one.as_dict()))) == one
+
+    def test_keys_of_json(self, scores, all_of_it):
+        keys = [
+            "count", "accuracy", "accuracy_interval", "top5_accuracy", "balanced_accuracy", "log_loss",
+            "calibration_error", "temperature", "uncalibrated", "per_class", "confused", "model", "data", "split",
+            "output",
+        ]  # fmt: skip
+        assert list(scores.as_dict()) == keys
+        assert list(all_of_it.as_dict()) == [*keys, "best_epoch", "selective", "slices"]
+        assert scores.as_dict()["accuracy_interval"] == [0.7, 0.8]
+        assert scores.as_dict()["confused"] == [{"label": "a", "predicted": "b", "count": 3}]
+
+    @pytest.mark.parametrize("missing", ["accuracy", "uncalibrated", "per_class"])
+    def test_what_is_missing_is_noticed(self, scores, missing):
+        values = scores.as_dict()
+        del values[missing]
+        with pytest.raises((KeyError, TypeError), match=missing):
+            Scores.from_dict(values)
+
+    def test_representations(self, scores, all_of_it):
+        assert repr(scores) == (
+            "Scores(accuracy=0.7500 (0.7000 to 0.8000) on 1,200 val pictures, "
+            "balanced_accuracy=0.7000, log_loss=0.5000)"
+        )
+        table = scores._repr_html_()
+        assert "<caption>1,200 val pictures of &lt;photos&gt;</caption>" in table
+        for cell in ("0.7500", "95 % interval 0.7000 to 0.8000", "0.9500", "0.6250 without temperature"):
+            assert f"<td>{cell}</td>" in table
+        assert "top-5" not in all_of_it._repr_html_()
+
+
+def test_a_comparison_in_plain_values_and_words():
+    result = Comparison(
+        count=10, accuracy=(0.5, 0.75), difference=0.25, difference_interval=(-0.125, 0.5), only_one_right=1,
+        only_other_right=2, p_value=1.0, different=False,
+        per_class={"a": ClassComparison(recall=(0.5, 1.0), support=2, p_value=0.5)},
+        changed=(Changed(path="p", label="a", predicted=("a", "b")),), models=("m", "n"),
+    )  # fmt: skip
+    assert plain([result]) == [{
+        "count": 10, "accuracy": [0.5, 0.75], "difference": 0.25, "difference_interval": [-0.125, 0.5],
+        "only_one_right": 1, "only_other_right": 2, "p_value": 1.0, "different": False,
+        "per_class": {"a": {"recall": [0.5, 1.0], "support": 2, "p_value": 0.5}},
+        "changed": [{"path": "p", "label": "a", "predicted": ["a", "b"]}], "models": ["m", "n"], "data": None,
+        "output": "",
+    }]  # fmt: skip
+    assert "0.5000 and 0.7500 on 10 pictures, difference=+0.2500 (-0.1250 to +0.5000)" in repr(result)
+
+
+def test_a_check_in_plain_values_and_words():
+    picture = CasePicture(path="a/1.png", class_name="a", split=None)
+    finding = Finding(
+        kind="copies", severity="note", title="Copies", count=1, counted="1 group", in_training="Each counts.",
+        way_out="Delete them.", items=(Case(pictures=(picture, picture)), Case(note="n")),
+    )  # fmt: skip
+    result = CheckResult(
+        data="d/", name="d", pictures=1200, classes={"a": 1200}, split=None, model="xception", image_size=(299, 200),
+        findings=(finding,), errors=0, warnings=0, notes=1, verdict="1 note", ok=True, not_checked=(), page="p.html",
+    )  # fmt: skip
+    shown = {"path": "a/1.png", "class": "a", "split": None}
+    assert result.as_dict() == {
+        "data": "d/", "name": "d", "pictures": 1200, "classes": {"a": 1200}, "split": None, "model": "xception",
+        "image_size": [299, 200], "errors": 0, "warnings": 0, "notes": 1, "verdict": "1 note", "ok": True,
+        "not_checked": [], "page": "p.html",
+        "findings": [{
+            "kind": "copies", "severity": "note", "title": "Copies", "count": 1, "counted": "1 group",
+            "in_training": "Each counts.", "way_out": "Delete them.",
+            "items": [{"pictures": [shown, shown], "note": ""}, {"pictures": [], "note": "n"}],
+        }],
+    }  # fmt: skip
+    assert repr(result).splitlines() == [
+        "CheckResult(d: 1,200 pictures in 1 classes, 1 note)", "  note: Copies, 1 group",
+    ]  # fmt: skip
