@@ -1,4 +1,4 @@
-"""Which engine runs a model: the fastest by a measurement that is remembered, one that is asked for, one that is left."""
+"""Which engine runs a model: the fastest by a remembered measurement, the one asked for, or what is left."""
 
 from __future__ import annotations
 

@@ -127,6 +127,11 @@ class Predictor:
             description, chosen, batch_size=min(batch_size, pictures) if measure else batch_size, reporter=reporter
         )
 
+    @property
+    def batch_size(self) -> int:
+        """Pictures in one step."""
+        return self._run.batch_size
+
     def __enter__(self) -> Predictor:
         return self
 

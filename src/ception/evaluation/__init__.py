@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack, cast
 
 import numpy as np
 
@@ -19,7 +19,9 @@ from ception.evaluation.selection import data_label, matched, select, tabulate_d
 from ception.evaluation.slices import grouping, sliced
 from ception.evaluation.table import Table
 from ception.files import mark, write_json
+from ception.model_file import ModelDescription, describe, model_file
 from ception.options import EvaluateOptions
+from ception.predictor import Predictor
 from ception.reporting import Reporter
 from ception.results import Scores, Selective
 from ception.settings import EvaluateSettings, settings_of
@@ -43,7 +45,7 @@ def evaluate(
     a report are written to the output folder.
 
     Args:
-        model: A model file or run folder, or a classifier (then nothing is written unless `output` is given).
+        model: A model file or run folder, or a classifier (then nothing is written unless `out` is given).
         data: A data set as `ception.data.sources.load` takes it.
         reporter: Receives notes, warnings and progress.
         settings: Fields of `EvaluateSettings`.
@@ -53,43 +55,39 @@ def evaluate(
     """
     options = settings_of(EvaluateSettings, settings)
     reporter = reporter or Reporter()
-    backends.start(options.backend)
-    with backends.on(options.device):
-        file, classifier = _opened(model)
-        promise = None if options.target_precision is None else _promise(classifier, options.target_precision)
-        dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
-        labels = matched(dataset, classifier, reporter)
-        group_of = grouping(dataset, options.by) if options.by else None
-        chosen, digests = select(dataset, str(data), options.split, reporter)
-        if options.split != "train":
-            warn_of_seen(classifier, digests, reporter)
-        ((table, indices),) = tabulate_data(
-            [classifier], [labels], dataset, chosen, batch_size=options.batch_size, reporter=reporter
-        )
+    file = None if isinstance(model, ModelDescription) else model_file(model)
+    described = describe(file) if file else cast(ModelDescription, model)
+    described.require_weights()
+    promise = None if options.target_precision is None else _promise(described, options.target_precision)
+    dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
+    labels = matched(dataset, described, reporter)
+    group_of = grouping(dataset, options.by) if options.by else None
+    chosen, digests = select(dataset, str(data), options.split, reporter)
+    if options.split != "train":
+        warn_of_seen(described, digests, reporter)
+    with (
+        backends.on(options.device, options.backend),
+        Predictor.open(
+            file or described, engine=options.engine, dtype=options.dtype, batch_size=options.batch_size,
+            pictures=len(chosen), backend=options.backend, device=options.device, cache_limit=options.cache_limit,
+            reporter=reporter,
+        ) as predictor,
+    ):  # fmt: skip
+        ((table, indices),) = tabulate_data([predictor], [labels], dataset, chosen, reporter=reporter)
     output = options.out or (file and _output_folder(file, data_label(dataset.name, options.split)))
     scores = replace(
-        table.scores(classifier.temperature),
+        table.scores(described.temperature),
         model=None if file is None else str(file),
         data=str(data),
         split=options.split,
         output=None if output is None else str(output),
-        selective=promise and _kept(promise, table, classifier.temperature),
+        selective=promise and _kept(promise, table, described.temperature),
         slices=group_of and sliced(table, str(options.by), [group_of(index) for index in indices.tolist()]),
     )
     if output is not None:
         history = _history(file) if file else []
-        write(output, table, scores, classifier, lambda row: dataset.pictures.open(int(indices[row])), history)
+        write(output, table, scores, described, lambda row: dataset.pictures.open(int(indices[row])), history)
     return scores
-
-
-def _opened(model: str | Path | Classifier) -> tuple[Path | None, Classifier]:
-    """The model's file, None where it is in memory alone, and the classifier, which has all its weights."""
-    from ception.classifier import Classifier, model_file
-
-    file = None if isinstance(model, Classifier) else model_file(model)
-    classifier = model if isinstance(model, Classifier) else Classifier.load(model)
-    classifier.require_weights()
-    return file, classifier
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
@@ -102,7 +100,7 @@ def write(
     output: Path,
     table: Table,
     scores: Scores,
-    classifier: Classifier,
+    described: ModelDescription,
     picture: Callable[[int], Image.Image],
     history: Sequence[dict[str, float]] = (),
 ) -> None:
@@ -112,7 +110,7 @@ def write(
         output: The folder.
         table: What the model said of each picture.
         scores: The scores.
-        classifier: The model.
+        described: The model.
         picture: Gives the picture of a row of the table.
         history: The rows of the training, if it is known.
     """
@@ -122,24 +120,24 @@ def write(
     mark(output)
     table.write(output / "predictions.csv")
     confusion(table, output / "confusion.png")
-    data = classifier.record.get("data", {})
+    data = described.record.get("data", {})
     write_report(
         output / "report.html",
         table,
         scores,
         picture=picture,
-        coverage=classifier.coverage,
+        coverage=described.coverage,
         history=history,
-        footer=f"{classifier.config.name}, trained on {data.get('name', 'unknown data')}. Written by Ception.",
+        footer=f"{described.config.name}, trained on {data.get('name', 'unknown data')}. Written by Ception.",
     )
     write_json(output / "scores.json", scores.as_dict())
 
 
-def _promise(classifier: Classifier, wished: float) -> tuple[float, float]:
+def _promise(described: ModelDescription, wished: float) -> tuple[float, float]:
     """A wished precision, and the confidence from which on the validation pictures promise it."""
-    threshold = threshold_for(wished, classifier.coverage)
+    threshold = threshold_for(wished, described.coverage)
     if threshold is None:
-        best = max((point.precision_low for point in classifier.coverage), default=0.0)
+        best = max((point.precision_low for point in described.coverage), default=0.0)
         raise InputError(
             f"the model's validation pictures are too few, or too often wrong, to promise a precision of {wished}; "
             f"they allow --target-precision {np.floor(best * 1e4) / 1e4:.4f} at most"

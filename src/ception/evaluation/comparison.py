@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -20,7 +20,9 @@ from ception.evaluation.calibration import wilson_interval
 from ception.evaluation.selection import data_label, matched, select, tabulate_data, warn_of_seen
 from ception.evaluation.table import Table
 from ception.files import mark, write_json
+from ception.model_file import describe
 from ception.options import CompareOptions
+from ception.predictor import Predictor
 from ception.reporting import Reporter
 from ception.results import Changed, ClassComparison, Comparison
 from ception.settings import CompareSettings, EvaluateSettings, settings_of
@@ -165,23 +167,24 @@ def _evaluated(
     models: Sequence[Path], dataset: sources.Dataset, origin: str, options: CompareSettings, reporter: Reporter
 ) -> list[Table]:
     """What the models say of one split of a data set, whose pictures are read once for both."""
-    backends.start(options.backend)
-    with backends.on(options.device):
-        from ception.classifier import Classifier
-
-        classifiers = [Classifier.load(model) for model in models]
-        for classifier in classifiers:
-            classifier.require_weights()
-        _require_same_classes(*(classifier.class_names for classifier in classifiers))
-        labels = [matched(dataset, classifier, reporter) for classifier in classifiers]
-        indices, digests = select(dataset, origin, options.split, reporter)
-        if options.split != "train":
-            for model, classifier in zip(models, classifiers, strict=True):
-                warn_of_seen(classifier, digests, reporter, str(model))
-        answers = tabulate_data(
-            classifiers, labels, dataset, indices, batch_size=EvaluateSettings().batch_size, reporter=reporter
-        )
-        return [table for table, _ in answers]
+    described = [describe(model) for model in models]
+    for description in described:
+        description.require_weights()
+    _require_same_classes(*(description.class_names for description in described))
+    labels = [matched(dataset, description, reporter) for description in described]
+    indices, digests = select(dataset, origin, options.split, reporter)
+    if options.split != "train":
+        for model, description in zip(models, described, strict=True):
+            warn_of_seen(description, digests, reporter, str(model))
+    with backends.on(options.device, options.backend), ExitStack() as stack:
+        predictors = [
+            stack.enter_context(Predictor.open(
+                model, engine=options.engine, dtype=options.dtype, batch_size=EvaluateSettings().batch_size,
+                pictures=len(indices), backend=options.backend, device=options.device,
+                cache_limit=options.cache_limit, reporter=reporter,
+            )) for model in models
+        ]  # fmt: skip
+        return [table for table, _ in tabulate_data(predictors, labels, dataset, indices, reporter=reporter)]
 
 
 def _require_same_classes(one: Sequence[str], other: Sequence[str]) -> None:

@@ -15,14 +15,15 @@ from ception.reporting import Reporter
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ception.classifier import Classifier
     from ception.data.images import ImageContract
     from ception.evaluation.table import Compute
+    from ception.model_file import ModelDescription
+    from ception.predictor import Predictor
 
 _MOST_NAMED = 20  # pictures that cannot be read
 
 
-def matched(dataset: sources.Dataset, classifier: Classifier, reporter: Reporter) -> NDArray[np.int32]:
+def matched(dataset: sources.Dataset, described: ModelDescription, reporter: Reporter) -> NDArray[np.int32]:
     """The data set's labels, counted as the model counts its classes.
 
     Classes match by name; where one side has no names, by index if the counts agree, which the reporter is told.
@@ -30,10 +31,10 @@ def matched(dataset: sources.Dataset, classifier: Classifier, reporter: Reporter
     Raises:
         InputError: the data set has a class that the model does not know.
     """
-    nameless = dataset.unnamed or classifier.unnamed
+    nameless = dataset.unnamed or described.unnamed
     if nameless:
         reporter.note("Classes are matched by their numbers: one side has no names")
-    known = {name: number for number, name in enumerate(classifier.class_names)}
+    known = {name: number for number, name in enumerate(described.class_names)}
     if nameless and len(dataset.class_names) == len(known):
         return dataset.labels
     unknown = [name for name in dataset.class_names if name not in known]
@@ -41,7 +42,7 @@ def matched(dataset: sources.Dataset, classifier: Classifier, reporter: Reporter
         raise InputError(
             f"the model does not know {'class' if len(unknown) == 1 else 'classes'} "
             f"{', '.join(repr(name) for name in unknown[:5])}{' ...' if len(unknown) > 5 else ''} of {dataset.name}; "
-            f"it knows {', '.join(classifier.class_names[:20])}{' ...' if len(known) > 20 else ''}"
+            f"it knows {', '.join(described.class_names[:20])}{' ...' if len(known) > 20 else ''}"
         )
     return np.array([known[name] for name in dataset.class_names], np.int32)[dataset.labels]
 
@@ -80,10 +81,10 @@ def data_label(name: str, split: str) -> str:
 
 
 def warn_of_seen(
-    classifier: Classifier, digests: NDArray[np.void], reporter: Reporter, name: str = "the model"
+    described: ModelDescription, digests: NDArray[np.void], reporter: Reporter, name: str = "the model"
 ) -> None:
     """Warn if pictures that are to be scored were in the training of the model, which the message calls `name`."""
-    if seen := int(classifier.seen_in_training(digests).sum()):
+    if seen := int(described.seen_in_training(digests).sum()):
         reporter.warn(
             f"{seen:,} of these {len(digests):,} pictures were in {name}'s training: "
             "the scores are better than on new pictures"
@@ -91,22 +92,20 @@ def warn_of_seen(
 
 
 def tabulate_data(
-    classifiers: Sequence[Classifier],
+    predictors: Sequence[Predictor],
     labels: Sequence[NDArray[np.integer]],
     dataset: sources.Dataset,
     indices: NDArray[np.int64],
     *,
-    batch_size: int,
     reporter: Reporter,
 ) -> list[tuple[Table, NDArray[np.int64]]]:
-    """What each classifier says of some pictures, which are decoded once for all that want the same pixels of them.
+    """What each model says of some pictures, which are decoded once for all that want the same pixels of them.
 
     Args:
-        classifiers: The models.
+        predictors: The models.
         labels: For each model the labels of the whole data set, counted as it does.
         dataset: The data set.
         indices: Its pictures that are wanted.
-        batch_size: Pictures in one step.
         reporter: Receives progress, and a warning for each picture that cannot be read.
 
     Returns:
@@ -117,17 +116,18 @@ def tabulate_data(
     """
     answers: dict[int, tuple[Table, NDArray[np.int64]]] = {}
     failed: dict[int, str] = {}
-    for contract in dict.fromkeys(classifier.image for classifier in classifiers):
-        sharing = [number for number, classifier in enumerate(classifiers) if classifier.image == contract]
+    models = [predictor.description for predictor in predictors]
+    for contract in dict.fromkeys(model.image for model in models):
+        sharing = [number for number, model in enumerate(models) if model.image == contract]
         readable, logits, reasons = _logits(
-            _side_by_side([classifiers[number] for number in sharing]), dataset.pictures, indices, contract,
-            batch_size=batch_size, reporter=reporter,
+            _side_by_side([predictors[number] for number in sharing]), dataset.pictures, indices, contract,
+            batch_size=min(predictors[number].batch_size for number in sharing), reporter=reporter,
         )  # fmt: skip
         failed |= reasons
         names = [dataset.pictures.name(int(index)) for index in readable]
-        ends = np.cumsum([len(classifiers[number].class_names) for number in sharing])
+        ends = np.cumsum([len(models[number].class_names) for number in sharing])
         for number, own in zip(sharing, np.split(logits, ends[:-1], axis=-1), strict=True):
-            table = Table(names, labels[number][readable], own, classifiers[number].class_names)
+            table = Table(names, labels[number][readable], own, models[number].class_names)
             answers[number] = table, readable
     for index, why in list(failed.items())[:_MOST_NAMED]:
         reporter.warn(f"left out {dataset.pictures.name(index)}: {why}")
@@ -135,12 +135,12 @@ def tabulate_data(
         reporter.warn(f"left out {len(failed) - _MOST_NAMED} more that cannot be read")
     if len(failed) == len(indices):
         raise InputError(f"none of the {len(indices)} pictures of {dataset.name} can be read")
-    return [answers[number] for number in range(len(classifiers))]
+    return [answers[number] for number in range(len(models))]
 
 
-def _side_by_side(classifiers: Sequence[Classifier]) -> Compute:
-    """From pixels to the logits of all classifiers, one after another in the columns."""
-    return lambda pixels: np.concatenate([classifier.logits(pixels) for classifier in classifiers], axis=-1)
+def _side_by_side(predictors: Sequence[Predictor]) -> Compute:
+    """From pixels to the logits of all models, one after another in the columns."""
+    return lambda pixels: np.concatenate([predictor.logits(pixels) for predictor in predictors], axis=-1)
 
 
 def _logits(

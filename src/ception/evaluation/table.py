@@ -16,8 +16,6 @@ from ception.files import whole
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ception.classifier import Classifier
-    from ception.data.sources import Dataset
     from ception.results import Scores
 
     Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -105,24 +103,3 @@ def computed(
             indices.append(chosen.astype(np.int64))
             logits.append(compute(pixels))
     return np.concatenate(indices), np.concatenate(logits) if logits else np.zeros((0, 0), np.float32)
-
-
-def tabulate(
-    classifier: Classifier,
-    dataset: Dataset,
-    labels: NDArray[np.integer],
-    batches: Iterable[tuple[NDArray[np.integer], NDArray[np.uint8]]],
-    compute: Compute | None = None,
-) -> Table:
-    """The classifier's logits for pictures of a data set.
-
-    Args:
-        classifier: The model.
-        dataset: Names the pictures.
-        labels: For every picture of the data set its class, counted as the model does.
-        batches: Indices of pictures with their pixels.
-        compute: From pixels to logits; the classifier's own when not given.
-    """
-    chosen, logits = computed(compute or classifier.logits, batches)
-    names = [dataset.pictures.name(int(index)) for index in chosen]
-    return Table(names, labels[chosen], logits, classifier.class_names)

@@ -1,0 +1,25 @@
+"""What tasks return: typed values, each with `as_dict()`, the plain values that `--json` writes."""
+
+from __future__ import annotations
+
+from ception.results.conversions import Certificate as Certificate
+from ception.results.conversions import ExportedWeights as ExportedWeights
+from ception.results.conversions import PixelScaling as PixelScaling
+from ception.results.costs import LayerCost as LayerCost
+from ception.results.costs import NetworkSummary as NetworkSummary
+from ception.results.costs import TrainingCost as TrainingCost
+from ception.results.predictions import Guess as Guess
+from ception.results.predictions import Prediction as Prediction
+from ception.results.result import Result as Result
+from ception.results.result import plain as plain
+from ception.results.scores import Calibration as Calibration
+from ception.results.scores import Changed as Changed
+from ception.results.scores import ClassComparison as ClassComparison
+from ception.results.scores import ClassScores as ClassScores
+from ception.results.scores import Comparison as Comparison
+from ception.results.scores import Confusion as Confusion
+from ception.results.scores import CoveragePoint as CoveragePoint
+from ception.results.scores import GroupScores as GroupScores
+from ception.results.scores import Scores as Scores
+from ception.results.scores import Selective as Selective
+from ception.results.scores import Slices as Slices
