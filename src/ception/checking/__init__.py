@@ -10,10 +10,10 @@ import numpy as np
 
 from ception import backends
 from ception.checking import duplicates, findings, page, passed_over, scan
-from ception.checking.result import CheckResult
 from ception.data import sources
 from ception.options import CheckOptions
 from ception.reporting import Reporter
+from ception.results import CheckResult
 from ception.settings import CheckSettings, TrainSettings, settings_of
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from ception.results import Scores, Selective
 from ception.settings import EvaluateSettings, settings_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL import Image
 
     from ception.classifier import Classifier
@@ -65,15 +66,7 @@ def evaluate(
     chosen, digests = select(dataset, str(data), options.split, reporter)
     if options.split != "train":
         warn_of_seen(described, digests, reporter)
-    with (
-        backends.on(options.device, options.backend),
-        Predictor.open(
-            file or described, engine=options.engine, dtype=options.dtype, batch_size=options.batch_size,
-            pictures=len(chosen), backend=options.backend, device=options.device, cache_limit=options.cache_limit,
-            reporter=reporter,
-        ) as predictor,
-    ):  # fmt: skip
-        ((table, indices),) = tabulate_data([predictor], [labels], dataset, chosen, reporter=reporter)
+    table, indices = _tabulated(file or described, labels, dataset, chosen, options, reporter)
     output = options.out or (file and _output_folder(file, data_label(dataset.name, options.split)))
     scores = replace(
         table.scores(described.temperature),
@@ -88,6 +81,25 @@ def evaluate(
         history = _history(file) if file else []
         write(output, table, scores, described, lambda row: dataset.pictures.open(int(indices[row])), history)
     return scores
+
+
+def _tabulated(
+    model: Path | ModelDescription,
+    labels: NDArray[np.integer],
+    dataset: sources.Dataset,
+    indices: NDArray[np.int64],
+    options: EvaluateSettings,
+    reporter: Reporter,
+) -> tuple[Table, NDArray[np.int64]]:
+    """What the model says of some pictures, and the indices of those of them that can be read."""
+    with (
+        backends.on(options.device, options.backend),
+        Predictor.open(
+            model, engine=options.engine, dtype=options.dtype, batch_size=options.batch_size, pictures=len(indices),
+            backend=options.backend, device=options.device, cache_limit=options.cache_limit, reporter=reporter,
+        ) as predictor,
+    ):  # fmt: skip
+        return tabulate_data([predictor], [labels], dataset, indices, reporter=reporter)[0]
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
