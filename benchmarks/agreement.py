@@ -42,52 +42,55 @@ def _activations(options: argparse.Namespace) -> None:
     backends.start()
     import numpy as np
 
-    from ception import build, engines
+    from ception import build
     from ception.data.augmentation import Augmentation
+    from ception.engines.choosing import fastest
+    from ception.models import NetworkConfig
     from ception.reporting import Reporter
     from ception.settings import TrainSettings
-    from ception.training import features, preparation
+    from ception.training import activations, preparation
 
     settings = TrainSettings(model="inception_v3", image_size=options.size)
-    prepared = preparation.prepare(options.data, settings, Reporter())
+    listed = preparation.read(options.data, settings, Reporter())
+    prepared = preparation.decode(listed, settings, Reporter())
+    config = NetworkConfig.of("inception_v3", classes=6, final_endpoint="mixed8", image_size=options.size)
     network = build(
         "inception_v3", classes=6, weights=options.weights, final_endpoint="mixed8", image_size=options.size
     )
-    chosen = np.random.default_rng(0).choice(len(prepared.place), 64, replace=False)
-    fastest = engines.fastest
+    chosen = np.random.default_rng(0).choice(len(prepared.splits), 64, replace=False)
     for precision in ("float32", "bfloat16", None):
-        features.engines.fastest = lambda body, p=precision, **_: fastest(body, precision=p)
+        activations.fastest = lambda body, p=precision, **_: fastest(body, precision=p)
         for place in ("mixed7", "pool"):
-            views = features.Views(prepared, Augmentation(flip=0.5))
-            found = features.activations(
-                network, place, views, chosen, {"precision": precision}, cache_limit=10, reporter=Reporter()
-            )[chosen]
+            views = activations.Views(prepared, Augmentation(flip=0.5))
+            kept = activations.activations(network, place, views, chosen, config, cache_limit=10, reporter=Reporter())[
+                chosen
+            ]
             pictures = np.asarray(prepared.pixels[chosen], np.float32)
-            direct = np.asarray(features.part(network, None, place).predict(pictures, batch_size=16, verbose=0))
-            apart = np.abs(found - direct)
-            _row("activations", str(fastest(features.part(network, None, place), precision=precision)), place,
+            direct = np.asarray(activations.part(network, None, place).predict(pictures, batch_size=16, verbose=0))
+            apart = np.abs(kept - direct)
+            _row("activations", str(fastest(activations.part(network, None, place), precision=precision)), place,
                  largest=apart.max() / np.abs(direct).max(), mean=apart.mean() / np.abs(direct).mean())  # fmt: skip
-    features.engines.fastest = fastest
+    activations.fastest = fastest
 
 
 def _accuracies(options: argparse.Namespace, folder: Path) -> None:
     import ception
-    from ception import engines
-    from ception.training import features
+    from ception.engines.choosing import fastest
+    from ception.engines.keras_backend import KerasEngine
+    from ception.training import activations
 
-    def keras(body: Any, **_: Any) -> engines.Engine:
-        return engines.with_keras(body)
+    def keras(body: Any, **_: Any) -> KerasEngine:
+        return KerasEngine(body)
 
-    fastest = engines.fastest
     for name, engine in (("fastest", fastest), ("keras", keras)):
-        features.engines.fastest = engine
+        activations.fastest = engine
         try:
             run = ception.train(
                 options.data, model="inception_v3", weights=options.weights, final_endpoint="mixed8", head_only=True,
                 image_size=options.size, runs=folder / name, dtype="float32", flip=False,
             )  # fmt: skip
         finally:
-            features.engines.fastest = fastest
+            activations.fastest = fastest
         low, high = run.scores.accuracy_interval
         _row("head", name, "pool", accuracy=run.scores.accuracy, low=low, high=high)
 

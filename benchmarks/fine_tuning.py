@@ -153,7 +153,8 @@ def _guide(options: argparse.Namespace) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CEPTION_CACHE"] = str(Path(folder) / "cache")
         settings = TrainSettings(model=options.model, image_size=size)
-        prepared = preparation.prepare(options.data, settings, Reporter())
+        listed = preparation.read(options.data, settings, Reporter())
+        prepared = preparation.decode(listed, settings, Reporter())
         dataset = prepared.dataset
         parts = {"train": sources.TRAIN, "val": sources.VAL, "test": sources.TEST}
         for part, number in parts.items():

@@ -68,11 +68,12 @@ def _photos(folder: Path, count: int) -> Path:
 def _prepared(data: Path) -> tuple[Any, float]:
     from ception.reporting import Reporter
     from ception.settings import TrainSettings
-    from ception.training.preparation import prepare
+    from ception.training import preparation
 
     start = time.perf_counter()
-    found = prepare(data, TrainSettings(model="xception", image_size=SIZE), Reporter())
-    return found, time.perf_counter() - start
+    settings = TrainSettings(model="xception", image_size=SIZE)
+    prepared = preparation.decode(preparation.read(data, settings, Reporter()), settings, Reporter())
+    return prepared, time.perf_counter() - start
 
 
 def _row(what: str, photos: int, value: float, unit: str) -> None:
@@ -93,7 +94,7 @@ def _speed(data: Path) -> None:
     from ception.data.batches import Batches
 
     prepared, seconds = _prepared(data)
-    count = len(prepared.place)
+    count = len(prepared.splits)
     _row("loader, first epoch (decodes and keeps)", count, count / seconds, "pictures/s")
     everything = np.arange(count)
     weights = np.ones(2, np.float32)
@@ -157,7 +158,7 @@ def _child(data: str) -> None:
 
     before = _own_memory()
     prepared, _ = _prepared(Path(data))
-    count = len(prepared.place)
+    count = len(prepared.splits)
     most = _own_memory()
     batches = Batches(
         prepared.pixels, prepared.dataset.labels, np.arange(count), 32, seed=0, augmentation=Augmentation(flip=0.5)

@@ -134,7 +134,7 @@ def failure(url, digest=DIGEST, error=RunError, **options):
 
 def assert_explains(text, server):
     """A network's failure: what was asked for, what it must be, where it may be put by hand, and what else to do."""
-    for clue in (server.url, DIGEST, f"save it as {downloads.place(server.url)} ", "run it again", "proxy"):
+    for clue in (server.url, DIGEST, f"save it as {downloads.path_of(server.url)} ", "run it again", "proxy"):
         assert clue in text
     assert "cannot be written" not in text
 
@@ -330,26 +330,26 @@ class TestNetwork:
 class TestPlace:
     def test_a_file_put_there_by_hand_is_taken(self, served):
         served.status = 503
-        place = downloads.place(served.url + "?download=1")
-        assert f"save it as {place} " in failure(served.url)
-        place.write_bytes(CONTENT)
-        assert downloads.fetch(served.url, DIGEST) == place
+        path = downloads.path_of(served.url + "?download=1")
+        assert f"save it as {path} " in failure(served.url)
+        path.write_bytes(CONTENT)
+        assert downloads.fetch(served.url, DIGEST) == path
         assert len(served.requests) == 1
 
     def test_a_wrong_one_is_refused_and_left(self, served, cache):
         cache.mkdir()
-        place = downloads.place(served.url)
-        place.write_bytes(PAGE)
+        path = downloads.path_of(served.url)
+        path.write_bytes(PAGE)
         text = failure(served.url, error=InputError)
-        assert f"{place} is not the file it should be (md5:" in text
+        assert f"{path} is not the file it should be (md5:" in text
         assert f"instead of {DIGEST}, 35 bytes): delete it" in text
-        assert place.read_bytes() == PAGE
+        assert path.read_bytes() == PAGE
         assert served.requests == []
 
     def test_a_folder_in_its_place(self, served):
-        place = downloads.place(served.url)
-        place.mkdir(parents=True)
-        assert f"{place} is a folder" in failure(served.url, error=InputError)
+        path = downloads.path_of(served.url)
+        path.mkdir(parents=True)
+        assert f"{path} is a folder" in failure(served.url, error=InputError)
 
     def test_a_folder_in_the_parts_place(self, served, cache):
         (cache / ".weights-w.h5.part").mkdir(parents=True)

@@ -22,7 +22,7 @@ _BLOCK = 1 << 16  # at most this much is lost where a connection breaks
 _TIMEOUT_S = 30
 
 
-def place(url: str) -> Path:
+def path_of(url: str) -> Path:
     """Where the file of an address lies once it is downloaded, be it by hand."""
     return (cache_folder() / f"weights-{urlsplit(url).path.rsplit('/', 1)[-1]}").absolute()
 
@@ -42,7 +42,7 @@ def fetch(url: str, digest: str, *, megabytes: int | None = None, reporter: Repo
         InputError: what lies in the file's place is not the file.
         RunError: the address cannot be reached, what lies there is not the file, or it cannot be written.
     """
-    path, reporter = place(url), reporter or Reporter()
+    path, reporter = path_of(url), reporter or Reporter()
     if _is_there(path, digest):
         return path
     download = _Download(url, digest, megabytes, path, path.with_name(f".{path.name}.part"), reporter)
@@ -51,7 +51,7 @@ def fetch(url: str, digest: str, *, megabytes: int | None = None, reporter: Repo
         busy = f"Waiting for another process that downloads {path.name}"
         with locked(path.with_name(f".{path.name}.lock"), busy, wait=reporter.note):
             if not _is_there(path, digest):  # as another process may have seen to
-                download.run()
+                download.complete()
     except BrokenPipeError:  # of the reporter
         raise
     except OSError as error:
@@ -70,13 +70,13 @@ def _is_there(path: Path, digest: str) -> bool:
         if not path.is_file():
             what = "a folder" if path.is_dir() else "not a file"
             raise InputError(f"{path} is {what}, in the place of a file to be downloaded: move it away")
-        found = _digest(path, digest)
+        actual = _digest(path, digest)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {reason(error)}") from None
-    if not found.startswith(digest):
+    if not actual.startswith(digest):
         raise InputError(
-            f"{path} is not the file it should be ({found} instead of {digest}, {path.stat().st_size:,} bytes): delete "
-            "it, and it is downloaded again"
+            f"{path} is not the file it should be ({actual} instead of {digest}, {path.stat().st_size:,} bytes): "
+            "delete it, and it is downloaded again"
         )
     with suppress(OSError):  # it may be another user's
         path.touch()
@@ -94,7 +94,7 @@ class _Download:
     part: Path
     reporter: Reporter
 
-    def run(self) -> None:
+    def complete(self) -> None:
         """Get what is missing. An OSError that passes through is the disk's, a RunError tells of the network."""
         have = self._size()
         if not have or not _digest(self.part, self.digest).startswith(self.digest):
@@ -162,15 +162,15 @@ class _Download:
         size = self._size()
         if size < total:
             raise self._failure(f"the connection broke off after {size:,} of {total:,} bytes")
-        found = _digest(self.part, self.digest)
-        if found.startswith(self.digest):
+        actual = _digest(self.part, self.digest)
+        if actual.startswith(self.digest):
             return
         if not total:
             raise self._failure(f"it ended after {size:,} bytes, without having told its size, and is not whole")
         self.part.unlink()
         raise RunError(
-            f"{self.url} is not the file it should be ({found} instead of {self.digest}, {size:,} bytes, now deleted): "
-            f"try again later, {self._by_hand()}"
+            f"{self.url} is not the file it should be ({actual} instead of {self.digest}, {size:,} bytes, now deleted)"
+            f": try again later, {self._by_hand()}"
         )
 
     @contextmanager

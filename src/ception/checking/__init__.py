@@ -93,7 +93,7 @@ def _passed_over(data: str | Path, dataset: sources.Dataset) -> dict[str, list[f
     """What a folder holds beside the data set; nothing where the data lie elsewhere."""
     if not Path(data).is_dir() or not isinstance(dataset.pictures, sources.Files):
         return {}
-    depth = 2 if (dataset.stated != sources.UNSTATED).any() else 1
+    depth = 2 if (dataset.stated_splits != sources.UNSTATED).any() else 1
     return findings.about_folders(passed_over.passed_over(Path(data), dataset.pictures.paths, depth))
 
 

@@ -55,18 +55,18 @@ def open_npz(path: Path, large: Collection[str], unpacking: Unpacking) -> dict[s
     try:
         with zipfile.ZipFile(path) as archive:
             members = [item for item in archive.infolist() if item.filename.endswith(".npy")]
-            found = {}
+            opened = {}
             for item in members:
                 name = item.filename[:-4]
                 with archive.open(item) as stream:
                     if name in large:
                         unpacked = _unpacked(path, item.filename, stream, item.file_size, unpacking)
-                        found[name] = np.load(unpacked, mmap_mode="r", allow_pickle=False)
+                        opened[name] = np.load(unpacked, mmap_mode="r", allow_pickle=False)
                     elif name.startswith("y_") or name == "class_names":
-                        found[name] = np.load(io.BytesIO(stream.read()), allow_pickle=False)
+                        opened[name] = np.load(io.BytesIO(stream.read()), allow_pickle=False)
                     else:
-                        found[name] = np.empty(0)
-            return found
+                        opened[name] = np.empty(0)
+            return opened
     except InputError:
         raise
     except OSError as error:
@@ -112,9 +112,8 @@ def _unpacked(path: Path, member: str, stream: Any, size: int, unpacking: Unpack
     status = path.stat()
     state = f"{path.resolve()}|{member}|{status.st_size}|{status.st_mtime_ns}"
     name = cache.name_of(os.fsencode(state))
-    found = cache.find(name, size)
-    if found:
-        return found
+    if earlier := cache.find(name, size):
+        return earlier
     if not cache.fits(size, unpacking.cache_limit):
         limit = unpacking.cache_limit
         raise InputError(f"{path} takes {size / 1e9:.1f} GB unpacked, above --cache-limit {limit:g} GB: raise it")

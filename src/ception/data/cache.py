@@ -27,7 +27,7 @@ def entries() -> list[tuple[Path, int, float]]:
 
     Whatever else lies in the folder is none of ours.
     """
-    found = []
+    present = []
     for path in cache_folder().glob("*"):
         if not _OURS.fullmatch(path.name):
             continue
@@ -36,8 +36,8 @@ def entries() -> list[tuple[Path, int, float]]:
         except FileNotFoundError:  # another process was quicker
             continue
         if stat.S_ISREG(status.st_mode):
-            found.append((path, status.st_size, status.st_mtime))
-    return sorted(found, key=lambda entry: entry[2])
+            present.append((path, status.st_size, status.st_mtime))
+    return sorted(present, key=lambda entry: entry[2])
 
 
 def clear() -> int:
@@ -61,10 +61,10 @@ def name_of(*parts: bytes) -> str:
 
 def digest(*parts: bytes) -> str:
     """24 hexadecimal digits that follow from the parts."""
-    found = hashlib.blake2b(digest_size=12)
+    hashed = hashlib.blake2b(digest_size=12)
     for part in parts:
-        found.update(len(part).to_bytes(8, "little") + part)
-    return found.hexdigest()
+        hashed.update(len(part).to_bytes(8, "little") + part)
+    return hashed.hexdigest()
 
 
 def find(name: str, size: int) -> Path | None:

@@ -30,10 +30,10 @@ _IDX_FILES = {
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Split:
     """The arrays of one split as they are given, and what their source calls them."""
 
-    split: str
+    name: str
     pictures: NDArray[Any]
     labels: NDArray[Any]
     pictures_name: str
@@ -52,8 +52,8 @@ def read_npz(path: Path, name: str, unpacking: arrays.Unpacking) -> Dataset:
         InputError: the file cannot be read, or something in it is wrong.
     """
     given = arrays.open_npz(path, {f"x_{split}" for split in SPLITS}, unpacking)
-    splits = [split for split in SPLITS if f"x_{split}" in given]
-    if "train" not in splits and "test" not in splits:
+    present = [split for split in SPLITS if f"x_{split}" in given]
+    if "train" not in present and "test" not in present:
         has = ", ".join(sorted(given)) or "nothing"
         raise InputError(f"{path} holds {has}; it needs x_train, y_train, x_test and y_test (and may have class_names)")
     for split in SPLITS:
@@ -61,12 +61,12 @@ def read_npz(path: Path, name: str, unpacking: arrays.Unpacking) -> Dataset:
             has, lacks = ("x", "y") if f"x_{split}" in given else ("y", "x")
             raise InputError(f"{path} has {has}_{split} but no {lacks}_{split}")
     class_names = _names_in(path, given["class_names"]) if "class_names" in given else None
-    parts = [_part(split, given[f"x_{split}"], given[f"y_{split}"]) for split in splits]
-    return _from_parts(str(path), name, parts, class_names)
+    splits = [_split(split, given[f"x_{split}"], given[f"y_{split}"]) for split in present]
+    return _from_splits(str(path), name, splits, class_names)
 
 
-def _part(split: str, pictures: NDArray[Any], labels: NDArray[Any]) -> _Part:
-    return _Part(split, pictures, labels, f"x_{split}", f"y_{split}")
+def _split(name: str, pictures: NDArray[Any], labels: NDArray[Any]) -> _Split:
+    return _Split(name, pictures, labels, f"x_{name}", f"y_{name}")
 
 
 def _names_in(path: Path, names: NDArray[Any]) -> tuple[str, ...]:
@@ -101,11 +101,11 @@ def read_idx(folder: Path, files: dict[str, Path], unpacking: arrays.Unpacking) 
         if role not in files:
             raise InputError(f"{folder} lacks {name} (or .gz) of its IDX files")
     given = {role: arrays.open_idx(path, unpacking) for role, path in files.items()}
-    parts = [
-        _Part(split, given[f"x_{split}"], given[f"y_{split}"], f"images {split}", f"labels {split}")
+    splits = [
+        _Split(split, given[f"x_{split}"], given[f"y_{split}"], f"images {split}", f"labels {split}")
         for split in ("train", "test")
     ]
-    return _from_parts(str(folder), folder.resolve().name, parts, None)
+    return _from_splits(str(folder), folder.resolve().name, splits, None)
 
 
 def fashion_mnist() -> Dataset:
@@ -126,8 +126,8 @@ def fashion_mnist() -> Dataset:
             f"Fashion-MNIST could not be downloaded ({said}); check the connection or a proxy (HTTPS_PROXY), "
             "or use fashion-mnist-sample"
         ) from None
-    parts = [_part("train", *train), _part("test", *test)]
-    return _from_parts("fashion-mnist", "fashion-mnist", parts, FASHION_CLASSES)
+    splits = [_split("train", *train), _split("test", *test)]
+    return _from_splits("fashion-mnist", "fashion-mnist", splits, FASHION_CLASSES)
 
 
 def fashion_mnist_sample(unpacking: arrays.Unpacking) -> Dataset:
@@ -135,53 +135,55 @@ def fashion_mnist_sample(unpacking: arrays.Unpacking) -> Dataset:
     return read_npz(Path(__file__).parent / "samples" / "fashion_mnist_sample.npz", "fashion-mnist-sample", unpacking)
 
 
-def _from_parts(source: str, name: str, parts: list[_Part], class_names: tuple[str, ...] | None) -> Dataset:
-    """The data set of the given arrays; None numbers the classes, as many as the first part has.
+def _from_splits(source: str, name: str, splits: list[_Split], class_names: tuple[str, ...] | None) -> Dataset:
+    """The data set of the given arrays; None numbers the classes, as many as the first split has.
 
     Raises:
         InputError: something in the arrays is wrong.
     """
-    labels = [_flat_labels(source, part) for part in parts]
+    labels = [_flat_labels(source, split) for split in splits]
     unnamed = class_names is None
     if class_names is None:
         count = int(labels[0].max()) + 1
         if count > len(labels[0]):
             raise InputError(
-                f"{source}: label {count - 1} in {parts[0].labels_name} is out of range; labels are 0, 1, 2 ..."
+                f"{source}: label {count - 1} in {splits[0].labels_name} is out of range; labels are 0, 1, 2 ..."
             )
         class_names = tuple(str(number) for number in range(max(count, 1)))
-    for part, of_part in zip(parts, labels, strict=True):
-        wrong = np.flatnonzero((of_part < 0) | (of_part >= len(class_names)))
+    for split, of_split in zip(splits, labels, strict=True):
+        wrong = np.flatnonzero((of_split < 0) | (of_split >= len(class_names)))
         if len(wrong):
             raise InputError(
-                f"{source}: {part.labels_name}[{wrong[0]}] is {of_part[wrong[0]]}, out of range: "
+                f"{source}: {split.labels_name}[{wrong[0]}] is {of_split[wrong[0]]}, out of range: "
                 f"labels go from 0 to {len(class_names) - 1}"
             )
     return Dataset(
         name=name,
         class_names=class_names,
-        pictures=Arrays([(part.pictures_name, part.pictures) for part in parts]),
+        pictures=Arrays([(split.pictures_name, split.pictures) for split in splits]),
         labels=np.concatenate(labels).astype(np.int32),
-        stated=np.repeat(np.array([SPLITS[part.split] for part in parts], np.int8), [len(of) for of in labels]),
+        stated_splits=np.repeat(
+            np.array([SPLITS[split.name] for split in splits], np.int8), [len(of) for of in labels]
+        ),
         ignored={},
         unnamed=unnamed,
     )
 
 
-def _flat_labels(source: str, part: _Part) -> NDArray[np.integer]:
+def _flat_labels(source: str, split: _Split) -> NDArray[np.integer]:
     """One whole number for each picture, whose array is checked, too."""
-    shape, labels = part.pictures.shape, part.labels
-    if part.pictures.dtype != np.uint8 or not (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4))):
+    shape, labels = split.pictures.shape, split.labels
+    if split.pictures.dtype != np.uint8 or not (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4))):
         raise InputError(
-            f"{source}: {part.pictures_name} is {part.pictures.dtype} {shape}; "
+            f"{source}: {split.pictures_name} is {split.pictures.dtype} {shape}; "
             "it must be uint8 (count, height, width[, 1, 3 or 4])"
         )
     flat = labels[:, 0] if labels.shape[1:] == (1,) else labels
-    if flat.ndim != 1 or flat.dtype.kind not in "iu" or len(flat) != len(part.pictures):
+    if flat.ndim != 1 or flat.dtype.kind not in "iu" or len(flat) != len(split.pictures):
         raise InputError(
-            f"{source}: {part.labels_name} is {labels.dtype} {labels.shape}; "
-            f"it must be one whole number for each of {len(part.pictures)} pictures"
+            f"{source}: {split.labels_name} is {labels.dtype} {labels.shape}; "
+            f"it must be one whole number for each of {len(split.pictures)} pictures"
         )
     if not len(flat):
-        raise InputError(f"{source}: {part.pictures_name} holds no pictures")
+        raise InputError(f"{source}: {split.pictures_name} holds no pictures")
     return flat

@@ -66,7 +66,7 @@ def evaluate(
     chosen, digests = select(dataset, str(data), options.split, reporter)
     if options.split != "train":
         warn_of_seen(described, digests, reporter)
-    table, indices = _tabulated(file or described, labels, dataset, chosen, options, reporter)
+    table, indices = _tabulated(file or described, options, labels, dataset, chosen, reporter)
     output = options.out or (file and _output_folder(file, data_label(dataset.name, options.split)))
     scores = replace(
         table.scores(described.temperature),
@@ -85,21 +85,23 @@ def evaluate(
 
 def _tabulated(
     model: Path | ModelDescription,
+    options: EvaluateSettings,
     labels: NDArray[np.integer],
     dataset: sources.Dataset,
-    indices: NDArray[np.int64],
-    options: EvaluateSettings,
+    chosen: NDArray[np.int64],
     reporter: Reporter,
 ) -> tuple[Table, NDArray[np.int64]]:
-    """What the model says of some pictures, and the indices of those of them that can be read."""
+    """What the model says of the chosen pictures that can be read, and their indices."""
     with (
         backends.on(options.device, options.backend),
         Predictor.open(
-            model, engine=options.engine, dtype=options.dtype, batch_size=options.batch_size, pictures=len(indices),
-            backend=options.backend, device=options.device, cache_limit=options.cache_limit, reporter=reporter,
+            model, engine=options.engine, dtype=options.dtype, batch_size=options.batch_size,
+            pictures=len(chosen), backend=options.backend, device=options.device, cache_limit=options.cache_limit,
+            reporter=reporter,
         ) as predictor,
     ):  # fmt: skip
-        return tabulate_data([predictor], [labels], dataset, indices, reporter=reporter)[0]
+        (answers,) = tabulate_data([predictor], [labels], dataset, chosen, reporter=reporter)
+    return answers
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

@@ -38,7 +38,8 @@ class Layers:
         return layer(*arguments, **{"dtype": self.dtype} | options)
 
 
-Step = tuple[str, Callable[[keras.KerasTensor, str, Layers], keras.KerasTensor]]
+Applied = Callable[[keras.KerasTensor, str, Layers], keras.KerasTensor]
+Step = tuple[str, Applied]
 
 
 def series(x: keras.KerasTensor, steps: Iterable[Step], *, name: str, layers: Layers) -> keras.KerasTensor:
@@ -151,42 +152,41 @@ def separable_conv(
         inner: Activation between the two.
     """
     if strides == 1 and segments is None and not inner_norm and inner is None:
-
-        def separable(x: keras.KerasTensor, full_name: str, layers: Layers) -> keras.KerasTensor:
-            return layers.make(
-                "SeparableConv2D",
-                filters,
-                3,
-                padding=padding,
-                use_bias=False,
-                name=full_name,
-                depthwise_initializer=lecun_normal(9),
-                pointwise_initializer=he_normal(x.shape[-1]),
-            )(x)
-
-        return [(name, separable)]
-
-    def spatial(x: keras.KerasTensor, full_name: str, layers: Layers) -> keras.KerasTensor:
-        options = {"strides": strides, "padding": "valid" if padding == "symmetric" else padding, "use_bias": False}
-        if segments is None:
-            layer = layers.make("DepthwiseConv2D", 3, depthwise_initializer=lecun_normal(9), name=full_name, **options)
-        else:
-            channels = x.shape[-1]
-            groups = next(count for count in range(min(segments, channels), 0, -1) if channels % count == 0)
-            layer = layers.make(
-                "Conv2D",
-                channels,
-                3,
-                groups=groups,
-                name=full_name,
-                **options,
-                kernel_initializer=lecun_normal(9 * channels // groups),
-            )
-        return layer(x)
-
+        return [(name, _separable(filters, padding))]
     between = [norm(f"{name}_dw_bn")] if inner_norm else []
     between += [activation(f"{name}_dw_act", inner)] if inner else []
-    return [*_pad(f"{name}_dw", 1, padding), (f"{name}_dw", spatial), *between, *conv(f"{name}_pw", filters, 1)]
+    spatial = (f"{name}_dw", _spatial(strides, padding, segments))
+    return [*_pad(f"{name}_dw", 1, padding), spatial, *between, *conv(f"{name}_pw", filters, 1)]
+
+
+def _separable(filters: int, padding: Padding) -> Applied:
+    """Both convolutions as one layer."""
+
+    def separable(x: keras.KerasTensor, full_name: str, layers: Layers) -> keras.KerasTensor:
+        return layers.make(
+            "SeparableConv2D", filters, 3, padding=padding, use_bias=False, name=full_name,
+            depthwise_initializer=lecun_normal(9), pointwise_initializer=he_normal(x.shape[-1]),
+        )(x)  # fmt: skip
+
+    return separable
+
+
+def _spatial(strides: int, padding: Padding, segments: int | None) -> Applied:
+    """The 3x3 convolution of each channel, or of each segment, alone."""
+    options = {"strides": strides, "padding": "valid" if padding == "symmetric" else padding, "use_bias": False}
+
+    def spatial(x: keras.KerasTensor, full_name: str, layers: Layers) -> keras.KerasTensor:
+        if segments is None:
+            layer = layers.make("DepthwiseConv2D", 3, depthwise_initializer=lecun_normal(9), name=full_name, **options)
+            return layer(x)
+        channels = x.shape[-1]
+        groups = next(count for count in range(min(segments, channels), 0, -1) if channels % count == 0)
+        initializer = lecun_normal(9 * channels // groups)
+        return layers.make(
+            "Conv2D", channels, 3, groups=groups, name=full_name, kernel_initializer=initializer, **options
+        )(x)
+
+    return spatial
 
 
 def max_pool(name: str, padding: Padding) -> list[Step]:

@@ -147,21 +147,23 @@ def activations(
     identity = source.identity + _identity(body, engine, config)
     label = "Features" if layer_name == "pool" else f"Activations at {layer_name}"
 
-    def announce(count: int, size: int, size_in_all: int) -> None:
-        sizes = dict.fromkeys(f"{bytes_ / 1e6:,.1f}" for bytes_ in (size, size_in_all))
-        where = f"{cache_folder()} ({' of '.join(sizes)} MB)"
-        reporter.note(f"{label} of {count:,} pictures and views, once, by {engine}, into {where}")
-
     stored, row_of = rows.collect(
         f"features-{cache.digest(identity)}", source.keys(wanted), shape, dtype,
         partial(_computed, BatchRunner(engine, _BATCH, reporter=reporter, what=label), source, wanted, dtype, label),
-        in_all=in_all, limit_gb=cache_limit, announce=announce, reporter=reporter,
+        in_all=in_all, limit_gb=cache_limit, announce=partial(_announce, label, engine, reporter), reporter=reporter,
     )  # fmt: skip
     engine.close()
     views = source.views if isinstance(source, Activations) else source
     by_view = np.full(1 + max(wanted.max(initial=0), len(views.prepared.splits)), -1, np.int64)
     by_view[wanted] = row_of
     return Activations(stored, by_view, views, layer_name, identity)
+
+
+def _announce(label: str, engine: Engine, reporter: Reporter, count: int, size: int, size_in_all: int) -> None:
+    """Tell what is about to be computed, and how much of the disk it takes in bytes, now and in all."""
+    sizes = dict.fromkeys(f"{bytes_ / 1e6:,.1f}" for bytes_ in (size, size_in_all))
+    where = f"{cache_folder()} ({' of '.join(sizes)} MB)"
+    reporter.note(f"{label} of {count:,} pictures and views, once, by {engine}, into {where}")
 
 
 def _computed(
