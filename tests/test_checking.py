@@ -16,11 +16,11 @@ from PIL import Image
 import ception
 from ception.checking import duplicates
 from ception.checking import scan as scanning
-from ception.checking.result import Finding
 from ception.data import sources
 from ception.errors import InputError
 from ception.files import mark
 from ception.reporting import Reporter
+from ception.results import Finding
 from ception.settings import TrainSettings
 from support.pictures import content, write_pictures
 

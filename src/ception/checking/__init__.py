@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from ception.checking import duplicates, findings, page, passed_over, scan
-from ception.checking.result import CheckResult
 from ception.data import sources
 from ception.model_file import ModelDescription, describe
 from ception.models import catalog
 from ception.options import CheckOptions
 from ception.reporting import Reporter
+from ception.results import CheckResult
 from ception.settings import CheckSettings, TrainSettings, settings_of
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from ception.checking.passed_over import PassedOver
-from ception.checking.result import Case, CasePicture, Finding, Severity
 from ception.data import splitting
 from ception.data.sources import SPLITS, TEST, TRAIN, UNSTATED, Dataset
 from ception.errors import InputError
+from ception.results import Case, CasePicture, Finding, Severity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
