@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 import re
 import subprocess
 import sys
@@ -347,10 +347,8 @@ SAVING, PREPARING = "ception.training.state.save", "ception.training.fitting.exa
 ])  # fmt: skip
 def test_killed_and_resumed(place, tmp_path, monkeypatch, place_of_death, time):
     whole, _ = trained(place, tmp_path / "whole", **BOTH)
-    module, _, name = place_of_death.rpartition(".")
-    real = getattr(importlib.import_module(module), name)
     with monkeypatch.context() as patched:
-        patched.setattr(place_of_death, dying(real, at=time))
+        patched.setattr(place_of_death, dying(pkgutil.resolve_name(place_of_death), at=time))
         with pytest.raises(Killed):
             trained(place, tmp_path / "runs", **BOTH)
     (run,) = (tmp_path / "runs").iterdir()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import random
 import shutil
 import subprocess
@@ -8,7 +9,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
 
 import keras
 import numpy as np
@@ -25,33 +25,54 @@ OPTIONS = ["--epochs", "5", "--batch-size", "4", "--image-size", "8"]
 EACH_EPOCH = (
     "ception.training.state.save", "ception.training.callbacks.write_log", "ception.classifier.Classifier.save",
 )  # fmt: skip
+SETTINGS = {"epochs": 4, "batch_size": 8, "image_size": 8}
+
+
+def train(data: Path, runs: Path, **settings) -> Path:
+    return ception.train(data, runs=runs, reporter=Notes(), **SETTINGS | settings).folder
+
+
+def interrupted(data: Path, runs: Path, **settings) -> Path:
+    """The folder of a training that was killed after its last epoch."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ception.training.carrying_out.curves", dying(ception.evaluate, at=1))
+        with pytest.raises(Killed):
+            train(data, runs, **settings)
+    return next(runs.iterdir())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("resume") / "colours", dict.fromkeys(COLOURS, 30))
+
+
+@pytest.fixture(scope="module")
+def whole(data) -> Path:
+    return train(data, data.parent / "whole")
+
+
+@pytest.fixture(scope="module")
+def once_interrupted(data) -> Path:
+    return interrupted(data, data.parent / "runs", epochs=1)
+
+
+@pytest.fixture
+def broken_off(once_interrupted, tmp_path) -> Path:
+    """An interrupted run of the test's own."""
+    return shutil.copytree(once_interrupted, tmp_path / once_interrupted.name)
 
 
 class TestWithinTheProcess:
-    SETTINGS: ClassVar = {"epochs": 4, "batch_size": 8, "image_size": 8, "reporter": Notes()}
-
-    @pytest.fixture(scope="class")
-    def data(self, tmp_path_factory) -> Path:
-        return write_pictures(tmp_path_factory.mktemp("resume") / "colours", dict.fromkeys(COLOURS, 30))
-
-    @pytest.fixture(scope="class")
-    def whole(self, data) -> Path:
-        return ception.train(data, runs=data.parent / "whole", **self.SETTINGS).folder
-
     @pytest.mark.parametrize(("place", "when"), [
         *(pytest.param(place, 1, marks=pytest.mark.slow) for place in EACH_EPOCH),
         *((place, 3) for place in EACH_EPOCH),
-        ("ception.evaluation.plots.curves", 1), ("ception.evaluation.write", 1), ("shutil.rmtree", 1),
+        ("ception.training.carrying_out.curves", 1), ("ception.training.carrying_out.write", 1), ("shutil.rmtree", 1),
     ])  # fmt: skip
     def test_killed_before_or_after_any_write(self, data, tmp_path, whole, monkeypatch, place, when):
-        module, name = place.rsplit(".", 1)
-        owner = ception.Classifier if name == "save" and "Classifier" in place else sys.modules.get(module)
-        if owner is None:
-            owner = __import__(module, fromlist=["x"])
         with monkeypatch.context() as patched:
-            patched.setattr(owner, name, dying(getattr(owner, name), at=when))
+            patched.setattr(place, dying(pkgutil.resolve_name(place), at=when))
             with pytest.raises(Killed):
-                ception.train(data, runs=tmp_path / "runs", **self.SETTINGS)
+                train(data, tmp_path / "runs")
         (run,) = (tmp_path / "runs").iterdir()
         ception.resume(run, reporter=Notes())
         assert_same_run(whole, run)
@@ -63,68 +84,59 @@ class TestWithinTheProcess:
         assert run.scores.accuracy == json.loads((whole / "scores.json").read_text())["accuracy"]
         assert (whole / "model.keras").stat().st_mtime_ns == before
 
-    def interrupted(self, folder: Path, tmp_path: Path, monkeypatch) -> Path:
-        with monkeypatch.context() as patched:
-            patched.setattr("ception.evaluation.plots.curves", lambda *_: (_ for _ in ()).throw(Killed))
-            with pytest.raises(Killed):
-                ception.train(folder, runs=tmp_path / "runs", **self.SETTINGS)
-        return next((tmp_path / "runs").iterdir())
-
-    def test_changed_pictures_are_refused(self, folder, tmp_path, monkeypatch):
-        run = self.interrupted(folder, tmp_path, monkeypatch)
+    def test_changed_pictures_are_refused(self, folder, tmp_path):
+        run = interrupted(folder, tmp_path / "runs", epochs=1)
         (folder / "red" / "000.png").unlink()
         with pytest.raises(ception.InputError, match="have changed since"):
             ception.resume(run, reporter=Notes())
 
-    def test_a_changed_split_is_refused(self, folder, tmp_path, monkeypatch):
+    def test_a_changed_split_is_refused(self, folder, tmp_path):
         rows = [
             f"{path},{path.parent.name},{('train', 'val', 'test', 'train', 'train')[number % 5]}"
             for number, path in enumerate(sorted(folder.rglob("*.png")))
         ]
         (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *rows]))
-        run = self.interrupted(tmp_path / "list.csv", tmp_path, monkeypatch)
+        run = interrupted(tmp_path / "list.csv", tmp_path / "runs", epochs=1)
         text = (tmp_path / "list.csv").read_text()
         (tmp_path / "list.csv").write_text(text.replace(",val", ",x").replace(",test", ",val").replace(",x", ",test"))
         with pytest.raises(ception.InputError, match="have changed since"):
             ception.resume(run, reporter=Notes())
 
-    def test_a_changed_recipe_is_refused(self, folder, tmp_path, monkeypatch):
-        run = self.interrupted(folder, tmp_path, monkeypatch)
-        plan = json.loads((run / "checkpoints" / "plan.json").read_text())
+    def test_a_changed_recipe_is_refused(self, broken_off):
+        plan = json.loads((broken_off / "checkpoints" / "plan.json").read_text())
         plan["phases"][0]["recipe"]["weight_decay"] = 0.5
-        (run / "checkpoints" / "plan.json").write_text(json.dumps(plan))
+        (broken_off / "checkpoints" / "plan.json").write_text(json.dumps(plan))
         with pytest.raises(ception.InputError, match="the recipe is not what it was"):
-            ception.resume(run, reporter=Notes())
+            ception.resume(broken_off, reporter=Notes())
 
-    def test_a_run_of_an_earlier_version_goes_on(self, folder, tmp_path, monkeypatch):
-        run = self.interrupted(folder, tmp_path, monkeypatch)
-        path = run / "checkpoints" / "plan.json"
+    def test_a_run_of_an_earlier_version_goes_on(self, broken_off):
+        path = broken_off / "checkpoints" / "plan.json"
         plan = json.loads(path.read_text())
         plan["settings"]["precision"] = plan["settings"].pop("dtype")
         path.write_text(json.dumps(plan))
-        assert ception.resume(run, reporter=Notes()).scores.count
+        assert ception.resume(broken_off, reporter=Notes()).scores.count
 
-    def test_a_run_that_is_still_going_is_refused(self, folder, tmp_path, monkeypatch):
+    def test_a_run_that_is_still_going_is_refused(self, broken_off):
         from ception.files import locked
 
-        run = self.interrupted(folder, tmp_path, monkeypatch)
-        with locked(run / "checkpoints" / "lock", ""), pytest.raises(ception.InputError, match="another process"):
-            ception.resume(run, reporter=Notes())
-        assert ception.resume(run, reporter=Notes()).scores.count
+        with (
+            locked(broken_off / "checkpoints" / "lock", ""),
+            pytest.raises(ception.InputError, match="another process"),
+        ):
+            ception.resume(broken_off, reporter=Notes())
+        assert ception.resume(broken_off, reporter=Notes()).scores.count
 
-    def test_a_broken_state_is_one_clear_error(self, folder, tmp_path, monkeypatch):
-        run = self.interrupted(folder, tmp_path, monkeypatch)
-        state = run / "checkpoints" / "last.npz"
+    def test_a_broken_state_is_one_clear_error(self, broken_off):
+        state = broken_off / "checkpoints" / "last.npz"
         state.write_bytes(state.read_bytes()[:1000])
         with pytest.raises(ception.RunError, match=r"last\.npz is broken"):
-            ception.resume(run, reporter=Notes())
+            ception.resume(broken_off, reporter=Notes())
 
-    def test_what_a_kill_left_half_written_is_removed(self, folder, tmp_path, monkeypatch):
-        run = self.interrupted(folder, tmp_path, monkeypatch)
-        left = [run / ".curves.png.123.tmp", run / "checkpoints" / ".last.npz.123.tmp"]
+    def test_what_a_kill_left_half_written_is_removed(self, broken_off):
+        left = [broken_off / ".curves.png.123.tmp", broken_off / "checkpoints" / ".last.npz.123.tmp"]
         for path in left:
             path.write_bytes(b"half")
-        ception.resume(run, reporter=Notes())
+        ception.resume(broken_off, reporter=Notes())
         assert not any(path.exists() for path in left)
 
     def test_what_is_no_run(self, tmp_path):

@@ -114,7 +114,7 @@ def rows(path: Path) -> tuple[Row, ...]:
         RunError: the file is broken.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # np.load leaves a broken one open
             return tuple(json.loads(arrays["rows"].tobytes()))
     except FileNotFoundError:
         return ()
@@ -138,7 +138,7 @@ def restore(path: Path, network: keras.Model, *, steps: int) -> None:
     network.optimizer.build(network.trainable_variables)
     variables, partial = _variables(network)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # np.load leaves a broken one open
             if int(arrays["parts"]) == (network.optimizer.gradient_accumulation_steps or 1):
                 variables += partial
             stored = [arrays[name] for name in sorted(arrays.files) if name.removeprefix("partial").isdigit()]
