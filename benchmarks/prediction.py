@@ -1,6 +1,6 @@
 """Time of `ception predict` and `ception evaluate` on photos: Keras's backend, the fastest engine, and in bfloat16.
 
-    python benchmarks/prediction.py                       # 500 photos of TrashNet beside the checkout, Xception at 299 px
+    python benchmarks/prediction.py                       # 500 photos of TrashNet beside the checkout, Xception
     python benchmarks/prediction.py DATA --photos 200 --rounds 3
     python benchmarks/prediction.py --before ../earlier/src      # and what an earlier version takes
 

@@ -14,13 +14,13 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 
 import ception
-from ception.checking import _DEFAULT_SIZE, duplicates
+from ception.checking import duplicates
 from ception.checking import scan as scanning
-from ception.checking.result import Finding
 from ception.data import sources
 from ception.errors import InputError
 from ception.files import mark
 from ception.reporting import Reporter
+from ception.results import Finding
 from ception.settings import TrainSettings
 from support.pictures import content, write_pictures
 
@@ -347,8 +347,8 @@ class TestModel:
         with pytest.raises(InputError, match="did you mean 'xception'"):
             findings_of(data, model="xceptoin")
 
-    def test_the_size_of_the_default_network(self):
-        assert ception.MODELS[TrainSettings().model].image_size == _DEFAULT_SIZE
+    def test_the_size_of_the_default_network(self, data):
+        assert ception.check(data).image_size == ception.MODELS[TrainSettings().model].image_size
 
 
 class TestCache:

@@ -5,14 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from ception.checking.result import Case, CasePicture, CheckResult, Finding
 from ception.results import (
     Calibration,
+    Case,
+    CasePicture,
     Changed,
+    CheckResult,
     ClassComparison,
     ClassScores,
     Comparison,
     Confusion,
+    Finding,
     GroupScores,
     Scores,
     Selective,

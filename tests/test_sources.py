@@ -44,7 +44,7 @@ class TestFolders:
         dataset = sources.load(write_pictures(tmp_path / "d", {"b": 2, "a": 3}))
         assert dataset.class_names == ("a", "b")
         assert dataset.labels.tolist() == [0, 0, 0, 1, 1]
-        assert (dataset.stated == UNSTATED).all()
+        assert (dataset.stated_splits == UNSTATED).all()
         assert dataset.pictures.name(0).endswith("a/000.png")
 
     @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ class TestFolders:
         for seed, (name, count) in enumerate({train: 3, val: 1, test: 2}.items()):
             write_pictures(tmp_path / name, {"x": count, "y": count}, seed=seed)
         dataset = sources.load(tmp_path)
-        counts = [int((dataset.stated == part).sum()) for part in (TRAIN, VAL, TEST)]
+        counts = [int((dataset.stated_splits == part).sum()) for part in (TRAIN, VAL, TEST)]
         assert counts == [6, 2, 4]
         assert dataset.class_names == ("x", "y")
 
@@ -100,7 +100,7 @@ class TestTables:
         ]
         dataset = sources.load(self.write(tmp_path / "list.csv", rows))
         assert dataset.class_names == ("cat", "dog")
-        assert dataset.stated.tolist() == [TRAIN, TEST, UNSTATED]
+        assert dataset.stated_splits.tolist() == [TRAIN, TEST, UNSTATED]
         assert dataset.pictures.open(0).size == (24, 20)
 
     def test_further_columns_are_kept_and_repeated_rows_left_out(self, tmp_path):
@@ -138,7 +138,7 @@ class TestArrays:
         dataset = sources.load(tmp_path / "d.npz")
         assert dataset.class_names == ("x", "y", "z")
         assert not dataset.unnamed
-        assert dataset.stated.tolist() == [TRAIN] * 60 + [TEST] * 60
+        assert dataset.stated_splits.tolist() == [TRAIN] * 60 + [TEST] * 60
         np.testing.assert_array_equal(dataset.pictures.open(61), made["x_test"][1])
         assert dataset.pictures.name(61) == "x_test[1]"
         assert all(isinstance(part, np.memmap) for _, part in dataset.pictures.parts)
@@ -202,8 +202,8 @@ class TestArrays:
 class TestNames:
     def test_the_sample(self):
         dataset = sources.load("fashion-mnist-sample")
-        assert np.bincount(dataset.labels[dataset.stated == TRAIN]).tolist() == [1000] * 10
-        assert np.bincount(dataset.labels[dataset.stated == TEST]).tolist() == [200] * 10
+        assert np.bincount(dataset.labels[dataset.stated_splits == TRAIN]).tolist() == [1000] * 10
+        assert np.bincount(dataset.labels[dataset.stated_splits == TEST]).tolist() == [200] * 10
         assert dataset.class_names == labelled_arrays.FASHION_CLASSES
 
     def test_the_sample_is_of_the_real_set(self, shared):
@@ -238,7 +238,7 @@ class TestNames:
         finally:
             server.shutdown()
         assert dataset.class_names == labelled_arrays.FASHION_CLASSES
-        assert dataset.stated.tolist() == [TRAIN] * 60 + [TEST] * 60
+        assert dataset.stated_splits.tolist() == [TRAIN] * 60 + [TEST] * 60
 
     def test_a_failed_download_is_one_line_with_the_way_out(self, tmp_path, monkeypatch):
         import keras
@@ -272,7 +272,7 @@ def random_dataset(labels: list[int], keys: list[int], stated: list[int] | None 
     digests = np.frombuffer(b"".join(np.random.default_rng(key).bytes(16) for key in keys), "V16")
     given = np.full(len(labels), UNSTATED) if stated is None else np.array(stated)
     dataset = Dataset(name="d", class_names=names, pictures=sources.Files([""] * len(labels)),
-                      labels=np.array(labels, np.int32), stated=given.astype(np.int8), ignored={})  # fmt: skip
+                      labels=np.array(labels, np.int32), stated_splits=given.astype(np.int8), ignored={})  # fmt: skip
     return dataset, digests
 
 

@@ -51,7 +51,7 @@ def demo(*, reporter: Reporter | None = None, **settings: Unpack[TrainOptions]) 
     folder = run.folder / "pictures"
     folder.mkdir()
     dataset = sources.load(SAMPLE)
-    test = np.flatnonzero(dataset.stated == sources.TEST)
+    test = np.flatnonzero(dataset.stated_splits == sources.TEST)
     shown = [index for label in range(len(dataset.class_names))
              for index in test[dataset.labels[test] == label][:_PER_CLASS]]  # fmt: skip
     labels = [dataset.class_names[dataset.labels[index]] for index in shown]

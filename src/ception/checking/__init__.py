@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from ception import backends
 from ception.checking import duplicates, findings, page, passed_over, scan
-from ception.checking.result import CheckResult
 from ception.data import sources
+from ception.model_file import ModelDescription, describe
+from ception.models import catalog
 from ception.options import CheckOptions
 from ception.reporting import Reporter
+from ception.results import CheckResult
 from ception.settings import CheckSettings, TrainSettings, settings_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ception.classifier import Classifier
 
-_DEFAULT_SIZE = (28, 28)  # of the network that is trained by default, known here without importing Keras
 _OF_ARRAYS = "suffixes, formats, EXIF, bits, frames and folders: the pictures lie in arrays"
 
 
@@ -39,7 +38,7 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **settings: Unp
     """
     options = settings_of(CheckSettings, settings)
     reporter = reporter or Reporter()
-    model, size, classifier = _network(options)
+    model, size, described = _model(options)
     dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
     out = options.out or Path(f"check-{dataset.name}.html")
     page.require_free(out)
@@ -48,8 +47,8 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **settings: Unp
     cases = findings.about_pictures(dataset, facts, failed, size) | {"too_few": lacking}
     cases |= findings.about_copies(dataset, splits, *_copies(facts, reporter))
     cases |= _passed_over(data, dataset)
-    if classifier is not None:
-        cases |= findings.about_classes(dataset, classifier.class_names, classifier.unnamed)
+    if described is not None:
+        cases |= findings.about_classes(dataset, described.class_names, described.unnamed)
     listed = findings.listed(cases, dataset, splits)
     numbers = findings.severities(listed)
     result = CheckResult(
@@ -71,29 +70,23 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **settings: Unp
     return result
 
 
-def _network(options: CheckSettings) -> tuple[str, tuple[int, int], Classifier | None]:
-    """What the model is called, the height and width it takes in pixels, and the classifier where it is a file."""
+def _model(options: CheckSettings) -> tuple[str, tuple[int, int], ModelDescription | None]:
+    """What the model is called, the height and width it takes in pixels, and what it says of itself if it is a file."""
     name = str(options.model or TrainSettings().model)
-    size, classifier = _DEFAULT_SIZE, None
-    if options.model is not None:
-        backends.start()
-        if os.path.exists(name) or os.sep in name or name.endswith(".keras"):
-            from ception.classifier import Classifier
-
-            classifier = Classifier.load(name)
-            size = classifier.image.height, classifier.image.width
-        else:
-            from ception.models.catalog import find
-
-            size = find(name).image_size
-    return name, size if options.image_size is None else (options.image_size, options.image_size), classifier
+    described = None
+    if options.model is not None and (os.path.exists(name) or os.sep in name or name.endswith(".keras")):
+        described = describe(name)
+        size = described.image.height, described.image.width
+    else:
+        size = catalog.find(name).image_size
+    return name, size if options.image_size is None else (options.image_size, options.image_size), described
 
 
 def _passed_over(data: str | Path, dataset: sources.Dataset) -> dict[str, list[findings.Item]]:
     """What a folder holds beside the data set; nothing where the data lie elsewhere."""
     if not Path(data).is_dir() or not isinstance(dataset.pictures, sources.Files):
         return {}
-    depth = 2 if (dataset.stated != sources.UNSTATED).any() else 1
+    depth = 2 if (dataset.stated_splits != sources.UNSTATED).any() else 1
     return findings.about_folders(passed_over.passed_over(Path(data), dataset.pictures.paths, depth))
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from ception.checking.passed_over import PassedOver
-from ception.checking.result import Case, CasePicture, Finding, Severity
 from ception.data import splitting
 from ception.data.sources import SPLITS, TEST, TRAIN, UNSTATED, Dataset
 from ception.errors import InputError
+from ception.results import Case, CasePicture, Finding, Severity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -179,8 +179,8 @@ def split_as_trained(dataset: Dataset, digests: NDArray[np.void]) -> tuple[NDArr
     try:
         splits = splitting.split(dataset, digests)
     except InputError as error:
-        needed = 1 + sum(not (dataset.stated == number).any() for number in SPLITS.values() if number != TRAIN)
-        free = (dataset.stated == UNSTATED) | (dataset.stated == TRAIN)
+        needed = 1 + sum(not (dataset.stated_splits == number).any() for number in SPLITS.values() if number != TRAIN)
+        free = (dataset.stated_splits == UNSTATED) | (dataset.stated_splits == TRAIN)
         for label, name in enumerate(dataset.class_names):
             different = len(np.unique(digests[free & (dataset.labels == label)]))
             if 0 < different < needed:
@@ -352,7 +352,7 @@ def _parted(kind: Kind, items: Sequence[Item], dataset: Dataset, splits: NDArray
     groups = [splits[list(item.pictures)] for item in items]
     touched = sum(int((of_group == TEST).sum()) for of_group in groups if (of_group != TEST).any())
     told = f" {touched:,} of {int((splits == TEST).sum()):,} test pictures have one in training or validation."
-    if set(SPLITS.values()) - set(dataset.stated.tolist()):
+    if set(SPLITS.values()) - set(dataset.stated_splits.tolist()):
         return kind.in_training + told, kind.way_out
     kept = next(kind.in_training for kind in KINDS if kind.name == "two_splits")
     return kept + told, "Delete them in all parts but one."

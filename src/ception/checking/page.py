@@ -8,12 +8,12 @@ from pathlib import Path
 
 from ception import pages
 from ception.checking.findings import Item
-from ception.checking.result import Case, CasePicture, CheckResult, Finding
 from ception.checking.scan import preview
 from ception.data.images import PictureError, flatten
 from ception.data.sources import Dataset, Files, parallel
 from ception.errors import InputError, reason
 from ception.reporting import Reporter
+from ception.results import Case, CasePicture, CheckResult, Finding
 
 _SHOWN = 24  # single pictures of a finding; with 12 groups of 6 and thumbnails of 8 KB, a page stays below 6 MB
 _GROUPS, _OF_GROUP = 12, 6

@@ -71,7 +71,8 @@ def summary(
     options = checked(settings)
     if options.expand and not options.graph:
         raise InputError("--expand needs --graph FILE.svg or FILE.png")
-    backends.start(options.backend)
+    with terminal(quiet) as reporter:
+        backends.start(options.backend, reporter)
     from ception.inspection import network_of, summary
     from ception.inspection.drawing import draw
     from ception.models.config import columns_of
@@ -109,7 +110,8 @@ def convert(
     options = checked(settings)
     if (options.model is None) == (options.to is None):
         raise InputError("convert needs either --model NAME or --to keras-applications|timm")
-    backends.start(options.backend)
+    with terminal(quiet) as reporter:
+        backends.start(options.backend, reporter)
     from ception.conversion import convert, export_weights
 
     if options.to and options.partial:

@@ -18,9 +18,8 @@ from ception.results import plain
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from ception.checking.result import CheckResult
     from ception.models.catalog import Architecture
-    from ception.results import Certificate, Comparison, NetworkSummary, Scores
+    from ception.results import Certificate, CheckResult, Comparison, NetworkSummary, Scores
     from ception.weights.published import PublishedWeights
 
 _MOST_CLASSES = 40  # rows of the table of classes

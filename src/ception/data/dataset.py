@@ -27,7 +27,7 @@ class Dataset:
         class_names: Names of the classes, in the order of the labels.
         pictures: The pictures.
         labels: Index into `class_names` for each picture, int32 of shape (pictures,).
-        stated: The split that the source itself states for each picture (TRAIN, VAL, TEST or UNSTATED), int8 of
+        stated_splits: The split that the source itself states for each picture (TRAIN, VAL, TEST or UNSTATED), int8 of
             shape (pictures,).
         ignored: What was passed over, with counts: `{"hidden": 2}`.
         unnamed: Whether the source has no class names and `class_names` are just numbers.
@@ -38,7 +38,7 @@ class Dataset:
     class_names: tuple[str, ...]
     pictures: Pictures
     labels: NDArray[np.int32]
-    stated: NDArray[np.int8]
+    stated_splits: NDArray[np.int8]
     ignored: dict[str, int]
     unnamed: bool = False
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -49,8 +49,8 @@ class Dataset:
         assert isinstance(self.pictures, Files)
         paths = [self.pictures.paths[index] for index in keep]
         columns = {name: [values[index] for index in keep] for name, values in self.columns.items()}
-        labels, stated = self.labels[keep], self.stated[keep]
-        return replace(self, pictures=Files(paths), labels=labels, stated=stated, columns=columns)
+        labels, stated = self.labels[keep], self.stated_splits[keep]
+        return replace(self, pictures=Files(paths), labels=labels, stated_splits=stated, columns=columns)
 
 
 def from_names(
@@ -67,7 +67,7 @@ def from_names(
         name: Of the data set.
         pictures: The pictures.
         names: Name of each picture's class.
-        stated: As in `Dataset`.
+        stated_splits: As in `Dataset`.
         ignored: As in `Dataset`.
         columns: As in `Dataset`.
     """
@@ -78,7 +78,7 @@ def from_names(
         class_names=class_names,
         pictures=pictures,
         labels=np.array([label_of[name] for name in names], np.int32),
-        stated=np.array(stated, np.int8),
+        stated_splits=np.array(stated, np.int8),
         ignored=dict(ignored),
         columns=columns or {},
     )

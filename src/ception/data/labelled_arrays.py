@@ -162,7 +162,9 @@ def _from_splits(source: str, name: str, splits: list[_Split], class_names: tupl
         class_names=class_names,
         pictures=Arrays([(split.pictures_name, split.pictures) for split in splits]),
         labels=np.concatenate(labels).astype(np.int32),
-        stated=np.repeat(np.array([SPLITS[split.name] for split in splits], np.int8), [len(of) for of in labels]),
+        stated_splits=np.repeat(
+            np.array([SPLITS[split.name] for split in splits], np.int8), [len(of) for of in labels]
+        ),
         ignored={},
         unnamed=unnamed,
     )

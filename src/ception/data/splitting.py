@@ -31,7 +31,7 @@ def split(dataset: Dataset, digest: NDArray[np.void]) -> NDArray[np.int8]:
     Raises:
         InputError: a class has too few different pictures to be split.
     """
-    splits = dataset.stated.copy()
+    splits = dataset.stated_splits.copy()
     readable = digest != np.zeros(1, "V16")
     free = ((splits == UNSTATED) | (splits == TRAIN)) & readable
     has_test, has_val = bool((splits == TEST).any()), bool((splits == VAL).any())
@@ -62,7 +62,7 @@ def _give_lowest(
             continue
         candidates = np.unique(key[of_class & free & (splits == TRAIN)])
         if len(candidates) < 2:
-            needed = 1 + sum(not (dataset.stated == other).any() for other in (VAL, TEST))
+            needed = 1 + sum(not (dataset.stated_splits == other).any() for other in (VAL, TEST))
             raise InputError(
                 f"class '{name}' has too few different pictures for training, validation and test: "
                 f"{int(of_class.sum())}; give it at least {needed}"

@@ -14,6 +14,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
+from ception.keras_internals import producer
 from ception.models.kinds import kind
 
 if TYPE_CHECKING:
@@ -37,25 +38,24 @@ def translated(model: keras.Model) -> ov.Model:
     shape = [-1, *(-1 if side is None else side for side in model.inputs[0].shape[1:])]
     given = ops.parameter(shape, np.float32, name="pictures")
     maps = len(shape) == 4  # feature maps are (batch, channels, height, width) in OpenVINO
-    found: dict[int, Any] = {id(model.inputs[0]): ops.transpose(given, _TO_NCHW).output(0) if maps else given.output(0)}
+    nodes: dict[int, Any] = {id(model.inputs[0]): ops.transpose(given, _TO_NCHW).output(0) if maps else given.output(0)}
 
     def told(tensor: keras.KerasTensor) -> Any:
         """The node of a tensor; from the network's end to its beginning without recursion, for networks are deep."""
         waiting = [tensor]
         while waiting:
             wanted = waiting[-1]
-            layer, index, _ = wanted._keras_history
-            node = layer._inbound_nodes[index]
-            missing = [x for x in node.input_tensors if id(x) not in found]
-            if id(wanted) in found:
+            layer, inputs = producer(wanted)
+            missing = [x for x in inputs if id(x) not in nodes]
+            if id(wanted) in nodes:
                 waiting.pop()
             elif missing:
                 waiting.extend(missing)
-            elif not node.input_tensors:
+            elif not inputs:
                 raise UnknownLayerError(f"{layer.name}, a second input")
             else:
-                found[id(wanted)] = _translate(layer, [found[id(x)] for x in node.input_tensors])
-        return found[id(tensor)]
+                nodes[id(wanted)] = _translate(layer, [nodes[id(x)] for x in inputs])
+        return nodes[id(tensor)]
 
     end = told(model.outputs[0])
     if len(model.outputs[0].shape) == 4:

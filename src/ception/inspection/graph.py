@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from ception.inspection import costs
+from ception.keras_internals import producer
 from ception.results import LayerCost
 
 TIMES, _DASH, DOTS = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}", " \N{HORIZONTAL ELLIPSIS} "
@@ -242,7 +243,7 @@ def blocks(network: keras.Model) -> list[Block]:
         main.append(by_name[main[-1]].after)
     users = Counter(owner[layer] for block in by_name.values() for layer in set(block.inputs))
     busy = {name for name, count in users.items() if count > 1} | {
-        owner[tensor._keras_history.operation.name] for tensor in network.outputs
+        owner[producer(tensor)[0].name] for tensor in network.outputs
     }
     way = _grouped([by_name[name] for name in reversed(main)], busy)
     return way + [replace(block, side=True) for name, block in by_name.items() if name not in main]
@@ -253,10 +254,9 @@ def _parents(network: keras.Model) -> dict[str, list[str]]:
     parents: dict[str, list[str]] = {}
     tensors = list(network.outputs)
     while tensors:
-        layer, node, _ = tensors.pop()._keras_history
+        layer, inputs = producer(tensors.pop())
         if layer.name not in parents:
-            inputs = layer._inbound_nodes[node].input_tensors
-            parents[layer.name] = [tensor._keras_history.operation.name for tensor in inputs]
+            parents[layer.name] = [producer(tensor)[0].name for tensor in inputs]
             tensors += inputs
     return parents
 

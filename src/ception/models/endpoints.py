@@ -24,11 +24,11 @@ def endpoints(model: keras.Model) -> dict[str, keras.KerasTensor]:
 def stages(model: keras.Model) -> dict[str, keras.KerasTensor]:
     """The last endpoint at each size of the feature maps, from the largest maps to the smallest."""
     last: dict[tuple[int, int], str] = {}
-    found = endpoints(model)
-    for name, tensor in found.items():
+    ends = endpoints(model)
+    for name, tensor in ends.items():
         if len(tensor.shape) == 4 and name not in _AFTER_THE_MAPS:
             last[tensor.shape[1], tensor.shape[2]] = name
-    return {name: found[name] for name in last.values()}
+    return {name: ends[name] for name in last.values()}
 
 
 def features(model: keras.Model, names: str | Iterable[str]) -> keras.Model:
@@ -40,7 +40,7 @@ def features(model: keras.Model, names: str | Iterable[str]) -> keras.Model:
             of the logits.
 
     Raises:
-        InputError: there is no such place.
+        InputError: there is no such endpoint or layer.
     """
     names = [names] if isinstance(names, str) else list(names)
     if not names:
@@ -50,14 +50,14 @@ def features(model: keras.Model, names: str | Iterable[str]) -> keras.Model:
 
 
 def truncate(model: keras.Model, at: str) -> keras.Model:
-    """The network from its pictures to the named place; it shares its weights with `model`.
+    """The network from its pictures to the named endpoint or layer; it shares its weights with `model`.
 
     Args:
         model: As in `endpoints`.
         at: A name as in `features`.
 
     Raises:
-        InputError: there is no such place.
+        InputError: there is no such endpoint or layer.
     """
     softmax = keras.layers.Softmax(name="predictions", dtype="float32")
     return keras.Model(model.input, _tensor(model, at, softmax), name=model.name)

@@ -8,6 +8,11 @@ from ception.results.conversions import PixelScaling as PixelScaling
 from ception.results.costs import LayerCost as LayerCost
 from ception.results.costs import NetworkSummary as NetworkSummary
 from ception.results.costs import TrainingCost as TrainingCost
+from ception.results.findings import Case as Case
+from ception.results.findings import CasePicture as CasePicture
+from ception.results.findings import CheckResult as CheckResult
+from ception.results.findings import Finding as Finding
+from ception.results.findings import Severity as Severity
 from ception.results.predictions import Guess as Guess
 from ception.results.predictions import Prediction as Prediction
 from ception.results.result import Result as Result

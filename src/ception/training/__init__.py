@@ -79,7 +79,7 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         return carrying_out.finished(folder)
     saved = folder.saved_plan()
     preparation.require_sense(saved.settings)
-    listed = preparation.read(saved.place(), saved.settings, reporter, source=saved.source)
+    listed = preparation.read(saved.where(), saved.settings, reporter, source=saved.source)
     backend = backends.start(saved.backend, reporter)
     with backends.on(saved.settings.device):
         from ception.training import carrying_out, planning
@@ -87,10 +87,10 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         dtype = folder.progress().decisions.dtype
         reporter.note(f"Backend: {backend}, computing in {dtype}")
         plan, network = planning.plan(listed, saved.settings, recipes_of(saved.settings), dtype, reporter)
-        found = plan.as_dict()
-        if found["fingerprint"] != saved.fingerprint:
+        now = plan.as_dict()
+        if now["fingerprint"] != saved.fingerprint:
             raise InputError(f"pictures, labels or split of {saved.data} have changed since {run} began: train anew")
-        if found["phases"] != saved.phases:
+        if now["phases"] != saved.phases:
             raise InputError(f"the recipe is not what it was when {run} began: train anew")
         reporter.note(f"Resuming {run}")
         return carrying_out.carry_out(plan, network, folder, began, reporter)

@@ -77,8 +77,8 @@ def probe(made: keras.Model, inputs: NDArray[Any], labels: NDArray[np.integer], 
     def accuracy(training: bool) -> float:
         right = 0
         for start in range(0, len(inputs), batch_size):
-            found = made(np.asarray(inputs[start : start + batch_size], np.float32), training=training)
-            logits = keras.ops.convert_to_numpy(found[0] if isinstance(found, list) else found)
+            output = made(np.asarray(inputs[start : start + batch_size], np.float32), training=training)
+            logits = keras.ops.convert_to_numpy(output[0] if isinstance(output, list) else output)
             right += int((logits.argmax(-1) == labels[start : start + batch_size]).sum())
         return right / len(inputs)
 

@@ -133,7 +133,7 @@ RECIPES = {
     ),
 }
 
-# For a network with weights: of its fresh head, and of what lies behind a place of the network
+# For a network with weights: of its fresh head, and of what lies behind a layer of the network
 FINE_TUNING = {
     "article": (
         _ARTICLE := Recipe(
@@ -187,7 +187,7 @@ FINE_TUNING = {
 def recipes_of(settings: TrainSettings) -> tuple[Recipe, ...]:
     """The recipe of each phase, with the single options that the settings change.
 
-    From fresh weights there is one phase; with weights, the head and what lies behind a place, or the head alone.
+    From fresh weights there is one phase; with weights, the head and what lies behind a layer, or the head alone.
     Epochs, learning rate and patience of the settings are those of the last phase, the batch size that of all.
 
     Raises:

@@ -39,7 +39,7 @@ class SavedPlan:
     backend: str
     phases: list[dict[str, Any]]
 
-    def place(self) -> str:
+    def where(self) -> str:
         """Where to read the data from: as the user called it where that still leads there, so that names stay."""
         return self.source if Path(self.source).resolve() == Path(self.data) else self.data
 
@@ -165,8 +165,8 @@ def origin(data: str | Path, settings: TrainSettings, backend: str) -> dict[str,
     weights = settings.weights
     if weights and Path(weights).exists():
         weights = str(Path(weights).resolve())
-    place = Path(data).resolve() if Path(data).exists() else data
-    return {"data": str(place), "said": str(data), "backend": backend,
+    where = Path(data).resolve() if Path(data).exists() else data
+    return {"data": str(where), "said": str(data), "backend": backend,
             "settings": plain_settings(settings) | {"weights": weights}}  # fmt: skip
 
 

@@ -49,8 +49,8 @@ class Report:
 
     def __str__(self) -> str:
         parts = [f"{len(self.matched)} tensors loaded"]
-        parts += [f"{len(found)} {what}" for what, found in (("missing", self.missing), ("unused", self.unused),
-                  ("of another shape", self.misshaped), ("fresh for other classes", self.fresh)) if found]  # fmt: skip
+        parts += [f"{len(names)} {what}" for what, names in (("missing", self.missing), ("unused", self.unused),
+                  ("of another shape", self.misshaped), ("fresh for other classes", self.fresh)) if names]  # fmt: skip
         return ", ".join(parts + list(dict.fromkeys(self.adapted.values())))
 
 
@@ -128,10 +128,10 @@ def _in_published_order(network: str, checkpoint: Checkpoint) -> Checkpoint | No
     published, stored = (_by_kind(tensors) for tensors in (variables(theirs), checkpoint.tensors))
     renamed: dict[str, NDArray[np.float32]] = {}
     for kind, layers in published.items():
-        found = stored.pop(kind, [])
-        if len(found) != len(layers) and not (not found and layers == ["predictions"]):
+        own = stored.pop(kind, [])
+        if len(own) != len(layers) and not (not own and layers == ["predictions"]):
             return None
-        for name, other in zip(layers, found, strict=False):
+        for name, other in zip(layers, own, strict=False):
             for variable in kind:
                 tensor = checkpoint.tensors[f"{other}/{variable}"]
                 shape = tuple(theirs.get_layer(name).weights[list(kind).index(variable)].shape)
@@ -158,25 +158,25 @@ def _match(
     pair: Pair, tensor: NDArray[np.float32], shape: tuple[int, ...], report: Report, filled: dict[str, Any]
 ) -> None:
     """Fit a tensor to our shape and file it in the report."""
-    found = pair.to_ours(tensor)
+    turned = pair.to_ours(tensor)
     is_head = pair.ours.split("/")[0] in _HEADS
-    if is_head and report.scheme == "slim" and found.shape[-1] == _WITH_BACKGROUND:
-        found = found[..., 1:]
+    if is_head and report.scheme == "slim" and turned.shape[-1] == _WITH_BACKGROUND:
+        turned = turned[..., 1:]
         report.adapted[pair.ours] = "background class left out"
-    elif len(shape) == len(found.shape) == 4 and _only_channels_differ(found.shape, shape):
-        found = _other_channels(found, shape[2])
+    elif len(shape) == len(turned.shape) == 4 and _only_channels_differ(turned.shape, shape):
+        turned = _other_channels(turned, shape[2])
         report.adapted[pair.ours] = f"first kernel adapted to {shape[2]} channel{'s' if shape[2] > 1 else ''}"
-    if found.shape == shape:
-        filled[pair.ours] = found
+    if turned.shape == shape:
+        filled[pair.ours] = turned
         report.matched.append(pair.ours)
-    elif is_head and found.shape[:-1] == shape[:-1]:
+    elif is_head and turned.shape[:-1] == shape[:-1]:
         report.fresh.append(pair.ours)
     else:
-        report.misshaped[pair.ours] = tuple(found.shape)
+        report.misshaped[pair.ours] = tuple(turned.shape)
 
 
-def _only_channels_differ(found: Sequence[int], shape: Sequence[int]) -> bool:
-    return found[2] == 3 != shape[2] and (*found[:2], found[3]) == (*shape[:2], shape[3])
+def _only_channels_differ(turned: Sequence[int], shape: Sequence[int]) -> bool:
+    return turned[2] == 3 != shape[2] and (*turned[:2], turned[3]) == (*shape[:2], shape[3])
 
 
 def _other_channels(kernel: NDArray[np.float32], channels: int) -> NDArray[np.float32]:

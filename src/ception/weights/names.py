@@ -130,13 +130,13 @@ def in_creation_order(network: keras.Model) -> list[keras.Layer]:
     """The layers with weights in the order in which the published code makes them: shortcuts first in each block."""
     blocks = [layer.name for layer in network.layers if "_" not in layer.name]
 
-    def place(layer: keras.Layer) -> tuple[int, bool, list[tuple[int, str]]]:
+    def rank(layer: keras.Layer) -> tuple[int, bool, list[tuple[int, str]]]:
         block = layer.name.split("_")[0]
         parts = re.findall(r"\d+|\D+", layer.name)
         natural = [(int(part), "") if part.isdigit() else (0, part) for part in parts]
         return blocks.index(block) if block in blocks else len(blocks), "shortcut" not in layer.name, natural
 
-    return sorted((layer for layer in network.layers if layer.weights), key=place)
+    return sorted((layer for layer in network.layers if layer.weights), key=rank)
 
 
 _NUMBERED = {
@@ -161,14 +161,14 @@ def _keras_layers(layers: list[keras.Layer], keys: Sequence[str]) -> dict[str, s
 
 def numbered(names: Iterable[str]) -> dict[str, list[str]]:
     """Keras's names of layers that nobody named, such as `conv2d_3`, by kind in the order of their numbers."""
-    found: dict[str, list[str]] = {}
+    by_kind: dict[str, list[str]] = {}
     for name in names:
         kind = re.sub(r"_\d+$", "", name)
         if kind in _NUMBERED.values():
-            found.setdefault(kind, []).append(name)
-    for kind, own in found.items():
+            by_kind.setdefault(kind, []).append(name)
+    for kind, own in by_kind.items():
         own.sort(key=lambda name, kind=kind: int(name.removeprefix(kind)[1:] or 0))  # type: ignore[misc]
-    return found
+    return by_kind
 
 
 def _slim_pair(layer: keras.Layer, variable: str, scopes: dict[str, str]) -> Pair:
@@ -217,17 +217,17 @@ def _slim_scopes(network: keras.Model) -> dict[str, str]:
 
 def _slim_leaves(branch: Branch) -> Iterable[tuple[str, str]]:
     """Our layers of a branch, without its name, with Slim's names of them."""
-    for place, part in enumerate(branch):
+    for index, part in enumerate(branch):
         if isinstance(part, Conv):
             height, width = (part.kernel, part.kernel) if isinstance(part.kernel, int) else part.kernel
             # a strided one begins anew
-            step = "1a" if part.strides > 1 else f"0{'abcdefg'[place]}"
-            yield f"conv{place + 1}", f"Conv2d_{step}_{height}x{width}"
+            step = "1a" if part.strides > 1 else f"0{'abcdefg'[index]}"
+            yield f"conv{index + 1}", f"Conv2d_{step}_{height}x{width}"
         elif isinstance(part, Split):
             for number, (only,) in enumerate(part.branches):
                 height, width = only.kernel if isinstance(only.kernel, tuple) else (only.kernel, only.kernel)
-                leaf = f"Conv2d_0{'abcdefg'[place + number]}_{height}x{width}"
-                yield f"split{place + 1}_branch{number}_conv1", leaf
+                leaf = f"Conv2d_0{'abcdefg'[index + number]}_{height}x{width}"
+                yield f"split{index + 1}_branch{number}_conv1", leaf
 
 
 _TORCHVISION = {
@@ -247,8 +247,8 @@ def _torchvision_modules(layers: list[keras.Layer]) -> dict[str, str]:
     convolutions = [layer.name for layer in layers if kinds.kind(layer) == "Conv2D"]
     for row in INCEPTION_V3.rows:
         if isinstance(row.content, tuple):
-            place = row.slim.removeprefix("Mixed_")
-            branches = (_TORCHVISION.get(place) or _TORCHVISION[place[0]]).split()
+            suffix = row.slim.removeprefix("Mixed_")
+            branches = (_TORCHVISION.get(suffix) or _TORCHVISION[suffix[0]]).split()
             own = [name for name in convolutions if name.startswith(f"{row.name}_")]
             named = dict(zip(own, (f"{row.slim}.{branch}" for branch in branches), strict=True))
         else:
@@ -265,13 +265,13 @@ def _timm(name: str) -> str:
     """Our layer of an aligned Xception -> timm's module."""
     if name == "logits":
         return "head.fc"
-    if found := re.fullmatch(r"block1_conv([12])(_bn)?", name):
-        return f"stem.{int(found[1]) - 1}.{'bn' if found[2] else 'conv'}"
-    if found := re.fullmatch(r"block(\d+)_shortcut(_bn)?", name):
-        return f"blocks.{int(found[1]) - 2}.shortcut.{'bn' if found[2] else 'conv'}"
-    if found := re.fullmatch(r"block(\d+)_sepconv(\d)(_dw|_pw|_dw_bn|_bn)", name):
-        part = {"_dw": "conv_dw", "_pw": "conv_pw", "_dw_bn": "bn_dw", "_bn": "bn_pw"}[found[3]]
-        return f"blocks.{int(found[1]) - 2}.stack.conv{found[2]}.{part}"
+    if match := re.fullmatch(r"block1_conv([12])(_bn)?", name):
+        return f"stem.{int(match[1]) - 1}.{'bn' if match[2] else 'conv'}"
+    if match := re.fullmatch(r"block(\d+)_shortcut(_bn)?", name):
+        return f"blocks.{int(match[1]) - 2}.shortcut.{'bn' if match[2] else 'conv'}"
+    if match := re.fullmatch(r"block(\d+)_sepconv(\d)(_dw|_pw|_dw_bn|_bn)", name):
+        part = {"_dw": "conv_dw", "_pw": "conv_pw", "_dw_bn": "bn_dw", "_bn": "bn_pw"}[match[3]]
+        return f"blocks.{int(match[1]) - 2}.stack.conv{match[2]}.{part}"
     return f"?{name}"
 
 
@@ -279,15 +279,15 @@ def _legacy(name: str) -> str:
     """Our layer of `xception` -> the module of timm's `legacy_xception`."""
     if name == "logits":
         return "fc"
-    if found := re.fullmatch(r"block1_conv([12])(_bn)?", name):
-        return f"{'bn' if found[2] else 'conv'}{found[1]}"
-    if found := re.fullmatch(r"block(\d+)_shortcut(_bn)?", name):
-        return f"block{int(found[1]) - 1}.skip{'bn' if found[2] else ''}"
-    if found := re.fullmatch(r"block14_sepconv(\d)(_bn)?", name):
-        return f"{'bn' if found[2] else 'conv'}{int(found[1]) + 2}"
-    if found := re.fullmatch(r"block(\d+)_sepconv(\d)(_bn)?", name):
-        place = 3 * int(found[2]) - 2 - (found[1] == "2")  # activation, convolution, norm; none before the first
-        return f"block{int(found[1]) - 1}.rep.{place + bool(found[3])}"
+    if match := re.fullmatch(r"block1_conv([12])(_bn)?", name):
+        return f"{'bn' if match[2] else 'conv'}{match[1]}"
+    if match := re.fullmatch(r"block(\d+)_shortcut(_bn)?", name):
+        return f"block{int(match[1]) - 1}.skip{'bn' if match[2] else ''}"
+    if match := re.fullmatch(r"block14_sepconv(\d)(_bn)?", name):
+        return f"{'bn' if match[2] else 'conv'}{int(match[1]) + 2}"
+    if match := re.fullmatch(r"block(\d+)_sepconv(\d)(_bn)?", name):
+        index = 3 * int(match[2]) - 2 - (match[1] == "2")  # activation, convolution, norm; none before the first
+        return f"block{int(match[1]) - 1}.rep.{index + bool(match[3])}"
     return f"?{name}"
 
 

@@ -1,4 +1,4 @@
-"""What `check` returns: findings with their cases."""
+"""What may be wrong with a data set: findings with their cases."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ception.results import Result
+from ception.results.result import Result
 
 Severity = Literal["error", "warning", "note"]  # the gravest first
 

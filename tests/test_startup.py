@@ -1,0 +1,116 @@
+"""What is done before Keras is imported, and what is never done to the caller."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import ception
+from support.pictures import COLOURS, write_pictures
+
+HEAVY = "('keras', 'tensorflow', 'torch', 'jax')"
+
+
+def imported(code: str, *arguments: object) -> tuple[str, list[str]]:
+    """What a script prints to standard error, and which heavy modules it has imported at its end."""
+    code = f"{code}\nimport sys; print('IMPORTED', *(name for name in {HEAVY} if name in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr, done.stdout.splitlines()[-1].split()[1:]
+
+
+COMMAND = "import sys; from ception.cli import main; code = main(sys.argv[1:])"
+
+
+class TestWithoutKeras:
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["train", "nowhere/"], "there is no file or folder nowhere/"),
+            (["train", "DATA", "--model", "xzeption"], "did you mean 'xception'"),
+            (["train", "DATA", "--model", "xception", "--image-size", "40"], "needs at least 71 x 71"),
+            (["train", "DATA", "--model", "xception", "--weights", "none.h5"], "neither a file nor published weights"),
+            (["train", "DATA", "--recipe", "bset"], "did you mean 'best'"),
+            (["train", "DATA", "--auxiliary"], "has no auxiliary head"),
+            (["train", "DATA", "--every", "inner"], "must be COLUMN=VALUE"),
+            (["train", "--resume", "DATA"], "is no interrupted run"),
+            (["evaluate", "none.keras", "DATA"], "none.keras cannot be opened"),
+            (["predict", "none.keras", "DATA"], "none.keras cannot be opened"),
+            (["compare", "none.keras", "none.keras", "DATA"], "none.keras cannot be opened"),
+        ],
+    )
+    def test_what_is_wrong_is_told(self, tmp_path, arguments, says):
+        data = write_pictures(tmp_path / "data", dict.fromkeys(COLOURS, 3))
+        said, modules = imported(COMMAND, *(data if argument == "DATA" else argument for argument in arguments))
+        assert says in said
+        assert modules == []
+
+    @pytest.mark.parametrize("arguments", [["models"], ["models", "--weights"], ["--help"], ["train", "--help"],
+                                           ["cache"]])  # fmt: skip
+    def test_fixed_tables_are_shown(self, arguments):
+        assert imported(COMMAND, *arguments)[1] == []
+
+    def test_a_data_set_is_checked(self, tmp_path, trained):
+        data = write_pictures(tmp_path / "data", dict.fromkeys(COLOURS, 12))
+        for model in ("xception", trained):
+            assert imported(COMMAND, "check", data, "--model", model, "--out", tmp_path / "page.html")[1] == []
+
+    def test_public_names_that_need_none(self):
+        names = "MODELS, check, compare, evaluate, predict, train, InputError, RunError"
+        assert imported(f"from ception import {names}")[1] == []
+
+
+def test_the_import_is_told(tmp_path):
+    """It takes seconds."""
+    data = write_pictures(tmp_path / "data", dict.fromkeys(COLOURS, 3))
+    said, modules = imported(COMMAND, "train", data, "--image-size", "4")
+    assert "Loading Keras" not in said  # the size is wrong, which needs no Keras
+    assert modules == []
+    said, _ = imported(COMMAND, "summary", "separable_cnn")
+    assert "Loading Keras on" in said
+
+
+class TestTheCaller:
+    def test_importing_sets_nothing(self):
+        code = (
+            "import logging, warnings, numpy, PIL.Image, scipy.stats, matplotlib.figure;"
+            "state = lambda: (list(warnings.filters), logging.root.level, logging.root.handlers[:]); before = state();"
+            "import ception; from ception import checking, data, downloads, evaluation, prediction, training;"
+            "from ception.data import images, loading, sources;"
+            "assert before == state()"
+        )
+        imported(code)
+
+    def test_no_generator_is_reseeded(self, tmp_path):
+        import random
+
+        import numpy as np
+
+        data = write_pictures(tmp_path / "data", dict.fromkeys(COLOURS, 12))
+        random.seed(5)
+        np.random.seed(6)
+        expected = random.random(), np.random.random()
+        random.seed(5)
+        np.random.seed(6)
+        run = ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs")
+        ception.predict(run.classifier, data)
+        ception.build("separable_cnn", seed=3)
+        assert (random.random(), np.random.random()) == expected
+
+    def test_nothing_of_the_callers_streams(self, tmp_path):
+        """What the caller writes to standard error while TensorFlow is imported arrives."""
+        code = (
+            "import os, sys, threading, time; from ception import backends;"
+            "run = [True];"
+            "beat = lambda: [(os.write(2, b'x'), time.sleep(0.005)) for _ in iter(lambda: run[0], False)];"
+            "thread = threading.Thread(target=beat);"
+            "thread.start(); start = time.time(); backends.start(); took = time.time() - start; run[0] = False;"
+            "thread.join(); os.write(2, b'|'); print(took)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+        took = float(done.stdout.split()[-1])
+        assert done.stderr.count("x") > 20 * took  # of up to 200 a second
