@@ -78,30 +78,35 @@ def hostile_h5(path: Path, kind: str) -> None:
         file.attrs["layer_names"] = [b"conv"]
         group = file.create_group("conv")
         group.attrs["weight_names"] = [b"kernel:0"]
-        if kind == "external link":
-            group["kernel:0"] = h5py.ExternalLink(outside, "secret")
-        elif kind == "soft link":
-            group["kernel:0"] = h5py.SoftLink("/elsewhere")
-        elif kind == "linked layer":
+        if kind == "linked layer":
             del file["conv"]
             file["conv"] = h5py.ExternalLink(outside, "/")
-        elif kind == "external storage":
-            raw = [(str(outside.with_suffix(".raw")), 0, 12)]
-            group.create_dataset("kernel:0", (3,), "f4", external=raw)
-        elif kind == "virtual dataset":
-            virtual = h5py.VirtualLayout((3,), "f4")
-            virtual[:] = h5py.VirtualSource(outside, "secret", (3,))
-            group.create_virtual_dataset("kernel:0", virtual)
-        elif kind == "absurd shape":
-            group.create_dataset("kernel:0", (10**6, 10**6), "f4")
-        elif kind == "gzip bomb":
-            group.create_dataset("kernel:0", (25 * 10**9,), "f4", chunks=(10**6,), compression="gzip")
-        elif kind == "never written":
-            group.create_dataset("kernel:0", (100,), "f4")
-        elif kind in ("new layout", "group"):
-            group.create_group("kernel:0")
         elif kind == "empty":
             file.attrs["layer_names"] = np.zeros(0, "S1")
+        else:
+            hostile_tensor(group, kind, outside)
+
+
+def hostile_tensor(group: h5py.Group, kind: str, outside: Path) -> None:
+    """What stands in the tensor's place."""
+    if kind == "external link":
+        group["kernel:0"] = h5py.ExternalLink(outside, "secret")
+    elif kind == "soft link":
+        group["kernel:0"] = h5py.SoftLink("/elsewhere")
+    elif kind == "external storage":
+        group.create_dataset("kernel:0", (3,), "f4", external=[(str(outside.with_suffix(".raw")), 0, 12)])
+    elif kind == "virtual dataset":
+        virtual = h5py.VirtualLayout((3,), "f4")
+        virtual[:] = h5py.VirtualSource(outside, "secret", (3,))
+        group.create_virtual_dataset("kernel:0", virtual)
+    elif kind == "absurd shape":
+        group.create_dataset("kernel:0", (10**6, 10**6), "f4")
+    elif kind == "gzip bomb":
+        group.create_dataset("kernel:0", (25 * 10**9,), "f4", chunks=(10**6,), compression="gzip")
+    elif kind == "never written":
+        group.create_dataset("kernel:0", (100,), "f4")
+    else:  # "new layout", "group"
+        group.create_group("kernel:0")
 
 
 @pytest.mark.parametrize(

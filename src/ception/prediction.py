@@ -58,8 +58,8 @@ def predictions(
         backends.on(settings.device, settings.backend),
         Predictor.open(
             model, weights=settings.weights, engine=settings.engine, dtype=settings.dtype,
-            batch_size=settings.batch_size, pictures=len(listed), backend=settings.backend, device=settings.device, cache_limit=settings.cache_limit,
-            reporter=reporter,
+            batch_size=settings.batch_size, pictures=len(listed), backend=settings.backend, device=settings.device,
+            cache_limit=settings.cache_limit, reporter=reporter,
         ) as predictor,
     ):  # fmt: skip
         yield from predictor.predictions(

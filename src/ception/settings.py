@@ -5,7 +5,8 @@ So do the typed keywords of `ception.options`: after a change, run `python tools
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -277,6 +278,14 @@ _LOWEST: dict[str, float] = {
     "epochs": 1, "head_epochs": 1, "batch_size": 1, "patience": 1, "image_size": 1, "seed": 0,
     "cache_limit": 0, "top": 1, "mixup": 0, "cutmix": 0, "randaugment": 0, "views": 1,
 }  # fmt: skip
+_RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
+    (("target_precision", "min_confidence"), lambda share: 0 <= share <= 1, "from 0 to 1,"),
+    (("seed",), lambda seed: seed < 2**32, f"below {2**32},"),
+    (("crop", "colour", "dropout"), lambda part: 0 <= part < 1, "at least 0 and below 1,"),
+    (("randaugment",), lambda magnitude: magnitude <= 30, "at most 30,"),
+    (("learning_rate", "depth_multiplier", "time_budget"), lambda factor: 0 < factor < math.inf,
+     "above 0, and no infinity;"),
+)  # fmt: skip
 
 
 RENAMED: dict[type[Any], dict[str, str]] = {  # what options were called before -> what they are called
@@ -344,24 +353,11 @@ def checked(settings: Settings) -> Settings:
         value: Any = getattr(settings, name, None)
         if value is not None and not value >= lowest:
             raise InputError(f"{flag(name)} must be at least {lowest}, got {value}")
-    for name in ("target_precision", "min_confidence"):
-        share: Any = getattr(settings, name, None)
-        if share is not None and not 0 <= share <= 1:
-            raise InputError(f"{flag(name)} must be from 0 to 1, got {share}")
-    seed: Any = getattr(settings, "seed", None)
-    if seed is not None and seed >= 2**32:
-        raise InputError(f"--seed must be below {2**32}, got {seed}")
-    for name in ("crop", "colour", "dropout"):
-        part: Any = getattr(settings, name, None)
-        if part is not None and not 0 <= part < 1:
-            raise InputError(f"{flag(name)} must be at least 0 and below 1, got {part}")
-    magnitude: Any = getattr(settings, "randaugment", None)
-    if magnitude is not None and magnitude > 30:
-        raise InputError(f"--randaugment must be at most 30, got {magnitude}")
-    for name in ("learning_rate", "depth_multiplier", "time_budget"):
-        factor: Any = getattr(settings, name, None)
-        if factor is not None and not 0 < factor < float("inf"):
-            raise InputError(f"{flag(name)} must be above 0, and no infinity; got {factor}")
+    for names, allows, allowed in _RANGES:
+        for name in names:
+            number: Any = getattr(settings, name, None)
+            if number is not None and not allows(number):
+                raise InputError(f"{flag(name)} must be {allowed} got {number}")
     paths: dict[str, Any] = {
         name: Path(getattr(settings, name)) for name in ("runs", "graph", "out") if getattr(settings, name, None)
     }

@@ -49,28 +49,32 @@ def passed_over(root: Path, loaded: Collection[str], depth: int) -> PassedOver:
         folders[:] = sorted(name for name in folders if not is_own(Path(parent, name)))
         below = Path(parent).relative_to(root).parts
         veiled = next((n for n, name in enumerate(below) if name.startswith(".") or name in _SYSTEM), None)
+        hidden = None if veiled is None else os.path.join(root, *below[: veiled + 1])
         for name in sorted(files):
             path = os.path.normpath(os.path.join(parent, name))
-            picture = os.path.splitext(name)[1].lower() in SUFFIXES
-            if path in loaded:
-                picture = True
-            elif veiled is not None:
-                folder = os.path.join(root, *below[: veiled + 1])
-                if picture or below[veiled] in _SYSTEM:
-                    passed.hidden[folder] = passed.hidden.get(folder, 0) + (picture and not name.startswith("._"))
-            elif name.startswith("."):  # such as what macOS writes beside each file
-                picture = False
-            elif picture:
-                passed.outside.append(path)
-            elif kind := _kind(path):
-                passed.foreign[path] = kind
-            if picture and len(below) >= depth:
+            if (path in loaded or _noted(passed, path, hidden)) and len(below) >= depth:
                 folder = os.path.join(root, *below[:depth])
                 counts[folder] = counts.get(folder, 0) + 1
-        if len(below) == depth and veiled is None:
+        if len(below) == depth and hidden is None:
             counts.setdefault(parent, 0)
     passed.empty = [folder for folder, count in counts.items() if not count]
     return passed
+
+
+def _noted(passed: PassedOver, path: str, hidden: str | None) -> bool:
+    """Note a file that was not loaded, below the hidden folder if there is one; whether it is a picture."""
+    name = os.path.basename(path)
+    picture = os.path.splitext(name)[1].lower() in SUFFIXES
+    if hidden is not None:
+        if picture or os.path.basename(hidden) in _SYSTEM:
+            passed.hidden[hidden] = passed.hidden.get(hidden, 0) + (picture and not name.startswith("._"))
+    elif name.startswith("."):  # such as what macOS writes beside each file
+        return False
+    elif picture:
+        passed.outside.append(path)
+    elif kind := _kind(path):
+        passed.foreign[path] = kind
+    return picture
 
 
 def _kind(path: str) -> str:

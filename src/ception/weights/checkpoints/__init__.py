@@ -93,13 +93,8 @@ def _located(path: Path) -> Path:
     return path
 
 
-def _reader(path: Path) -> tuple[str, Callable[[Path], Checkpoint]]:
-    """What a file's content says it is, in words, and what reads it."""
-    with path.open("rb") as file:
-        head = file.read(512)
-        file.seek(-min(8, len(head)), 2)
-        tail = file.read()
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+def _refuse_failed_download(path: Path, head: bytes, text: bytes) -> None:
+    """Refuse what came instead of a weight file; `text` is its beginning in small letters, without blanks before it."""
     if not head:
         raise InputError(f"{path} is empty (a failed download?): {DOWNLOAD_AGAIN}")
     if head.startswith(b"version https://git-lfs"):
@@ -108,6 +103,16 @@ def _reader(path: Path) -> tuple[str, Callable[[Path], Checkpoint]]:
         raise InputError(
             f"{path} is a web page, not weights (a failed download): {DOWNLOAD_AGAIN}, from the file's own address"
         )
+
+
+def _reader(path: Path) -> tuple[str, Callable[[Path], Checkpoint]]:
+    """What a file's content says it is, in words, and what reads it."""
+    with path.open("rb") as file:
+        head = file.read(512)
+        file.seek(-min(8, len(head)), 2)
+        tail = file.read()
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    _refuse_failed_download(path, head, text)
     if head.startswith(SIGNATURE):
         return "HDF5", read_h5
     if head.startswith(b"PK\x03\x04"):

@@ -1,0 +1,83 @@
+"""What the source tree keeps to beyond what the linters see: short functions and files, few loose dictionaries."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("src", "tests", "benchmarks", "examples", "tools")
+LONGEST_FUNCTION, LONGEST_FILE = 50, 400
+
+# Longer for a reason that stays
+LONG_FILES = {
+    "src/ception/inspection/drawing.py": "one picture, whose parts share their measures",
+}
+# Longer than they should be: each is to be cut, and no other may come
+LONG_FILES_TO_CUT = {"tests/test_checking.py", "tests/test_features.py", "tests/test_weights.py"}
+LONG_FUNCTIONS_TO_CUT = {
+    "benchmarks/fine_tuning.py _guide",
+    "benchmarks/linear_probe.py main",
+    "benchmarks/loader.py _speed",
+}
+LOOSE_DICTIONARIES = 40  # dict[str, Any] in the package: only fewer
+
+
+@cache
+def sources() -> dict[str, str]:
+    """The text of every Python file of the tree by its path."""
+    paths = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+    return {path.relative_to(ROOT).as_posix(): path.read_text() for path in paths}
+
+
+def functions(text: str) -> Iterator[tuple[str, int]]:
+    """Name and number of lines of every function, from `def` to its end."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, node.end_lineno - node.lineno + 1
+
+
+def imported(text: str) -> Iterator[str]:
+    """The first part of the name of every module that a file imports."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.split(".")[0]
+
+
+def test_the_rooms_are_there():
+    assert {path.split("/")[0] for path in sources()} == set(ROOMS)
+    assert len(sources()) > 100
+
+
+def test_no_function_is_longer_than_a_page():
+    found = {f"{path} {name}" for path, text in sources().items() for name, lines in functions(text)
+             if lines > LONGEST_FUNCTION}  # fmt: skip
+    assert found == LONG_FUNCTIONS_TO_CUT
+
+
+def test_no_file_is_too_long():
+    found = {path for path, text in sources().items() if len(text.splitlines()) > LONGEST_FILE}
+    assert found == LONG_FILES_TO_CUT | set(LONG_FILES)
+
+
+def test_loose_dictionaries_become_fewer():
+    found = sum(text.count("dict[str, Any]") for path, text in sources().items() if path.startswith("src/"))
+    assert found <= LOOSE_DICTIONARIES
+    assert found > LOOSE_DICTIONARIES - 5, f"lower the ceiling to {found}"
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if path.startswith("tests/")])
+def test_no_test_module_is_imported(path):
+    modules = {Path(other).stem for other in sources() if other.startswith("tests/") and other.count("/") == 1}
+    assert not modules & set(imported(sources()[path]))
+
+
+@pytest.mark.parametrize("name", ["utils", "common", "core", "base", "manager", "helpers", "misc"])
+def test_no_room_without_a_name_of_its_own(name):
+    assert not [path for path in sources() if name in path.removesuffix(".py").split("/")]
