@@ -277,7 +277,7 @@ class TestPhases:
         assert all(name.startswith(("block4", "logits")) for name in moved)
         kinds = {name.rsplit("/")[-1] for name in moved if "bn" in name}
         statistics, scales = {"moving_mean", "moving_variance"}, {"gamma", "beta"}
-        assert kinds == {"frozen": set(), "adapt": statistics, "train": statistics | scales}[batch_norm]
+        assert kinds == {"frozen": set(), "adapt": statistics, "train": statistics | scales}[mode]
 
     @on_others
     def test_adapted_statistics_are_those_of_all_inputs(self):
