@@ -119,7 +119,10 @@ class TestWrongFiles:
             ({"format": 99}, "format 99"),
             ({"network": {"name": "no_such_net"}}, "no_such_net"),
             ({"network": {"name": "separable_cnn", "evil": 1}}, "evil"),
-            ({"network": {"name": "xception", "weights": "imagenet"}}, "its network has the options .'weights'"),
+            (
+                {"network": {"name": "xception", "weights": "imagenet"}},
+                "broken model file: a network has no option 'weights'",
+            ),
             ({"image": {"height": 3}}, "broken model file"),
             ({"class_names": None}, "broken model file"),
             (

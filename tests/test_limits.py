@@ -31,6 +31,10 @@ def train(folder: Path, runs: Path, **settings) -> tuple[ception.Run, list[str]]
     return ception.train(folder, runs=runs, reporter=notes, **SMALL | settings), notes.lines
 
 
+def backend_line(lines: list[str]) -> str:
+    return next(line for line in lines if line.startswith("Backend: "))
+
+
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, step: int, times: int = 1) -> list[int]:
     """Let the training fail that often, each time at its step of that number; the list of all steps."""
     real, calls, failed = Progress.on_train_batch_end, [], []
@@ -49,10 +53,10 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, step: int,
 class TestPrecision:
     def test_fresh_weights_are_trained_in_float32_unless_asked_otherwise(self, folder, tmp_path):
         run, lines = train(folder, tmp_path)
-        assert lines[0].endswith("computing in float32")
+        assert backend_line(lines).endswith("computing in float32")
         assert run.classifier.record["precision"] == "float32"
         other, lines = train(folder, tmp_path, dtype="bfloat16")
-        assert lines[0].endswith("computing in bfloat16")
+        assert backend_line(lines).endswith("computing in bfloat16")
         assert other.classifier.record["precision"] == "bfloat16"
         assert not np.array_equal(run.classifier.network.get_weights()[0], other.classifier.network.get_weights()[0])
         kinds = {layer.compute_dtype for layer in ception.Classifier.load(other.folder).network.layers}
@@ -84,7 +88,7 @@ class TestPrecision:
         (run,) = (tmp_path / "runs").iterdir()
         notes = Notes()
         ception.resume(run, reporter=notes)
-        assert notes.lines[0].endswith("computing in bfloat16")
+        assert backend_line(notes.lines).endswith("computing in bfloat16")
         assert_same_run(whole.folder, run)
 
     def test_known_processors(self, monkeypatch):
@@ -120,7 +124,7 @@ class TestMemory:
             raise MemoryError
 
         with monkeypatch.context() as patched:
-            patched.setattr("ception.training._tabulated", full)
+            patched.setattr("ception.training.carrying_out.scored", full)
             with pytest.raises(RunError, match=r"memory ran out: .* --resume "):
                 train(folder, tmp_path)
         assert ception.resume(next(tmp_path.glob("0*")), reporter=Notes()).scores.count

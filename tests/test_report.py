@@ -15,6 +15,7 @@ from ception.data import sources
 from ception.evaluation.calibration import confidence, wilson_interval
 from ception.evaluation.table import Table
 from support.pictures import write_pictures
+from support.reporters import Notes
 
 
 class Page(HTMLParser):
@@ -284,7 +285,9 @@ class TestWhatAReviewFound:
         data = write_pictures(tmp_path / "d", {"a": 14, "b": 14})
         for number in range(5):
             (data / "a" / f"broken{number}.png").write_text(f"text {number}")
-        run = ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs", skip_unreadable=True)
+        run = ception.train(
+            data, epochs=1, image_size=8, runs=tmp_path / "runs", skip_unreadable=True, reporter=Notes()
+        )
         with pytest.warns(UserWarning, match="left out"):
             found = ception.evaluate(run.folder / "model.keras", data, split="all", out=tmp_path / "o")
         assert found.count == 28

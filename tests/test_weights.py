@@ -54,7 +54,7 @@ class TestKeras:
 
     def test_file_without_head_keeps_the_body(self, original, tmp_path):
         name, network, batch, _ = original
-        body = keras.Model(network.inputs, network.layers[-2].output)
+        body = keras.Model(network.input, network.layers[-2].output)
         path = write_legacy(body, tmp_path / "notop.h5")
         ours = build(name, weights=path, image_size=SIZE, classes=7)
         found = logits(ception.truncate(ours, "avg_pool"), batch).reshape(2, -1)
@@ -274,11 +274,11 @@ class TestPorts:
                 assert difference(logits(other, batch), logits(own, batch)) > 1e-4
 
     def test_symmetric_pool_is_that_of_infinite_padding(self):
-        from ception.models.blocks import max_pool, series
+        from ception.models.blocks import Layers, max_pool, series
 
         for height, width in ((6, 6), (7, 7), (6, 7)):
             image = keras.Input((height, width, 2))
-            pooled = keras.Model(image, series(image, max_pool("pool", "symmetric"), name="x", dtype="float32"))
+            pooled = keras.Model(image, series(image, max_pool("pool", "symmetric"), name="x", layers=Layers()))
             x = -np.abs(np.random.default_rng(0).normal(size=(1, height, width, 2))).astype("float32")
             padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=-np.inf)
             expected = np.array([[[padded[0, i : i + 3, j : j + 3, c].max() for c in range(2)]
