@@ -257,16 +257,16 @@ class TestPhases:
         assert run.scores.best_epoch in (1, 2, 3, 4)
 
     @on_others
-    @pytest.mark.parametrize("batch_norm", ["frozen", "adapt", "train"])
-    def test_each_weight_moves_or_stays(self, place, batch_norm):
+    @pytest.mark.parametrize("mode", ["frozen", "adapt", "train"])
+    def test_each_weight_moves_or_stays(self, place, mode):
         network = build("xception", classes=3, final_endpoint="block4", weights=place / "xception.weights.h5", **THIN)
         before = {name: keras.ops.convert_to_numpy(tensor).copy() for name, tensor in variables(network).items()}
-        settings = TrainSettings(weights="w", batch_norm=batch_norm, from_="block3")
+        settings = TrainSettings(weights="w", batch_norm=mode, from_="block3")
         phase = phases.phases_of(settings, recipes.recipes_of(settings), network)[1]
         random = np.random.default_rng(0)
         with phases.trainee(network, phase) as made:
             inputs = random.normal(2, 3, (16, *made.input.shape[1:])).astype("float32")
-            if batch_norm == "adapt":
+            if mode == "adapt":
                 batch_norm.adapt(made, lambda: iter([inputs[:8], inputs[8:]]))
             made.compile(optimizer_of(phase.recipe, 2, phases.rates(network, phase.recipe)), loss_of(phase.recipe))
             made.fit(inputs, random.integers(0, 3, 16), batch_size=8, epochs=2, verbose=0)
@@ -277,7 +277,7 @@ class TestPhases:
         assert all(name.startswith(("block4", "logits")) for name in moved)
         kinds = {name.rsplit("/")[-1] for name in moved if "bn" in name}
         statistics, scales = {"moving_mean", "moving_variance"}, {"gamma", "beta"}
-        assert kinds == {"frozen": set(), "adapt": statistics, "train": statistics | scales}[batch_norm]
+        assert kinds == {"frozen": set(), "adapt": statistics, "train": statistics | scales}[mode]
 
     @on_others
     def test_adapted_statistics_are_those_of_all_inputs(self):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ception.models.endpoints import truncate as truncate
     from ception.networks import build as build
     from ception.prediction import predict as predict
+    from ception.predictor import Predictor as Predictor
     from ception.training import Run as Run
     from ception.training import find_learning_rate as find_learning_rate
     from ception.training import resume as resume
@@ -33,6 +34,7 @@ _PLACES = {
     "Classifier": "classifier",
     "InputError": "errors",
     "MODELS": "models",
+    "Predictor": "predictor",
     "Run": "training",
     "RunError": "errors",
     "build": "networks",

@@ -20,7 +20,7 @@ from ception.model_file import MEMBER, ModelDescription, describe, model_file
 from ception.models.building import build_network
 from ception.models.catalog import find
 from ception.models.config import NetworkConfig
-from ception.models.kinds import stock_config
+from ception.models.kinds import stock_class, stock_config
 from ception.networks import filled
 from ception.settings import Resize
 from ception.weights.checkpoints import Checkpoint, read
@@ -80,8 +80,8 @@ class Classifier(ModelDescription):
             RunError: the file cannot be written.
         """
         with tempfile.TemporaryDirectory() as folder, whole(Path(path)) as unfinished:
-            plain = Path(folder) / "network.keras"
-            keras.Model(self.network.input, self.network.output, name=self.network.name).save(plain)
+            plain, network = Path(folder) / "network.keras", self._of_stock_layers()
+            keras.Model(network.input, network.output, name=network.name).save(plain)
             with zipfile.ZipFile(plain) as source, zipfile.ZipFile(unfinished, "w") as target:
                 for item in source.infolist():
                     content = source.read(item)
@@ -89,6 +89,14 @@ class Classifier(ModelDescription):
                         content = json.dumps(stock_config(json.loads(content))).encode()
                     target.writestr(item.filename, content)
                 target.writestr(MEMBER, json.dumps(self.as_json()), zipfile.ZIP_DEFLATED)
+
+    def _of_stock_layers(self) -> keras.Model:
+        """The network, built anew where layers are of classes of one's own: Keras files tensors under their names."""
+        if all(type(layer) is stock_class(type(layer)) for layer in self.network.layers):
+            return self.network
+        network = build_network(self.config)
+        network.set_weights(self.network.get_weights())
+        return network
 
     @classmethod
     def of(cls, description: ModelDescription, network: keras.Model) -> Classifier:

@@ -37,16 +37,16 @@ class Demonstration:
     sheet: Path
 
 
-def demo(*, reporter: Reporter | None = None, **settings: Unpack[TrainOptions]) -> Demonstration:
+def demo(*, reporter: Reporter | None = None, **options: Unpack[TrainOptions]) -> Demonstration:
     """Train `separable_cnn` on 10,000 pictures of Fashion-MNIST, score it, and let it name some test pictures.
 
     Args:
         reporter: Receives notes, warnings and progress.
-        settings: Fields of `ception.settings.TrainSettings`.
+        options: Fields of `ception.settings.TrainSettings`.
     """
     from ception.evaluation.plots import contact_sheet
 
-    chosen: TrainOptions = {"model": "separable_cnn", "recipe": "article", **settings}
+    chosen: TrainOptions = {"model": "separable_cnn", "recipe": "article", **options}
     run = train(SAMPLE, reporter=reporter, **chosen)
     folder = run.folder / "pictures"
     folder.mkdir()

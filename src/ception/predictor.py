@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,8 @@ import numpy as np
 
 from ception import backends
 from ception.data import loading
+from ception.data.collecting import collected
+from ception.data.pictures import Given
 from ception.engines import Engine, Precision
 from ception.engines.batching import BatchRunner
 from ception.engines.choosing import Runnable, choose
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ception.classifier import Classifier
-    from ception.data.sources import Pictures
+    from ception.data.images import Picture
+    from ception.data.pictures import Pictures
     from ception.models.config import NetworkConfig
 
 _WORTH_TRANSLATING = 64  # pictures, below which a network in memory runs where it is
@@ -177,16 +180,22 @@ class Predictor:
             yield Answers(readable, pixels, self.logits(pixels), errors)
 
     def predictions(
-        self, pictures: Pictures, *, top: int = 5, min_confidence: float = 0.0, calibrated: bool = True
+        self,
+        given: Picture | Iterable[Picture] | Given,
+        *,
+        top: int = 5,
+        min_confidence: float = 0.0,
+        calibrated: bool = True,
     ) -> Iterator[Prediction]:
         """The most probable classes of each picture, in their order.
 
         Args:
-            pictures: The pictures.
+            given: Pictures, as for `ception.predict`.
             top: Number of classes to name for each, the most probable first.
             min_confidence: Probability below which the answer is `unknown`.
             calibrated: Whether the logits are divided by the model's temperature.
         """
+        pictures = given if isinstance(given, Given) else collected(given)
         for answers in self.answers(pictures, np.arange(len(pictures)), label="Predicting"):
             named = {index: Prediction(path=pictures.name(index), error=why) for index, why in answers.errors.items()}
             probabilities = self.description.softmax(answers.logits, calibrated=calibrated)

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ception.models import MODELS, build
+from ception import MODELS, build
 from support import articles
 from support.originals import PUBLISHED_IN_ARTICLES, SIZES, standardised
 from support.parity import fill, in_order, logits, pixels

@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 _OF_ARRAYS = "suffixes, formats, EXIF, bits, frames and folders: the pictures lie in arrays"
 
 
-def check(data: str | Path, *, reporter: Reporter | None = None, **settings: Unpack[CheckOptions]) -> CheckResult:
+def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpack[CheckOptions]) -> CheckResult:
     """Find what may be wrong with a data set, and show it on a page; no file of the data is changed.
 
     Args:
         data: A data set as `ception.data.sources.load` takes it.
         reporter: Receives notes, warnings and progress.
-        settings: Fields of `CheckSettings`.
+        options: Fields of `CheckSettings`.
 
     Raises:
         InputError: the data or model cannot be used, or the page would overwrite another file.
         RunError: the page cannot be written.
     """
-    options = settings_of(CheckSettings, settings)
+    settings = settings_of(CheckSettings, options)
     reporter = reporter or Reporter()
-    model, size, described = _model(options)
-    dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
-    out = options.out or Path(f"check-{dataset.name}.html")
+    model, size, described = _model(settings)
+    dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
+    out = settings.out or Path(f"check-{dataset.name}.html")
     page.require_free(out)
-    facts, failed = scan.scan(dataset.pictures, str(data), cache_limit=options.cache_limit, reporter=reporter)
+    facts, failed = scan.scan(dataset.pictures, str(data), cache_limit=settings.cache_limit, reporter=reporter)
     splits, lacking = findings.split_as_trained(dataset, facts["digest"])
     cases = findings.about_pictures(dataset, facts, failed, size) | {"too_few": lacking}
     cases |= findings.about_copies(dataset, splits, *_copies(facts, reporter))
@@ -70,16 +70,16 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **settings: Unp
     return result
 
 
-def _model(options: CheckSettings) -> tuple[str, tuple[int, int], ModelDescription | None]:
+def _model(settings: CheckSettings) -> tuple[str, tuple[int, int], ModelDescription | None]:
     """What the model is called, the height and width it takes in pixels, and what it says of itself if it is a file."""
-    name = str(options.model or TrainSettings().model)
+    name = str(settings.model or TrainSettings().model)
     described = None
-    if options.model is not None and (os.path.exists(name) or os.sep in name or name.endswith(".keras")):
+    if settings.model is not None and (os.path.exists(name) or os.sep in name or name.endswith(".keras")):
         described = describe(name)
         size = described.image.height, described.image.width
     else:
         size = catalog.find(name).image_size
-    return name, size if options.image_size is None else (options.image_size, options.image_size), described
+    return name, size if settings.image_size is None else (settings.image_size, settings.image_size), described
 
 
 def _passed_over(data: str | Path, dataset: sources.Dataset) -> dict[str, list[findings.Item]]:

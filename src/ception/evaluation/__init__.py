@@ -38,7 +38,7 @@ def evaluate(
     data: str | Path,
     *,
     reporter: Reporter | None = None,
-    **settings: Unpack[EvaluateOptions],
+    **options: Unpack[EvaluateOptions],
 ) -> Scores:
     """Score a model on a data set.
 
@@ -49,33 +49,33 @@ def evaluate(
         model: A model file or run folder, or a classifier (then nothing is written unless `out` is given).
         data: A data set as `ception.data.sources.load` takes it.
         reporter: Receives notes, warnings and progress.
-        settings: Fields of `EvaluateSettings`.
+        options: Fields of `EvaluateSettings`.
 
     Raises:
         InputError: the model or data cannot be used, or do not belong together.
     """
-    options = settings_of(EvaluateSettings, settings)
+    settings = settings_of(EvaluateSettings, options)
     reporter = reporter or Reporter()
     file = None if isinstance(model, ModelDescription) else model_file(model)
     described = describe(file) if file else cast(ModelDescription, model)
     described.require_weights()
-    promise = None if options.target_precision is None else _promise(described, options.target_precision)
-    dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
+    promise = None if settings.target_precision is None else _promise(described, settings.target_precision)
+    dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
     labels = matched(dataset, described, reporter)
-    group_of = grouping(dataset, options.by) if options.by else None
-    chosen, digests = select(dataset, str(data), options.split, reporter)
-    if options.split != "train":
+    group_of = grouping(dataset, settings.by) if settings.by else None
+    chosen, digests = select(dataset, str(data), settings.split, reporter)
+    if settings.split != "train":
         warn_of_seen(described, digests, reporter)
-    table, indices = _tabulated(file or described, options, labels, dataset, chosen, reporter)
-    output = options.out or (file and _output_folder(file, data_label(dataset.name, options.split)))
+    table, indices = _tabulated(file or described, settings, labels, dataset, chosen, reporter)
+    output = settings.out or (file and _output_folder(file, data_label(dataset.name, settings.split)))
     scores = replace(
         table.scores(described.temperature),
         model=None if file is None else str(file),
         data=str(data),
-        split=options.split,
+        split=settings.split,
         output=None if output is None else str(output),
         selective=promise and _kept(promise, table, described.temperature),
-        slices=group_of and sliced(table, str(options.by), [group_of(index) for index in indices.tolist()]),
+        slices=group_of and sliced(table, str(settings.by), [group_of(index) for index in indices.tolist()]),
     )
     if output is not None:
         history = _history(file) if file else []
@@ -85,7 +85,7 @@ def evaluate(
 
 def _tabulated(
     model: Path | ModelDescription,
-    options: EvaluateSettings,
+    settings: EvaluateSettings,
     labels: NDArray[np.integer],
     dataset: sources.Dataset,
     chosen: NDArray[np.int64],
@@ -93,10 +93,10 @@ def _tabulated(
 ) -> tuple[Table, NDArray[np.int64]]:
     """What the model says of the chosen pictures that can be read, and their indices."""
     with (
-        backends.on(options.device, options.backend),
+        backends.on(settings.device, settings.backend),
         Predictor.open(
-            model, engine=options.engine, dtype=options.dtype, batch_size=options.batch_size,
-            pictures=len(chosen), backend=options.backend, device=options.device, cache_limit=options.cache_limit,
+            model, engine=settings.engine, dtype=settings.dtype, batch_size=settings.batch_size,
+            pictures=len(chosen), backend=settings.backend, device=settings.device, cache_limit=settings.cache_limit,
             reporter=reporter,
         ) as predictor,
     ):  # fmt: skip

@@ -36,7 +36,7 @@ _SHOWN = 30  # pictures that changed sides
 
 def compare(
     one: str | Path, other: str | Path, data: str | Path | None = None, *,
-    reporter: Reporter | None = None, **settings: Unpack[CompareOptions],
+    reporter: Reporter | None = None, **options: Unpack[CompareOptions],
 ) -> Comparison:  # fmt: skip
     """Compare two models on the same pictures.
 
@@ -47,25 +47,25 @@ def compare(
         other: Another one.
         data: A data set, on which both are evaluated; None compares what two runs said of their test pictures.
         reporter: Receives notes, warnings and progress.
-        settings: Fields of `CompareSettings`.
+        options: Fields of `CompareSettings`.
 
     Raises:
         InputError: a model or the data cannot be used, or the two know different classes or pictures.
     """
-    options = settings_of(CompareSettings, settings)
+    settings = settings_of(CompareSettings, options)
     reporter = reporter or Reporter()
     models = Path(one), Path(other)
     label = f"comparison-{_label(models[0])}-{_label(models[1])}"
     if data is None:
-        if options.split != "test":
-            raise InputError(f"--split {options.split} needs DATA: without it, both runs' test pictures are compared")
+        if settings.split != "test":
+            raise InputError(f"--split {settings.split} needs DATA: without it, both runs' test pictures are compared")
         dataset = None
         first, second = _aligned(*map(_table_of_run, models))
     else:
-        dataset = sources.load(data, cache_limit=options.cache_limit, reporter=reporter)
-        label += f"-{data_label(dataset.name[:40], options.split)}"
-        first, second = _aligned(*_evaluated(models, dataset, str(data), options, reporter))
-    output = options.out or Path(label)
+        dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
+        label += f"-{data_label(dataset.name[:40], settings.split)}"
+        first, second = _aligned(*_evaluated(models, dataset, str(data), settings, reporter))
+    output = settings.out or Path(label)
     result = replace(
         paired(first, second),
         models=(str(one), str(other)), data=None if data is None else str(data), output=str(output),
@@ -73,7 +73,7 @@ def compare(
     mark(output)
     write_json(output / "comparison.json", result.as_dict())
     if result.changed:
-        dataset = dataset or _dataset_of_run(models[0], options.cache_limit)
+        dataset = dataset or _dataset_of_run(models[0], settings.cache_limit)
         if dataset is not None:
             _draw_changed(output / "changed.png", result.changed, dataset)
     return result
@@ -164,7 +164,7 @@ def _table_of_run(run: Path) -> Table:
 
 
 def _evaluated(
-    models: Sequence[Path], dataset: sources.Dataset, origin: str, options: CompareSettings, reporter: Reporter
+    models: Sequence[Path], dataset: sources.Dataset, origin: str, settings: CompareSettings, reporter: Reporter
 ) -> list[Table]:
     """What the models say of one split of a data set, whose pictures are read once for both."""
     described = [describe(model) for model in models]
@@ -172,16 +172,16 @@ def _evaluated(
         description.require_weights()
     _require_same_classes(*(description.class_names for description in described))
     labels = [matched(dataset, description, reporter) for description in described]
-    indices, digests = select(dataset, origin, options.split, reporter)
-    if options.split != "train":
+    indices, digests = select(dataset, origin, settings.split, reporter)
+    if settings.split != "train":
         for model, description in zip(models, described, strict=True):
             warn_of_seen(description, digests, reporter, str(model))
-    with backends.on(options.device, options.backend), ExitStack() as stack:
+    with backends.on(settings.device, settings.backend), ExitStack() as stack:
         predictors = [
             stack.enter_context(Predictor.open(
-                model, engine=options.engine, dtype=options.dtype, batch_size=EvaluateSettings().batch_size,
-                pictures=len(indices), backend=options.backend, device=options.device,
-                cache_limit=options.cache_limit, reporter=reporter,
+                model, engine=settings.engine, dtype=settings.dtype, batch_size=EvaluateSettings().batch_size,
+                pictures=len(indices), backend=settings.backend, device=settings.device,
+                cache_limit=settings.cache_limit, reporter=reporter,
             )) for model in models
         ]  # fmt: skip
         return [table for table, _ in tabulate_data(predictors, labels, dataset, indices, reporter=reporter)]

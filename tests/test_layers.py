@@ -1,0 +1,90 @@
+"""Layers of other classes, made instead of Keras's: the network is the same, and what is saved is Keras's own."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from ception.classifier import Classifier
+from ception.data.images import ImageContract
+from ception.models import NetworkConfig
+from ception.models.building import build_network
+from ception.models.kinds import kind, stock_class, stock_config
+from support.parity import fill
+
+
+class Fast(keras.layers.SeparableConv2D):
+    """A layer with an option of its own, which cannot be made without arguments."""
+
+    def __init__(self, filters, kernel_size, *, tile=4, **options):
+        super().__init__(filters, kernel_size, **options)
+        self.tile = tile
+
+    def get_config(self):
+        return super().get_config() | {"tile": self.tile}
+
+
+class Plain(keras.layers.Conv2D):
+    """Only another class."""
+
+
+CONFIG = NetworkConfig.of("xception", classes=3, image_size=71, depth_multiplier=0.05, min_depth=4)
+LAYERS = {"SeparableConv2D": Fast, "Conv2D": Plain}
+
+
+@pytest.fixture(scope="module")
+def networks() -> tuple[keras.Model, keras.Model]:
+    """The network with layers of other classes, and with Keras's."""
+    return build_network(CONFIG, layers=LAYERS, seed=1), build_network(CONFIG, seed=1)
+
+
+def test_they_are_made(networks):
+    fast, plain = networks
+    assert {type(layer) for layer in fast.layers if "sepconv" in layer.name and layer.name.endswith(("1", "2"))} == {
+        Fast
+    }
+    assert not {type(layer) for layer in plain.layers} & {Fast, Plain}
+    assert [kind(layer) for layer in fast.layers] == [kind(layer) for layer in plain.layers]
+
+
+def test_the_same_seed_gives_the_same_weights(networks):
+    for one, other in zip(*(network.get_weights() for network in networks), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_is_saved_is_kerass_own(networks, tmp_path):
+    fast, _ = networks
+    fill(fast, seed=3)
+    classifier = Classifier(
+        network=fast, config=CONFIG, class_names=("a", "b", "c"), image=ImageContract(height=71, width=71, channels=3)
+    )
+    classifier.save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        config = json.loads(archive.read("config.json"))
+    text = json.dumps(config)
+    assert "Fast" not in text
+    assert "tile" not in text
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 71, 71, 3)).astype("float32")
+    expected = keras.ops.convert_to_numpy(fast(pixels, training=False))
+    for again in (keras.models.load_model(tmp_path / "m.keras"), Classifier.load(tmp_path / "m.keras").network):
+        assert {type(layer).__module__.split(".")[0] for layer in again.layers} == {"keras"}
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(again(pixels, training=False)), expected, rtol=1e-5)
+
+
+def test_a_stock_configuration_is_what_keras_writes():
+    """Classes of ours become what Keras itself writes of the class that they are one of."""
+    ours = keras.saving.serialize_keras_object(Fast(8, 3, tile=2, name="a"))
+    theirs = keras.saving.serialize_keras_object(keras.layers.SeparableConv2D(8, 3, name="a"))
+    stock = stock_config(json.loads(json.dumps(ours)))
+    for key in ("module", "class_name", "registered_name"):
+        assert stock[key] == theirs[key]
+    assert stock["config"].keys() == theirs["config"].keys()
+
+
+def test_what_is_none_of_kerass():
+    with pytest.raises(ValueError, match="derives from no class of Keras"):
+        stock_class(dict)
