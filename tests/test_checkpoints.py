@@ -61,6 +61,7 @@ def test_every_keras_file_gives_its_tensors_by_layer_and_variable(tmp_path: Path
     assert "stem_bn/gamma" not in checkpoint.tensors
 
 
+@pytest.mark.filterwarnings("ignore:Saving sharded weights requires:UserWarning")  # of Keras, on what it names them
 def test_shards_are_one_checkpoint(tmp_path: Path) -> None:
     model = randomised(backbone())
     model.save_weights(tmp_path / "m.weights.h5", max_shard_size=5e-7)

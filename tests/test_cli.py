@@ -119,7 +119,7 @@ class TestCommands:
         assert "bad.png: not a picture" in err
         assert "1 of 4 pictures could not be read" in err
         assert len(out.splitlines()) == 3
-        rows = list(csv.DictReader((tmp_path / "p.csv").open()))
+        rows = list(csv.DictReader((tmp_path / "p.csv").read_text().splitlines()))
         assert [row["class"] for row in rows if row["rank"] == "1"] == ["blue", "red", "red"]
         code, out, err = run_cli("predict", model, data / "red", "--json")
         assert [json.loads(line)["top"][0]["class"] for line in out.splitlines()] == ["red", "red"]

@@ -184,7 +184,8 @@ def test_zip_bombs(tmp_path: Path) -> None:
 
 def test_archives_of_something_else(tmp_path: Path) -> None:
     path = tmp_path / "w.keras"
-    np.savez(path.open("wb"), a=np.ones(3))
+    with path.open("wb") as file:
+        np.savez(file, a=np.ones(3))
     refused(path, "without model.weights.h5")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("model.weights.h5", b"x" * 100)

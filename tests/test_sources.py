@@ -237,6 +237,7 @@ class TestNames:
             dataset = sources.load("fashion-mnist")
         finally:
             server.shutdown()
+            server.server_close()
         assert dataset.class_names == labelled_arrays.FASHION_CLASSES
         assert dataset.stated_splits.tolist() == [TRAIN] * 60 + [TEST] * 60
 

@@ -44,10 +44,11 @@ class TestRun:
         }  # fmt: skip
         assert json.loads((trained / "scores.json").read_text())["accuracy"] == 1
         for name in ("curves.png", "confusion.png"):
-            assert min(Image.open(trained / name).size) > 300
+            with Image.open(trained / name) as picture:
+                assert min(picture.size) > 300
 
     def test_log_has_a_row_per_epoch(self, trained):
-        rows = list(csv.DictReader((trained / "log.csv").open()))
+        rows = list(csv.DictReader((trained / "log.csv").read_text().splitlines()))
         assert [row["epoch"] for row in rows] == ["1", "2", "3"]
         assert float(rows[-1]["val_loss"]) < float(rows[0]["val_loss"])
 
@@ -67,7 +68,7 @@ class TestRun:
         assert loaded["scores"]["accuracy"] == 1
 
     def test_tensorboard_finds_the_curves(self, trained):
-        rows = list(csv.DictReader((trained / "log.csv").open()))
+        rows = list(csv.DictReader((trained / "log.csv").read_text().splitlines()))
         for part, prefix in (("train", ""), ("validation", "val_")):
             values = scalars(trained / "tensorboard" / part, "epoch_loss")
             assert values == pytest.approx([float(row[f"{prefix}loss"]) for row in rows], rel=1e-6)

@@ -54,7 +54,7 @@ class TestKeras:
 
     def test_file_without_head_keeps_the_body(self, original, tmp_path):
         name, network, batch, _ = original
-        body = keras.Model(network.inputs, network.layers[-2].output)
+        body = keras.Model(network.input, network.layers[-2].output)
         path = write_legacy(body, tmp_path / "notop.h5")
         ours = build(name, weights=path, image_size=SIZE, classes=7)
         found = logits(ception.truncate(ours, "avg_pool"), batch).reshape(2, -1)
