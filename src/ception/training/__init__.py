@@ -109,8 +109,7 @@ def find_learning_rate(
         InputError, RunError: as for `train`.
     """
     settings, reporter = settings_of(TrainSettings, options), reporter or Reporter()
-    recipes = preparation.require_sense(settings)
-    listed = preparation.read(data, settings, reporter)
+    recipes, listed = preparation.require_sense(settings), preparation.read(data, settings, reporter)
     backends.start(settings.backend, reporter)
     with backends.on(settings.device):
         from ception.training import planning
