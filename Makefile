@@ -3,18 +3,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-TORCH ?= torch==2.13.0
+TORCH ?= torch
+CONSTRAINTS ?= constraints.txt
+INSTALL := -m pip install --quiet $(addprefix --constraint=,$(CONSTRAINTS))
 PYTEST := python -m pytest -n 2
 # each of the two workers keeps to one core
 ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
-.PHONY: help demo test test-all test-backends test-jax test-torch goldens check clean
+.PHONY: help demo test test-all test-backends test-jax test-torch goldens lock check clean
 
 help:
 	@echo "make demo      set up, then train, evaluate and predict on the pictures that come with the package"
 	@echo "make test      set up, then run the tests (make test-all: the slow ones too)"
 	@echo "make test-backends   the tests on JAX and on PyTorch, in environments of their own"
 	@echo "make goldens   write the stored values that networks must give anew"
+	@echo "make lock      set up all environments anew with the latest packages, and write constraints.txt"
 	@echo "make check     format, lint, check types and imports (changes nothing when CI=true)"
 	@echo "make clean     remove what these commands made, runs/ excepted"
 
@@ -31,6 +34,11 @@ test-backends: test-jax test-torch
 
 test-jax test-torch: test-%: $(VENV)-%/installed-dev
 	KERAS_BACKEND=$* $(ONE_THREAD) $(VENV)-$*/bin/$(PYTEST) -m "not slow"
+
+lock:
+	rm -rf $(VENV) $(VENV)-jax $(VENV)-torch
+	$(MAKE) CONSTRAINTS= $(VENV)/installed-dev $(VENV)-jax/installed-dev $(VENV)-torch/installed-dev
+	$(BIN)/python tools/write_constraints.py $(VENV) $(VENV)-jax $(VENV)-torch
 
 goldens: $(VENV)/installed-dev
 	PYTHONPATH=tests $(BIN)/python -m support.goldens
@@ -54,24 +62,24 @@ $(VENV)/bin/python:
 $(VENV)-%/bin/python:
 	$(PYTHON) -m venv $(VENV)-$*
 
-$(VENV)-jax/installed-dev: pyproject.toml | $(VENV)-jax/bin/python
-	$(VENV)-jax/bin/python -m pip install --quiet --editable '.[jax,test]'
+$(VENV)-jax/installed-dev: pyproject.toml $(CONSTRAINTS) | $(VENV)-jax/bin/python
+	$(VENV)-jax/bin/python $(INSTALL) --editable '.[jax,test]'
 	@touch $@
 
-$(VENV)-torch/installed-dev: pyproject.toml | $(VENV)-torch/bin/python
-	$(VENV)-torch/bin/python -m pip install --quiet '$(TORCH)'
-	$(VENV)-torch/bin/python -m pip install --quiet --editable '.[torch,test]'
+$(VENV)-torch/installed-dev: pyproject.toml $(CONSTRAINTS) | $(VENV)-torch/bin/python
+	$(VENV)-torch/bin/python $(INSTALL) '$(TORCH)'
+	$(VENV)-torch/bin/python $(INSTALL) --editable '.[torch,test]'
 	@# timm to compare with; torchvision for its imports alone, so without the torch it would bring
-	$(VENV)-torch/bin/python -m pip install --quiet --no-deps timm torchvision
-	$(VENV)-torch/bin/python -m pip install --quiet huggingface_hub pyyaml safetensors
+	$(VENV)-torch/bin/python $(INSTALL) --no-deps timm torchvision
+	$(VENV)-torch/bin/python $(INSTALL) huggingface_hub pyyaml safetensors
 	@touch $@
 
-$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[tensorflow]'
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	$(BIN)/python $(INSTALL) --editable '.[tensorflow]'
 	@touch $@
 
-$(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[tensorflow,dev]'
+$(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	$(BIN)/python $(INSTALL) --editable '.[tensorflow,dev]'
 	@touch $(VENV)/installed $@
 
 clean:

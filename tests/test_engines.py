@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ception import MODELS, build
-from ception.engines import choosing
+from ception.engines import choosing, described
 from ception.engines.choosing import fastest
 from ception.engines.keras_backend import KerasEngine
 from ception.errors import InputError
@@ -18,6 +18,7 @@ from support.parity import difference, fill
 from support.reporters import Notes
 
 openvino = pytest.importorskip("ception.engines.openvino", reason="openvino is not installed")
+openvino_layers = pytest.importorskip("ception.engines.openvino_layers", reason="openvino is not installed")
 SOME = list(MODELS) if keras.backend.backend() == "tensorflow" else ["inception_v3", "separable_cnn"]
 LARGE = ("xception_65", "xception_71")  # with the layers of xception_41, more of them
 
@@ -29,6 +30,10 @@ def network(name: str, **options) -> keras.Model:
     return built
 
 
+def compiled(of: keras.Model, precision: str | None = None) -> openvino.OpenVinoEngine:
+    return openvino.OpenVinoEngine(openvino_layers.translated(of), precision)
+
+
 def pictures(of: keras.Model, count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, *of.input.shape[1:]), np.uint8)
 
@@ -37,14 +42,14 @@ def pictures(of: keras.Model, count: int) -> np.ndarray:
 def test_openvino_gives_the_networks_logits(name):
     built = network(name)
     batch = pictures(built, 3)
-    engine = openvino.compiled(built, "float32")
+    engine = compiled(built, "float32")
     assert engine.precision == "float32"
     assert engine.name.startswith("openvino 20")
     expected = KerasEngine(built).run(batch)
     # relative to the largest logit: sums in another order, of a network with random statistics
     assert difference(engine.run(batch), expected) < 1e-4
     assert difference(engine.run(batch[:2]), expected[:2]) < 1e-4  # another batch size
-    assert difference(openvino.compiled(built, "bfloat16").run(batch), expected) < 0.05
+    assert difference(compiled(built, "bfloat16").run(batch), expected) < 0.05
 
 
 def test_openvino_gives_feature_maps_with_the_channels_last():
@@ -52,7 +57,7 @@ def test_openvino_gives_feature_maps_with_the_channels_last():
     batch = pictures(built, 2)
     for end in ("mixed0", "mixed7"):
         body = truncate(built, end)
-        maps = openvino.compiled(body, "float32").run(batch)
+        maps = compiled(body, "float32").run(batch)
         assert maps.shape[1:] == body.output.shape[1:]
         assert difference(maps, KerasEngine(body).run(batch)) < 1e-4
 
@@ -73,13 +78,13 @@ def test_openvino_goes_on_from_feature_maps():
         x = layer(x)
     tail = keras.Model(maps, x)
     batch = np.random.default_rng(0).normal(size=(3, 9, 9, 4)).astype(np.float32)
-    assert difference(openvino.compiled(tail, "float32").run(batch), KerasEngine(tail).run(batch)) < 1e-5
+    assert difference(compiled(tail, "float32").run(batch), KerasEngine(tail).run(batch)) < 1e-5
 
 
 def test_a_result_outlives_the_next_one():
     built = network("separable_cnn")
     batch = pictures(built, 4)
-    run = openvino.compiled(built).run
+    run = compiled(built).run
     first = run(batch[:2])
     kept = first.copy()
     run(batch[2:])
@@ -103,7 +108,7 @@ def test_without_openvino_keras_runs_the_network(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None)
     built = network("separable_cnn")
     engine = fastest(built)
-    assert str(engine).startswith(f"{keras.backend.backend()} ")
-    assert str(engine).endswith("in float32")
+    assert described(engine).startswith(f"{keras.backend.backend()} ")
+    assert described(engine).endswith("in float32")
     with pytest.raises(InputError, match="build it with dtype for bfloat16, or install openvino"):
         fastest(built, precision="bfloat16")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
+import runpy
+import tomllib
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("src", "tests", "benchmarks", "examples", "tools")
@@ -76,6 +81,23 @@ def test_loose_dictionaries_become_fewer():
 def test_no_test_module_is_imported(path):
     modules = {Path(other).stem for other in sources() if other.startswith("tests/") and other.count("/") == 1}
     assert not modules & set(imported(sources()[path]))
+
+
+def test_constraints_pin_all_that_is_required():
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines()[1:])
+    assert all(re.fullmatch(r"\d[\w.]*", version) for version in pinned.values()), "a version, no address"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for line in chain(project["dependencies"], *project["optional-dependencies"].values()):
+        required = Requirement(line)
+        if required.name != "ception" and (required.marker is None or "!=" not in str(required.marker)):
+            assert required.specifier.contains(pinned[required.name]), line
+
+
+def test_constraints_are_written_from_what_environments_hold():
+    tool = runpy.run_path(str(ROOT / "tools" / "write_constraints.py"))
+    written = tool["text"]([["B_c==1.0", "pip==25.0"], ["b-c==2.0", "a==2.13.0+cpu"]])
+    assert written == tool["HEAD"] + "a==2.13.0\nb-c==1.0\n"
+    assert (ROOT / "constraints.txt").read_text().startswith(tool["HEAD"])
 
 
 @pytest.mark.parametrize("name", ["utils", "common", "core", "base", "manager", "helpers", "misc"])

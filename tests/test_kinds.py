@@ -78,8 +78,8 @@ def test_keras_gives_numbers_by_kind(own: keras.Model) -> None:
 
 def test_openvino(own: keras.Model) -> None:
     pytest.importorskip("openvino")
-    from ception.engines.openvino import compiled
+    from ception.engines.choosing import fastest
 
     fill(own, seed=2)
     pictures = np.random.default_rng(0).uniform(0, 255, (3, 9, 8, 3)).astype("float32")
-    assert difference(compiled(own, "float32").run(pictures), logits(own, pictures)) < 1e-5
+    assert difference(fastest(own, precision="float32").run(pictures), logits(own, pictures)) < 1e-5

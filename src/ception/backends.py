@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -20,6 +21,8 @@ _TENSORFLOW = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true",
 # What surrounds the import of TensorFlow, which logs to standard error at any log level: nothing here, for the process
 # belongs to the caller. The command line, whose process is its own, mutes it.
 importing: Callable[[], AbstractContextManager[None]] = nullcontext
+# And what surrounds a download by Keras, which tells of it on standard output
+downloading: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 def choose(wanted: str | None = None) -> str:
@@ -63,6 +66,13 @@ def choose(wanted: str | None = None) -> str:
 def installed_backends() -> list[str]:
     """The backends that are installed, in the order of preference; none is imported."""
     return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+
+
+def likely() -> str:
+    """The backend that `choose` would settle, or `none`; nothing is settled."""
+    if "keras" in sys.modules:
+        return choose()
+    return os.environ.get("KERAS_BACKEND") or next(iter(installed_backends()), "none")
 
 
 def start(wanted: str | None = None, reporter: Reporter | None = None) -> str:
@@ -126,13 +136,19 @@ def devices() -> list[str]:
 
 def has_accelerator() -> bool:
     """Whether the backend sees a faster processor than the CPU; Keras is imported only where one may be there."""
-    signs = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/accel0", "/dev/vfio/0")
-    possible = sys.platform != "linux" or any(os.path.exists(sign) for sign in signs)
     if "keras" not in sys.modules:
-        if not possible:
+        if not _may_have_accelerator():
             return False
         start()
     return not all(device.startswith("cpu") for device in devices())
+
+
+def _may_have_accelerator() -> bool:
+    """Whether a look at the system, without any backend, lets one expect a GPU or TPU."""
+    if sys.platform == "darwin":
+        return likely() == "torch" or importlib.util.find_spec("tensorflow-plugins") is not None
+    signs = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/accel0", "/dev/vfio/0")
+    return shutil.which("nvidia-smi") is not None or any(os.path.exists(sign) for sign in signs)
 
 
 _OUT_OF_MEMORY = (

@@ -25,6 +25,7 @@ from ception.networks import filled
 from ception.settings import Resize
 from ception.weights.checkpoints import Checkpoint, read
 from ception.weights.loading import Report, classes_in
+from ception.weights.names import variables
 from ception.weights.opening import open_weights
 from ception.weights.published import imagenet_classes
 
@@ -95,7 +96,8 @@ class Classifier(ModelDescription):
         if all(type(layer) is stock_class(type(layer)) for layer in self.network.layers):
             return self.network
         network = build_network(self.config)
-        network.set_weights(self.network.get_weights())
+        tensors = {name: keras.ops.convert_to_numpy(tensor) for name, tensor in variables(self.network).items()}
+        _fill(network, tensors)
         return network
 
     @classmethod
@@ -105,11 +107,15 @@ class Classifier(ModelDescription):
         return cls(network=network, **described)
 
     @classmethod
-    def load(cls, path: Path | str) -> Classifier:
+    def load(cls, path: Path | str, *, dtype: str = "float32") -> Classifier:
         """The classifier in a file that `save` wrote, or in the run folder around it.
 
         The network is built anew from what `model.json` says, and its tensors are read by layer name:
         nothing in the file is run.
+
+        Args:
+            path: The file or the folder.
+            dtype: Keras dtype policy, such as `float32` or `mixed_bfloat16`.
 
         Raises:
             InputError: there is no such file, it is broken, or it is no classifier of this package.
@@ -117,7 +123,7 @@ class Classifier(ModelDescription):
         path = model_file(path)
         description, tensors = describe(path), read(path).tensors
         try:
-            network = build_network(description.config)
+            network = build_network(description.config, dtype=dtype)
             _fill(network, tensors)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise InputError(f"{path} is a broken model file: {' '.join(str(error).split())}") from None

@@ -18,19 +18,19 @@ from ception.errors import RunError
 from ception.files import cache_folder, write_json
 
 _NAME = "timings.json"
-_REPEATS = 3
+_REPEATS, _ENOUGH_S = 3, 2.0
 
 
 def measured(key: Mapping[str, Any], function: Callable[[], Any]) -> float:
-    """Seconds that a function takes: the median of three calls after a first one that does not count; remembered.
+    """Seconds that a function takes: the median of up to three calls after one that does not count; remembered.
 
     Args:
         key: Plain values that the time depends on, beside the machine.
         function: What is timed.
     """
     function()
-    times = []
-    for _ in range(_REPEATS):
+    times: list[float] = []
+    while len(times) < _REPEATS and sum(times) < _ENOUGH_S:
         start = time.perf_counter()
         function()
         times.append(time.perf_counter() - start)

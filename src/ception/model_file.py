@@ -101,17 +101,20 @@ class ModelDescription:
                 raise ValueError("what it says of pictures and classes does not fit its network")
             if not all(isinstance(name, str) for name in class_names):
                 raise ValueError("its class names are no strings")
+            temperature, record = float(described["calibration"]["temperature"]), described["record"]
+            if not 0 < temperature < float("inf") or not isinstance(record, dict):
+                raise ValueError("its temperature is no number above 0, or its record no object")
             return ModelDescription(
                 config=config,
                 class_names=class_names,
                 image=image,
-                record=described["record"],
+                record=record,
                 training_digests=np.frombuffer(base64.b64decode(described["training_digests"]), f"V{_DIGEST_BYTES}"),
-                temperature=float(described["calibration"]["temperature"]),
+                temperature=temperature,
                 unnamed=bool(described["unnamed"]),
                 coverage=[CoveragePoint(**point) for point in described["calibration"]["coverage"]],
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from None
 
 

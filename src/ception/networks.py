@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Unpack
 
 import keras
@@ -80,7 +81,7 @@ def filled(
     Raises:
         InputError: the network cannot be built so, or the weights do not fit it.
     """
-    network, whole = build_with_whole(config, auxiliary=auxiliary, seed=seed, layers=Layers(dtype=dtype))
+    network, whole = build_with_whole(config, auxiliary=auxiliary, layers=Layers(dtype=dtype, random=Random(seed)))
     if weights is None:
         return network, None
     return network, load(network, weights.checkpoint, partial=partial, whole=whole)

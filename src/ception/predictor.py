@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,23 +36,22 @@ if TYPE_CHECKING:
     from ception.data.pictures import Pictures
     from ception.models.config import NetworkConfig
 
+_POLICIES: dict[Precision, str] = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 _WORTH_TRANSLATING = 64  # pictures, below which a network in memory runs where it is
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model says of a batch of pictures.
+    """What models say of a batch of pictures.
 
     Attributes:
         indices: Of the pictures that can be read.
-        pixels: Of these, as the network takes them.
-        logits: Of these, float32 of shape (pictures, classes).
+        logits: Of these, of each model, float32 of shape (pictures, classes).
         errors: Why the others cannot be read, by index.
     """
 
     indices: NDArray[np.integer]
-    pixels: NDArray[np.uint8]
-    logits: NDArray[np.float32]
+    logits: tuple[NDArray[np.float32], ...]
     errors: dict[int, str]
 
 
@@ -90,7 +89,7 @@ class Predictor:
         engine: EngineName | None = None,
         dtype: Precision = "float32",
         batch_size: int = 32,
-        pictures: int = 1,
+        pictures: int | None = None,
         measure: bool = True,
         backend: str | None = None,
         device: str | None = None,
@@ -105,7 +104,8 @@ class Predictor:
             engine: `openvino` or `keras`; None takes the fastest, or Keras where a backend or device is named.
             dtype: Numbers to compute with.
             batch_size: Pictures in one step.
-            pictures: How many there will be: many are worth a measurement, few of a network in memory no translation.
+            pictures: How many there will be, if it is known: many are worth a measurement, few of a network in memory
+                no translation.
             measure: Whether to measure at all; without, what is taken follows from what is installed alone.
             backend: Keras's backend, where Keras is needed; None takes the first one installed.
             device: Processor that Keras uses; None means its own choice.
@@ -118,19 +118,19 @@ class Predictor:
         reporter = reporter or Reporter()
         if engine is None and (backend or device):
             engine = "keras"
+        size = batch_size if pictures is None else max(1, min(batch_size, pictures))
         description, runnable = _runnable(model, weights, backend, reporter)
         description.require_weights()
-        if isinstance(model, ModelDescription) and engine is None and measure and pictures < _WORTH_TRANSLATING:
+        few = pictures is not None and pictures < _WORTH_TRANSLATING
+        if engine is None and few and runnable.identity is None:
             engine = "keras"
         if engine == "keras" or backend:
             backends.choose(backend)  # the wrong one is told before anything is read
         chosen = choose(
-            runnable, precision=dtype, wanted=engine, pictures=pictures if measure else None, cache_limit=cache_limit,
-            reporter=reporter,
+            runnable, precision=dtype, wanted=engine, batch_size=size, pictures=(pictures or 0) if measure else None,
+            cache_limit=cache_limit, reporter=reporter,
         )  # fmt: skip
-        return cls(
-            description, chosen, batch_size=min(batch_size, pictures) if measure else batch_size, reporter=reporter
-        )
+        return cls(description, chosen, batch_size=size, reporter=reporter)
 
     @property
     def batch_size(self) -> int:
@@ -168,19 +168,6 @@ class Predictor:
             return np.zeros((0, len(self.description.class_names)), np.float32)
         return self._run(pixels)
 
-    def answers(self, pictures: Pictures, indices: NDArray[np.integer], *, label: str) -> Iterator[Answers]:
-        """What the model says of some pictures, batch by batch: memory does not grow with their number.
-
-        Args:
-            pictures: All pictures.
-            indices: Those that are asked for.
-            label: What the progress is called.
-        """
-        for readable, pixels, errors in loading.stream(
-            pictures, indices, self.description.image, self._run.batch_size, reporter=self._reporter, label=label
-        ):
-            yield Answers(readable, pixels, self.logits(pixels), errors)
-
     def predictions(
         self,
         given: Picture | Iterable[Picture] | Given,
@@ -198,9 +185,10 @@ class Predictor:
             calibrated: Whether the logits are divided by the model's temperature.
         """
         pictures = given if isinstance(given, Given) else collected(given)
-        for answers in self.answers(pictures, np.arange(len(pictures)), label="Predicting"):
+        everything = np.arange(len(pictures))
+        for answers in answered([self], pictures, everything, label="Predicting", reporter=self._reporter):
             named = {index: Prediction(path=pictures.name(index), error=why) for index, why in answers.errors.items()}
-            probabilities = self.description.softmax(answers.logits, calibrated=calibrated)
+            probabilities = self.description.softmax(answers.logits[0], calibrated=calibrated)
             for index, row in zip(answers.indices.tolist(), probabilities, strict=True):
                 best = np.argsort(-row, kind="stable")[:top]
                 guesses = tuple(
@@ -209,6 +197,28 @@ class Predictor:
                 unknown = bool(row[best[0]] < min_confidence)
                 named[index] = Prediction(path=pictures.name(index), top=guesses, unknown=unknown)
             yield from (named[index] for index in sorted(named))
+
+
+def answered(
+    predictors: Sequence[Predictor],
+    pictures: Pictures,
+    indices: NDArray[np.integer],
+    *,
+    label: str,
+    reporter: Reporter,
+) -> Iterator[Answers]:
+    """What models say of some pictures, batch by batch: memory does not grow with their number.
+
+    Args:
+        predictors: Models with the same image contract, for which each picture is decoded once.
+        pictures: All pictures.
+        indices: Those that are asked for.
+        label: What the progress is called.
+        reporter: Receives the progress.
+    """
+    contract, size = predictors[0].description.image, min(predictor.batch_size for predictor in predictors)
+    for readable, pixels, errors in loading.stream(pictures, indices, contract, size, reporter=reporter, label=label):
+        yield Answers(readable, tuple(predictor.logits(pixels) for predictor in predictors), errors)
 
 
 def _runnable(
@@ -236,7 +246,7 @@ def _runnable(
         backends.start(backend, reporter)
         from ception.classifier import Classifier
 
-        return _in_precision(Classifier.load(path), precision)
+        return Classifier.load(path, dtype=_POLICIES[precision]).network
 
     with path.open("rb") as file:
         identity = hashlib.file_digest(file, "blake2b").hexdigest()
@@ -262,7 +272,7 @@ def _in_precision(classifier: Classifier, precision: Precision) -> keras.Model:
     dtypes = {layer.compute_dtype for layer in classifier.network.layers}
     if ("bfloat16" in dtypes) == (precision == "bfloat16"):
         return classifier.network
-    network = build_network(classifier.config, dtype={"bfloat16": "mixed_bfloat16"}.get(precision, precision))
+    network = build_network(classifier.config, dtype=_POLICIES[precision])
     network.set_weights(classifier.network.get_weights())
     return network
 

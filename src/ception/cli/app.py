@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 import warnings
+from contextlib import redirect_stdout
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is told in our words
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     backends.importing = muted
+    backends.downloading = lambda: redirect_stdout(sys.stderr)
     try:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,11 +112,11 @@ def fashion_mnist() -> Dataset:
     Raises:
         InputError: it could not be downloaded.
     """
-    backends.choose()
+    backends.start()
     import keras
 
     try:
-        with redirect_stdout(sys.stderr):  # where Keras tells of the download
+        with backends.downloading():
             train, test = keras.datasets.fashion_mnist.load_data()
     except Exception as error:  # Keras wraps whatever its download met in a bare Exception
         said = " ".join(str(error).split())

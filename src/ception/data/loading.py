@@ -38,6 +38,17 @@ class Pixels(Protocol):
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Some of other pixels, by their indices there."""
+
+    pixels: Pixels
+    chosen: NDArray[np.integer]
+
+    def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.uint8]:
+        return self.pixels[self.chosen[indices]]
+
+
+@dataclass(frozen=True)
 class _Decoding:
     """Pixels too large for the cache, decoded whenever they are asked for."""
 

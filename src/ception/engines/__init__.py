@@ -14,6 +14,8 @@ Precision = Literal["float32", "bfloat16"]
 class Engine(Protocol):
     """A network ready to run.
 
+    Threads may share one: it runs one batch at a time.
+
     Attributes:
         name: What runs it, with its version, such as `openvino 2026.4.1`.
         precision: Numbers that it computes with.
@@ -38,3 +40,8 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give back what it holds; it cannot run any more."""
+
+
+def described(engine: Engine) -> str:
+    """An engine in words, such as `openvino 2026.4.1 in float32`."""
+    return f"{engine.name} in {engine.precision}"

@@ -18,10 +18,9 @@ from ception.settings import EngineName
 
 if TYPE_CHECKING:
     import keras
-    from numpy.typing import NDArray
 
+_WORTH_TIMING = 256  # pictures of a job, from which on OpenVINO is timed
 _WORTH_MEASURING_S = 30.0  # a job that takes OpenVINO longer has time to try Keras's backend, too
-_MEASURED = 8  # pictures of a measurement
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,9 @@ class Runnable:
 
 
 def fastest(network: keras.Model, *, precision: Precision | None = None, reporter: Reporter | None = None) -> Engine:
-    """The fastest installed engine for a network, which it runs in inference mode with the weights of this moment.
+    """The fastest installed engine for a network in memory, without a measurement.
+
+    It runs the network in inference mode with the weights of this moment.
 
     Args:
         network: A network with one input (batch, height, width, channels) and one output.
@@ -56,8 +57,12 @@ def fastest(network: keras.Model, *, precision: Precision | None = None, reporte
     """
     from ception.engines.keras_backend import KerasEngine
 
-    engine = _translated(network, precision, reporter or Reporter()) if may_use_openvino() else None
-    return engine or KerasEngine(network, precision)
+    if may_use_openvino():
+        from ception.engines.openvino import OpenVinoEngine
+
+        if graph := _translated(network, reporter or Reporter()):
+            return OpenVinoEngine(graph, precision)
+    return KerasEngine(network, precision)
 
 
 def choose(
@@ -65,18 +70,20 @@ def choose(
     *,
     precision: Precision = "float32",
     wanted: EngineName | None = None,
-    pictures: int | None = 1,
+    batch_size: int = 32,
+    pictures: int | None = None,
     cache_limit: float = 10.0,
     reporter: Reporter,
 ) -> Engine:
     """The engine for a job; where OpenVINO has run the same network before, Keras is not imported.
 
-    A job that takes long enough measures both engines once, and what is measured is remembered.
+    A job that takes OpenVINO more than half a minute measures both engines once, which is remembered.
 
     Args:
         runnable: What to run.
         precision: Numbers to compute with.
         wanted: Takes this engine instead of the fastest.
+        batch_size: Pictures that are run at once.
         pictures: How many will be run; None leaves measurements out of it.
         cache_limit: Most that the cache folder may hold, in GB.
         reporter: Receives notes and warnings.
@@ -91,23 +98,31 @@ def choose(
         return _with_keras(runnable, precision)
     if wanted == "openvino" or pictures is None:
         return engine
-    times = {"openvino": _remembered(runnable, precision, "openvino"),
-             "keras": _remembered(runnable, precision, "keras")}  # fmt: skip
-    if times["openvino"] is None and pictures > _MEASURED:
-        times["openvino"] = _measured(runnable, engine, "openvino")
-    tried = times["keras"] is not None or not backends.installed_backends()
-    if not tried and pictures * (times["openvino"] or 0) > _WORTH_MEASURING_S:
-        other = _with_keras(runnable, precision)
-        times["keras"] = _measured(runnable, other, "keras")
-    if times["openvino"] is None or times["keras"] is None or times["openvino"] <= times["keras"]:
-        return engine
-    engine.close()
-    return _with_keras(runnable, precision)
+    return _faster(runnable, engine, batch_size, pictures)
 
 
 def may_use_openvino() -> bool:
     """Whether OpenVINO is installed and the backend has no faster processor than the one that it would use here."""
     return importlib.util.find_spec("openvino") is not None and not backends.has_accelerator()
+
+
+def _faster(runnable: Runnable, engine: Engine, batch_size: int, pictures: int) -> Engine:
+    """OpenVINO's engine, or Keras's where that is known or now found to be faster; the other one is closed."""
+    ours, theirs = (_key(runnable, engine.precision, kind, batch_size) for kind in ("openvino", "keras"))
+    seconds, other = measuring.remembered(ours), None
+    if seconds is None and pictures >= _WORTH_TIMING:
+        seconds = _measured(ours, engine, runnable, batch_size)
+    their_seconds = measuring.remembered(theirs)
+    long = seconds is not None and pictures / batch_size * seconds > _WORTH_MEASURING_S
+    if their_seconds is None and long and backends.installed_backends():
+        other = _with_keras(runnable, engine.precision)
+        their_seconds = _measured(theirs, other, runnable, batch_size)
+    if seconds is None or their_seconds is None or seconds <= their_seconds:
+        if other:
+            other.close()
+        return engine
+    engine.close()
+    return other or _with_keras(runnable, engine.precision)
 
 
 def _with_keras(runnable: Runnable, precision: Precision) -> Engine:
@@ -131,15 +146,8 @@ def _with_openvino(
 
     if runnable.identity and (graph := openvino.kept(runnable.identity)):
         return openvino.OpenVinoEngine(graph, precision)
-    network = runnable.network("float32")
-    from ception.engines.openvino_layers import UnknownLayerError, translated
-
-    try:
-        graph = translated(network)
-    except UnknownLayerError as unknown:
-        if required:
-            raise InputError(f"OpenVINO cannot run {runnable.name} ({unknown}): leave out --engine") from None
-        reporter.warn(f"OpenVINO cannot run {runnable.name} ({unknown}): {backends.choose()} runs it")
+    graph = _translated(runnable.network("float32"), reporter, required=required)
+    if graph is None:
         return None
     if runnable.identity:
         try:
@@ -149,35 +157,32 @@ def _with_openvino(
     return openvino.OpenVinoEngine(graph, precision)
 
 
-def _translated(network: keras.Model, precision: Precision | None, reporter: Reporter) -> Engine | None:
-    from ception.engines import openvino
-    from ception.engines.openvino_layers import UnknownLayerError
+def _translated(network: keras.Model, reporter: Reporter, *, required: bool = False) -> Any:
+    """The network as OpenVINO's graph; None, with a warning, where it cannot run it.
+
+    Raises:
+        InputError: it cannot, but is required.
+    """
+    from ception.engines.openvino_layers import UnknownLayerError, translated
 
     try:
-        return openvino.compiled(network, precision)
+        return translated(network)
     except UnknownLayerError as unknown:
-        reporter.warn(f"OpenVINO cannot run {network.name} ({unknown}): {backends.choose()} runs it")
+        told = f"OpenVINO cannot run {network.name} ({unknown})"
+        if required:
+            raise InputError(f"{told}: leave out --engine") from None
+        reporter.warn(f"{told}: {backends.choose()} runs it")
         return None
 
 
-def _measured(runnable: Runnable, engine: Engine, kind: EngineName) -> float:
-    """Seconds that an engine takes for a picture, remembered."""
-    batch: NDArray[Any] = np.zeros((_MEASURED, *runnable.shape), np.uint8)
-    key = _key(runnable, engine.precision, kind)
-    return measuring.measured(key, lambda: engine.run(batch)) / _MEASURED
+def _measured(key: dict[str, Any], engine: Engine, runnable: Runnable, batch_size: int) -> float:
+    """Seconds that an engine takes for a batch, remembered."""
+    batch = np.zeros((batch_size, *runnable.shape), np.uint8)
+    return measuring.measured(key, lambda: engine.run(batch))
 
 
-def _remembered(runnable: Runnable, precision: Precision, kind: EngineName) -> float | None:
-    seconds = measuring.remembered(_key(runnable, precision, kind))
-    return None if seconds is None else seconds / _MEASURED
-
-
-def _key(runnable: Runnable, precision: Precision, kind: EngineName) -> dict[str, Any]:
-    return {"engine": kind, "network": runnable.architecture, "shape": list(runnable.shape), "batch": _MEASURED,
-            "precision": precision, "versions": _versions(kind)}  # fmt: skip
-
-
-def _versions(kind: EngineName) -> str:
-    if kind == "openvino":
-        return version("openvino")
-    return f"keras {version('keras')}, {backends.choose() if backends.installed_backends() else 'no backend'}"
+def _key(runnable: Runnable, precision: Precision, kind: EngineName, batch_size: int) -> dict[str, Any]:
+    """What the time of a batch depends on, beside the machine."""
+    versions = version("openvino") if kind == "openvino" else f"keras {version('keras')}, {backends.likely()}"
+    return {"engine": kind, "network": runnable.architecture, "shape": list(runnable.shape), "batch": batch_size,
+            "precision": precision, "versions": versions}  # fmt: skip

@@ -37,9 +37,6 @@ class KerasEngine:
         self.precision = own
         self._network: keras.Model | None = network
 
-    def __str__(self) -> str:
-        return f"{self.name} in {self.precision}"
-
     def run(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """As `Engine.run`."""
         if self._network is None:

@@ -7,8 +7,10 @@ import os
 import struct
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +22,6 @@ from ception.errors import InputError
 from ception.files import cache_folder
 
 if TYPE_CHECKING:
-    import keras
     from numpy.typing import NDArray
 
 NAME = f"openvino {version('openvino')}"
@@ -53,36 +54,20 @@ class OpenVinoEngine:
         self.name = NAME
         self.precision: Precision = _PRECISIONS.get(compiled.get_property("INFERENCE_PRECISION_HINT"), "float32")
         self._request: ov.InferRequest | None = compiled.create_infer_request()
-
-    def __str__(self) -> str:
-        return f"{self.name} in {self.precision}"
+        self._lock = Lock()  # a request is busy as long as it runs
 
     def run(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """As `Engine.run`."""
-        if self._request is None:
-            raise RuntimeError("the engine is closed")
-        result: NDArray[np.float32] = self._request.infer([np.ascontiguousarray(batch, np.float32)])[0].copy()
-        return result
+        with self._lock:
+            if self._request is None:
+                raise RuntimeError("the engine is closed")
+            result: NDArray[np.float32] = self._request.infer([np.ascontiguousarray(batch, np.float32)])[0].copy()
+            return result
 
     def close(self) -> None:
         """As `Engine.close`."""
-        self._request = None
-
-
-def compiled(network: keras.Model, precision: Precision | None = None) -> OpenVinoEngine:
-    """A network of Keras compiled for this machine's CPU, with the weights of this moment.
-
-    Args:
-        network: A network with one input (batch, height, width, channels) and one output.
-        precision: As for `OpenVinoEngine`.
-
-    Raises:
-        UnknownLayerError: a layer is not translated.
-        InputError: as for `OpenVinoEngine`.
-    """
-    from ception.engines.openvino_layers import translated
-
-    return OpenVinoEngine(translated(network), precision)
+        with self._lock:
+            self._request = None
 
 
 def keep(graph: ov.Model, identity: str, *, limit_gb: float) -> None:
@@ -117,7 +102,8 @@ def kept(identity: str) -> ov.Model | None:
     path = cache_folder() / _name(identity)
     try:
         content = np.memmap(path, np.uint8, "r")
-        os.utime(path)
+        with suppress(OSError):  # it may be another user's
+            os.utime(path)
         start = len(_MAGIC) + 16 + _DIGEST
         head = content[:start].tobytes()
         lengths = struct.unpack_from("<2Q", head, len(_MAGIC))

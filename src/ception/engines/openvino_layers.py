@@ -223,6 +223,7 @@ def _concatenate(layer: Any, inputs: list[Any]) -> Any:
 _TRANSLATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "Activation": lambda layer, x: _activate(layer.activation, x),
     "Add": _add,
+    "AlphaDropout": lambda _, x: x,
     "AveragePooling2D": _average_pool,
     "BatchNormalization": _batch_norm,
     "Concatenate": _concatenate,

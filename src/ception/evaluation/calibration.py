@@ -133,12 +133,14 @@ def threshold_for(precision: float, curve: Sequence[CoveragePoint]) -> float | N
     return next((point.threshold for point in curve if point.precision_low >= precision), None)
 
 
-def wilson_interval(hits: int, count: int) -> tuple[float, float]:
-    """The 95 % interval in which a share observed as hits / count lies.
+def wilson_interval(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """The interval, of 95 % by default, in which a share observed as hits / count lies.
+
+    By hand, because SciPy's `binomtest` computes an exact p-value with each: 500 of them take a second.
 
     Source: E. B. Wilson, JASA 22 (1927), 209-212.
     """
-    from scipy.stats import binomtest
-
-    interval = binomtest(hits, count).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+    share = hits / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * float(np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)))
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # but for rounding

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ception.data import loading, sources, splitting
+from ception.data import sources, splitting
 from ception.errors import InputError
-from ception.evaluation.table import Table, computed
+from ception.evaluation.table import Table
+from ception.predictor import Predictor, answered
 from ception.reporting import Reporter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ception.data.images import ImageContract
-    from ception.evaluation.table import Compute
     from ception.model_file import ModelDescription
-    from ception.predictor import Predictor
 
 _MOST_NAMED = 20  # pictures that cannot be read
 
@@ -119,16 +117,15 @@ def tabulate_data(
     models = [predictor.description for predictor in predictors]
     for contract in dict.fromkeys(model.image for model in models):
         sharing = [number for number, model in enumerate(models) if model.image == contract]
-        readable, logits, reasons = _logits(
-            _side_by_side([predictors[number] for number in sharing]), dataset.pictures, indices, contract,
-            batch_size=min(predictors[number].batch_size for number in sharing), reporter=reporter,
-        )  # fmt: skip
-        failed |= reasons
+        batches = list(answered([predictors[number] for number in sharing], dataset.pictures, indices,
+                                label="Evaluating", reporter=reporter))  # fmt: skip
+        readable = np.concatenate([batch.indices for batch in batches]).astype(np.int64)
         names = [dataset.pictures.name(int(index)) for index in readable]
-        ends = np.cumsum([len(models[number].class_names) for number in sharing])
-        for number, own in zip(sharing, np.split(logits, ends[:-1], axis=-1), strict=True):
-            table = Table(names, labels[number][readable], own, models[number].class_names)
-            answers[number] = table, readable
+        for batch in batches:
+            failed |= batch.errors
+        for order, number in enumerate(sharing):
+            logits = np.concatenate([batch.logits[order] for batch in batches])
+            answers[number] = Table(names, labels[number][readable], logits, models[number].class_names), readable
     for index, why in list(failed.items())[:_MOST_NAMED]:
         reporter.warn(f"left out {dataset.pictures.name(index)}: {why}")
     if len(failed) > _MOST_NAMED:
@@ -136,31 +133,3 @@ def tabulate_data(
     if len(failed) == len(indices):
         raise InputError(f"none of the {len(indices)} pictures of {dataset.name} can be read")
     return [answers[number] for number in range(len(models))]
-
-
-def _side_by_side(predictors: Sequence[Predictor]) -> Compute:
-    """From pixels to the logits of all models, one after another in the columns."""
-    return lambda pixels: np.concatenate([predictor.logits(pixels) for predictor in predictors], axis=-1)
-
-
-def _logits(
-    compute: Compute,
-    pictures: sources.Pictures,
-    indices: NDArray[np.int64],
-    contract: ImageContract,
-    *,
-    batch_size: int,
-    reporter: Reporter,
-) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, str]]:
-    """The indices of the readable pictures, what `compute` gives for them, and why others cannot be read, by index."""
-    failed: dict[int, str] = {}
-
-    def batches() -> Iterator[tuple[NDArray[np.integer], NDArray[np.uint8]]]:
-        for readable, pixels, reasons in loading.stream(
-            pictures, indices, contract, batch_size, reporter=reporter, label="Evaluating"
-        ):
-            failed.update(reasons)
-            yield readable, pixels
-
-    readable, logits = computed(compute, batches())
-    return readable, logits, failed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ception.results import Scores
-
-    Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 # any file name comes through, also one that is no Unicode
 _CODING: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
@@ -85,21 +83,3 @@ class Table:
                 labels.append(index[label])
                 logits.append([float(value) for value in values])
         return cls(paths, np.array(labels), np.array(logits, np.float32).reshape(-1, len(class_names)), class_names)
-
-
-def computed(
-    compute: Compute, batches: Iterable[tuple[NDArray[np.integer], NDArray[np.uint8]]]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The indices of all pictures and their logits.
-
-    Args:
-        compute: From the pixels of a batch to logits.
-        batches: Indices of pictures with their pixels; a batch may be empty.
-    """
-    indices = [np.zeros(0, np.int64)]
-    logits = []
-    for chosen, pixels in batches:
-        if len(chosen):
-            indices.append(chosen.astype(np.int64))
-            logits.append(compute(pixels))
-    return np.concatenate(indices), np.concatenate(logits) if logits else np.zeros((0, 0), np.float32)

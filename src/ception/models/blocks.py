@@ -7,14 +7,14 @@ has the block's own name. All tensors are (batch, height, width, channels).
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Literal
 
 import keras
 
-from ception.models.initializers import Constant, he_normal, lecun_normal
+from ception.models.initializers import Constant, Normal, SingleNormal, he_normal, lecun_normal
 
 Padding = Literal["valid", "same", "symmetric"]
 
@@ -27,15 +27,29 @@ class Layers:
         dtype: Keras dtype policy; None means Keras's global one.
         classes: By kind, the class that is made instead of Keras's own. It derives from that one and takes the same
             arguments; a saved network names Keras's.
+        random: What the seeds of initial weights and dropout are drawn from.
     """
 
     dtype: Any = None
     classes: Mapping[str, type[keras.layers.Layer]] = field(default_factory=dict)
+    random: Random = field(default_factory=Random)
 
     def make(self, kind: str, *arguments: Any, **options: Any) -> keras.layers.Layer:
         """A layer of a kind, such as `Conv2D`; it has the dtype policy unless the options give another one."""
         layer = self.classes.get(kind) or getattr(keras.layers, kind)
         return layer(*arguments, **{"dtype": self.dtype} | options)
+
+    def seed(self) -> int:
+        """The next seed, as Keras would draw one from Python's own generator."""
+        return self.random.randint(1, 10**9)
+
+    def lecun_normal(self, fan_in: int) -> Normal:
+        """As `initializers.lecun_normal`, with the next seed."""
+        return lecun_normal(fan_in, self.seed())
+
+    def he_normal(self, fan_in: int) -> SingleNormal:
+        """As `initializers.he_normal`, with the next seed."""
+        return he_normal(fan_in, self.seed())
 
 
 Applied = Callable[[keras.KerasTensor, str, Layers], keras.KerasTensor]
@@ -109,7 +123,7 @@ def conv(
             use_bias=bias,
             name=full_name,
             bias_initializer=Constant(0.0),
-            kernel_initializer=initializer or he_normal(height * width * x.shape[-1] // groups),
+            kernel_initializer=initializer or layers.he_normal(height * width * x.shape[-1] // groups),
         )(x)
 
     return [*_pad(name, height // 2, padding), (name, convolve)]
@@ -155,8 +169,8 @@ def separable_conv(
         return [(name, _separable(filters, padding))]
     between = [norm(f"{name}_dw_bn")] if inner_norm else []
     between += [activation(f"{name}_dw_act", inner)] if inner else []
-    spatial = (f"{name}_dw", _spatial(strides, padding, segments))
-    return [*_pad(f"{name}_dw", 1, padding), spatial, *between, *conv(f"{name}_pw", filters, 1)]
+    first = (f"{name}_dw", spatial(strides, padding, segments))
+    return [*_pad(f"{name}_dw", 1, padding), first, *between, *conv(f"{name}_pw", filters, 1)]
 
 
 def _separable(filters: int, padding: Padding) -> Applied:
@@ -165,28 +179,30 @@ def _separable(filters: int, padding: Padding) -> Applied:
     def separable(x: keras.KerasTensor, full_name: str, layers: Layers) -> keras.KerasTensor:
         return layers.make(
             "SeparableConv2D", filters, 3, padding=padding, use_bias=False, name=full_name,
-            depthwise_initializer=lecun_normal(9), pointwise_initializer=he_normal(x.shape[-1]),
+            depthwise_initializer=layers.lecun_normal(9), pointwise_initializer=layers.he_normal(x.shape[-1]),
         )(x)  # fmt: skip
 
     return separable
 
 
-def _spatial(strides: int, padding: Padding, segments: int | None) -> Applied:
+def spatial(strides: int = 1, padding: Padding = "same", segments: int | None = None) -> Applied:
     """The 3x3 convolution of each channel, or of each segment, alone."""
     options = {"strides": strides, "padding": "valid" if padding == "symmetric" else padding, "use_bias": False}
 
-    def spatial(x: keras.KerasTensor, full_name: str, layers: Layers) -> keras.KerasTensor:
+    def convolve(x: keras.KerasTensor, full_name: str, layers: Layers) -> keras.KerasTensor:
         if segments is None:
-            layer = layers.make("DepthwiseConv2D", 3, depthwise_initializer=lecun_normal(9), name=full_name, **options)
+            layer = layers.make(
+                "DepthwiseConv2D", 3, depthwise_initializer=layers.lecun_normal(9), name=full_name, **options
+            )
             return layer(x)
         channels = x.shape[-1]
         groups = next(count for count in range(min(segments, channels), 0, -1) if channels % count == 0)
-        initializer = lecun_normal(9 * channels // groups)
+        initializer = layers.lecun_normal(9 * channels // groups)
         return layers.make(
             "Conv2D", channels, 3, groups=groups, name=full_name, kernel_initializer=initializer, **options
         )(x)
 
-    return spatial
+    return convolve
 
 
 def max_pool(name: str, padding: Padding) -> list[Step]:
@@ -239,14 +255,14 @@ def head(
     """
     x = layers.make("GlobalAveragePooling2D", keepdims=spatial, name="pool")(x)
     if dropout or spatial:
-        seed = random.randint(1, 10**9)  # without one PyTorch's dropout has no state that a resumed training could read
-        x = layers.make("Dropout", dropout, seed=seed, name="prelogits")(x)
+        # without a seed PyTorch's dropout has no state that a resumed training could read
+        x = layers.make("Dropout", dropout, seed=layers.seed(), name="prelogits")(x)
     if spatial:
         x = layers.make("Flatten", name="logits_flatten")(x)
     return layers.make(
         "Dense",
         classes,
-        kernel_initializer=initializer or lecun_normal(x.shape[-1]),
+        kernel_initializer=initializer or layers.lecun_normal(x.shape[-1]),
         bias_initializer=Constant(0.0),
         name="logits",
         dtype="float32",
@@ -262,7 +278,7 @@ def conv_selu(x: keras.KerasTensor, filters: int, *, name: str, layers: Layers) 
         padding="same",
         activation="selu",
         name=name,
-        kernel_initializer=lecun_normal(9 * x.shape[-1]),
+        kernel_initializer=layers.lecun_normal(9 * x.shape[-1]),
     )(x)
 
 
@@ -275,6 +291,6 @@ def separable_conv_selu(x: keras.KerasTensor, filters: int, *, name: str, layers
         padding="same",
         activation="selu",
         name=name,
-        depthwise_initializer=lecun_normal(9),
-        pointwise_initializer=lecun_normal(x.shape[-1]),
+        depthwise_initializer=layers.lecun_normal(9),
+        pointwise_initializer=layers.lecun_normal(x.shape[-1]),
     )(x)

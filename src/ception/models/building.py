@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from random import Random
 from typing import Any
 
 import keras
@@ -12,7 +13,6 @@ from ception.models.blocks import Layers, head
 from ception.models.catalog import find, require_auxiliary
 from ception.models.config import NetworkConfig
 from ception.models.endpoints import truncate
-from ception.models.initializers import seeded
 from ception.models.networks.inception import inception
 from ception.models.networks.separable_cnn import separable_cnn
 from ception.models.networks.xception import xception
@@ -51,11 +51,13 @@ def build_network(
     Raises:
         InputError: the network cannot be built so.
     """
-    return build_with_whole(config, auxiliary=auxiliary, seed=seed, layers=Layers(dtype=dtype, classes=layers or {}))[0]
+    return build_with_whole(
+        config, auxiliary=auxiliary, layers=Layers(dtype=dtype, classes=layers or {}, random=Random(seed))
+    )[0]
 
 
 def build_with_whole(
-    config: NetworkConfig, *, auxiliary: bool = False, seed: int | None = None, layers: Layers
+    config: NetworkConfig, *, auxiliary: bool = False, layers: Layers
 ) -> tuple[keras.Model, keras.Model]:
     """The network of a config, and the whole one that it is a part of: itself unless it ends early.
 
@@ -69,9 +71,8 @@ def build_with_whole(
                 f"the auxiliary head belongs to the whole network, not to one that ends at {config.final_endpoint}"
             )
     try:
-        with seeded(seed):
-            whole = _whole(config, layers, auxiliary=auxiliary)
-            return (whole if config.final_endpoint is None else _ended(config, whole, layers)), whole
+        whole = _whole(config, layers, auxiliary=auxiliary)
+        return (whole if config.final_endpoint is None else _ended(config, whole, layers)), whole
     except InputError:
         raise
     except (TypeError, ValueError) as error:

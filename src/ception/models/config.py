@@ -84,6 +84,8 @@ class NetworkConfig:
                 raise InputError(f"a network has no option '{option}': {nearest(option, known)}")
         architecture = find(name)
         given = {option: value for option, value in options.items() if value is not None}
+        if not isinstance(given.get("every", {}), Mapping):
+            raise InputError(f"every must be columns by name, got {given['every']!r}")
         end = given.get("final_endpoint")
         classes = given.get("classes", architecture.classes if end is None else None)
         config = cls(

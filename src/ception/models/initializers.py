@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -49,7 +46,7 @@ class Constant(keras.initializers.Constant):
         return keras.ops.convert_to_tensor(np.full(shape, self.value, "float32"), dtype)
 
 
-def lecun_normal(fan_in: int) -> Normal:
+def lecun_normal(fan_in: int, seed: int) -> Normal:
     """Initial weights of deviation sqrt(1 / fan_in), which keep the variance of their input.
 
     Keras's own `LecunNormal` takes the fan-in of a depthwise kernel as 9 x channels instead of 9.
@@ -57,26 +54,12 @@ def lecun_normal(fan_in: int) -> Normal:
     Source: LeCun et al., Efficient BackProp (1998), section 4.6; as self-normalising networks need them,
         Klambauer et al., arXiv:1706.02515, section 2.
     """
-    return Normal(stddev=fan_in**-0.5)
+    return Normal(stddev=fan_in**-0.5, seed=seed)
 
 
-def he_normal(fan_in: int) -> SingleNormal:
+def he_normal(fan_in: int, seed: int) -> SingleNormal:
     """Initial weights of deviation sqrt(2 / fan_in), which keep the variance through a ReLU.
 
     Source: He et al., arXiv:1502.01852, section 2.2; what TF-Slim's Inception starts with.
     """
-    return SingleNormal(stddev=(2 / fan_in) ** 0.5)
-
-
-@contextmanager
-def seeded(seed: int | None) -> Iterator[None]:
-    """A context in which Keras's initialisers and dropout layers, seeded from Python's generator, follow from `seed`.
-
-    The generator goes on afterwards as if nothing had been drawn from it.
-    """
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
+    return SingleNormal(stddev=(2 / fan_in) ** 0.5, seed=seed)

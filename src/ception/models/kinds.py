@@ -46,9 +46,8 @@ def stock_config(config: Any) -> Any:
     module = config.get("module")
     if isinstance(module, str) and module.partition(".")[0] not in ("keras", "builtins"):
         stock = stock_class(getattr(import_module(module), config["class_name"]))
-        public = next(
-            space for space in (keras.layers, keras.initializers) if getattr(space, stock.__name__, None) is stock
-        )
+        spaces = (keras.layers, keras.initializers, keras.regularizers, keras.constraints)
+        public = next(space for space in spaces if getattr(space, stock.__name__, None) is stock)
         config |= {"module": public.__name__, "class_name": stock.__name__, "registered_name": None}
         known = _options(stock)
         config["config"] = {key: value for key, value in config["config"].items() if key in known}

@@ -9,6 +9,8 @@ import numpy as np
 
 from ception.errors import InputError
 
+_MOST = 1000.0  # of a factor
+
 
 def count(what: str, value: Any, lowest: int = 1) -> int:
     """The value as an int, if it is a whole number of at least `lowest`.
@@ -38,8 +40,8 @@ def factor(what: str, value: Any) -> float:
     Raises:
         InputError: it is not.
     """
-    if not isinstance(value, int | float | np.number) or not 0 < value < float("inf"):
-        raise InputError(f"{what} must be a number above 0, got {value!r}")
+    if not isinstance(value, int | float | np.number) or not 0 < value <= _MOST:
+        raise InputError(f"{what} must be a number above 0 and at most {_MOST:g}, got {value!r}")
     return float(value)
 
 

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from ception import backends
-from ception.errors import InputError
 from ception.options import TrainOptions
 from ception.reporting import Reporter
 from ception.settings import TrainSettings, settings_of
 from ception.training import preparation, run_folder
-from ception.training.recipes import recipes_of
 from ception.training.run import Run as Run
 from ception.training.run_folder import RunFolder
+from ception.training.state import Decisions
 
 if TYPE_CHECKING:
     from ception.training.learning_rate import Search
@@ -23,22 +22,22 @@ if TYPE_CHECKING:
 def train(data: str | Path, *, reporter: Reporter | None = None, **options: Unpack[TrainOptions]) -> Run:
     """Train a network on a data set, score it on the test pictures, and save everything in a new run folder.
 
-    The run folder `001-<model>-<data>` holds `model.keras`, `settings.json`, `scores.json`, `log.csv`,
-    `curves.png`, `confusion.png`, `predictions.csv`, `report.html` and `tensorboard/`. The weights kept are those
-    of the epoch with the lowest validation loss. While the training runs, its state lies in `checkpoints/`.
+    The run folder `001-<model>-<data>` holds `model.keras`, `settings.json`, `scores.json`, `log.csv`, `curves.png`,
+    `confusion.png`, `predictions.csv`, `report.html` and `tensorboard/`; while the training runs, its state lies in
+    `checkpoints/`. The weights kept are those of the epoch with the lowest validation loss.
 
     Args:
         data: A data set as `ception.data.sources.load` takes it.
         reporter: Receives notes, warnings and progress.
-        options: Fields of `TrainSettings`, such as `model="separable_cnn"`, `epochs=3`.
+        options: Fields of `TrainSettings`, such as `epochs=3`.
 
     Raises:
         InputError: the data or a setting cannot be used.
-        RunError: the training failed: the loss became NaN, or a file cannot be written.
+        RunError: the training failed, say by a loss of NaN, or a file cannot be written.
     """
     began, reporter = time.monotonic(), reporter or Reporter()
     settings = settings_of(TrainSettings, options)
-    preparation.require_sense(settings)
+    recipes = preparation.require_sense(settings)
     listed = preparation.read(data, settings, reporter)  # what can be wrong is told before Keras is imported
     backend = backends.start(settings.backend, reporter)
     with backends.on(settings.device):
@@ -46,10 +45,10 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
 
         dtype = planning.dtype_of(settings)
         reporter.note(f"Backend: {backend}, computing in {dtype}")
-        plan, network = planning.plan(listed, settings, recipes_of(settings), dtype, reporter)
+        plan, network = planning.plan(listed, settings, recipes, dtype, reporter)
         folder = run_folder.create(settings.runs, f"{settings.model}-{listed.dataset.name}")
+        folder.save_decisions(Decisions(dtype))
         folder.save_plan(plan.as_dict() | run_folder.origin(data, settings, backend))
-        folder.save_decisions(planning.first_decisions(plan))
         reporter.note(f"Run folder: {folder.path}")
         return carrying_out.carry_out(plan, network, folder, began, reporter)
 
@@ -69,8 +68,7 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         RunError: as for `train`.
     """
     began, reporter = time.monotonic(), reporter or Reporter()
-    folder = RunFolder(Path(run))
-    if folder.model.is_file():
+    if (folder := RunFolder(Path(run))).model.is_file():
         reporter.note(f"{run} is finished: there is nothing to resume")
         folder.finish()  # left where the last moment was interrupted
         backends.start(None, reporter)
@@ -78,7 +76,7 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
 
         return carrying_out.finished(folder)
     saved = folder.saved_plan()
-    preparation.require_sense(saved.settings)
+    recipes = preparation.require_sense(saved.settings, saved.backend)
     listed = preparation.read(saved.where(), saved.settings, reporter, source=saved.source)
     backend = backends.start(saved.backend, reporter)
     with backends.on(saved.settings.device):
@@ -86,12 +84,8 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
 
         dtype = folder.progress().decisions.dtype
         reporter.note(f"Backend: {backend}, computing in {dtype}")
-        plan, network = planning.plan(listed, saved.settings, recipes_of(saved.settings), dtype, reporter)
-        now = plan.as_dict()
-        if now["fingerprint"] != saved.fingerprint:
-            raise InputError(f"pictures, labels or split of {saved.data} have changed since {run} began: train anew")
-        if now["phases"] != saved.phases:
-            raise InputError(f"the recipe is not what it was when {run} began: train anew")
+        plan, network = planning.plan(listed, saved.settings, recipes, dtype, reporter)
+        folder.require_same(plan.as_dict(), saved)
         reporter.note(f"Resuming {run}")
         return carrying_out.carry_out(plan, network, folder, began, reporter)
 
@@ -112,17 +106,15 @@ def find_learning_rate(
         options: As for `train`.
 
     Raises:
-        InputError: as for `train`.
-        RunError: as for `train`.
+        InputError, RunError: as for `train`.
     """
     settings, reporter = settings_of(TrainSettings, options), reporter or Reporter()
-    preparation.require_sense(settings)
-    listed = preparation.read(data, settings, reporter)
+    recipes, listed = preparation.require_sense(settings), preparation.read(data, settings, reporter)
     backends.start(settings.backend, reporter)
     with backends.on(settings.device):
         from ception.training import planning
         from ception.training.learning_rate import search
 
-        plan, network = planning.plan(listed, settings, recipes_of(settings), planning.dtype_of(settings), reporter)
+        plan, network = planning.plan(listed, settings, recipes, planning.dtype_of(settings), reporter)
         name = run_folder.plain_name(listed.dataset.name)
         return search(plan, network, Path(picture or f"find-lr-{name}.png"), reporter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,12 @@ import numpy as np
 
 from ception.data import cache, loading, rows
 from ception.data.augmentation import VERSION, Augmentation, augment
-from ception.engines import Engine
+from ception.engines import Engine, described
 from ception.engines.batching import BatchRunner
 from ception.engines.choosing import fastest
 from ception.errors import RunError
 from ception.files import cache_folder
+from ception.models.kinds import kind
 from ception.reporting import Reporter
 from ception.weights.names import variables
 
@@ -141,18 +143,19 @@ def activations(
         RunError: the network gives what is no finite number, or the cache cannot be written.
     """
     body = part(network, source.layer_name if isinstance(source, Activations) else None, layer_name)
-    engine = fastest(body, reporter=reporter)
-    shape = tuple(body.output.shape[1:])
-    dtype = ml_dtypes.bfloat16 if engine.precision == "bfloat16" and len(shape) == 3 and shape[0] > 1 else np.float32
-    identity = source.identity + _identity(body, engine, config)
-    label = "Features" if layer_name == "pool" else f"Activations at {layer_name}"
-
-    stored, row_of = rows.collect(
-        f"features-{cache.digest(identity)}", source.keys(wanted), shape, dtype,
-        partial(_computed, BatchRunner(engine, _BATCH, reporter=reporter, what=label), source, wanted, dtype, label),
-        in_all=in_all, limit_gb=cache_limit, announce=partial(_announce, label, engine, reporter), reporter=reporter,
-    )  # fmt: skip
-    engine.close()
+    with closing(fastest(body, reporter=reporter)) as engine:
+        shape = tuple(body.output.shape[1:])
+        maps = len(shape) == 3 and shape[0] > 1
+        dtype = ml_dtypes.bfloat16 if engine.precision == "bfloat16" and maps else np.float32
+        identity = source.identity + _identity(body, engine, config)
+        label = "Features" if layer_name == "pool" else f"Activations at {layer_name}"
+        runner = BatchRunner(engine, _BATCH, reporter=reporter, what=label)
+        stored, row_of = rows.collect(
+            f"features-{cache.digest(identity)}", source.keys(wanted), shape, dtype,
+            partial(_computed, runner, source, wanted, dtype, label),
+            in_all=in_all, limit_gb=cache_limit, announce=partial(_announce, label, engine, reporter),
+            reporter=reporter,
+        )  # fmt: skip
     views = source.views if isinstance(source, Activations) else source
     by_view = np.full(1 + max(wanted.max(initial=0), len(views.prepared.splits)), -1, np.int64)
     by_view[wanted] = row_of
@@ -163,7 +166,7 @@ def _announce(label: str, engine: Engine, reporter: Reporter, count: int, size: 
     """Tell what is about to be computed, and how much of the disk it takes in bytes, now and in all."""
     sizes = dict.fromkeys(f"{bytes_ / 1e6:,.1f}" for bytes_ in (size, size_in_all))
     where = f"{cache_folder()} ({' of '.join(sizes)} MB)"
-    reporter.note(f"{label} of {count:,} pictures and views, once, by {engine}, into {where}")
+    reporter.note(f"{label} of {count:,} pictures and views, once, by {described(engine)}, into {where}")
 
 
 def _computed(
@@ -189,8 +192,8 @@ def _identity(body: keras.Model, engine: Engine, config: NetworkConfig) -> bytes
     """What the body computes: its layers, its weights, and what computes it."""
     behind = ("classes", "dropout")  # of the head
     layers = sorted((option, repr(value)) for option, value in config.as_dict().items() if option not in behind)
-    names = [layer.name for layer in body.layers if not isinstance(layer, keras.layers.InputLayer)]
-    digest = hashlib.blake2b(f"{engine} {keras.__version__} {layers} {names}".encode())
+    names = [layer.name for layer in body.layers if kind(layer) != "InputLayer"]
+    digest = hashlib.blake2b(f"{described(engine)} {keras.__version__} {layers} {names}".encode())
     for name, tensor in variables(body).items():
         values = np.ascontiguousarray(keras.ops.convert_to_numpy(tensor))
         if not np.isfinite(values).all():  # which an activation such as ReLU may hide

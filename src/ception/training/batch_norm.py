@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from ception.models.kinds import kind
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -17,7 +19,7 @@ _APART = 0.1  # of accuracy between training and inference mode, from which on t
 
 def normalisations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Its layers of batch normalisation."""
-    return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    return [layer for layer in model.layers if kind(layer) == "BatchNormalization"]
 
 
 def adapt(made: keras.Model, batches: Callable[[], Iterator[NDArray[Any]]]) -> None:
@@ -69,7 +71,7 @@ def probe(made: keras.Model, inputs: NDArray[Any], labels: NDArray[np.integer], 
     layers = normalisations(made)
     if not layers:
         return None
-    dropouts = [layer for layer in made.layers if isinstance(layer, keras.layers.Dropout)]
+    dropouts = [layer for layer in made.layers if kind(layer) in ("AlphaDropout", "Dropout")]
     rates = [layer.rate for layer in dropouts]
     kept = [(variable, keras.ops.convert_to_numpy(variable).copy())
             for layer in layers for variable in layer.non_trainable_variables]  # fmt: skip

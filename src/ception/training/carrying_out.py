@@ -55,11 +55,13 @@ def carry_out(plan: Plan, network: keras.Model, folder: RunFolder, began: float,
             classifier = Classifier.load(folder.best(len(plan.phases)))
             record = classifier.record | {"precision": progress.decisions.dtype}
             write_json(folder.settings, record)
-            classifier, table = scored(plan, replace(classifier, record=record), reporter)
+            size = progress.batch_size(len(plan.phases), plan.phases[-1].recipe)
+            classifier, table = scored(plan, replace(classifier, record=record), size, reporter)
         best = best_epoch(progress.rows)
         scores = replace(
             table.scores(classifier.temperature),
-            model=str(folder.model), data=record["data"]["source"], split="test", best_epoch=best,
+            model=str(folder.model), data=record["data"]["source"], split="test", output=str(folder.path),
+            best_epoch=best,
         )  # fmt: skip
         classifier = replace(classifier, record=record | {"scores": scores.as_dict()})
         curves(progress.rows, best, folder.path / "curves.png")

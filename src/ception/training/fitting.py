@@ -63,7 +63,7 @@ class Job:
 
     def batch_size(self, progress: Progress) -> int:
         """Pictures that are computed at a time."""
-        return -(-self.phase.recipe.batch_size // progress.decisions.parts[self.number])
+        return progress.batch_size(self.number, self.phase.recipe)
 
 
 def fit(
@@ -100,11 +100,12 @@ def fit(
             continue
         if number > 1 and not progress.of_phase(number):
             begin(plan, network, folder, number)
+        examples = examples_of(plan, plan.phases[number - 1], network, reporter)
         until = deadline
         if deadline is not None and number < len(plan.phases):
             until = time.monotonic() + _EARLY_SHARE * (deadline - time.monotonic())
         job = Job(plan=plan, number=number, folder=folder, until=until, reporter=reporter)
-        progress, network = _carry_out(job, network, progress)
+        progress, network = _carry_out(job, network, examples, progress)
     return progress, network
 
 
@@ -122,10 +123,9 @@ def begin(plan: Plan, network: keras.Model, folder: RunFolder, number: int) -> N
             generator.state.assign(np.array([(plan.settings.seed + index) % 2**32, number], np.uint32))
 
 
-def _carry_out(job: Job, network: keras.Model, progress: Progress) -> tuple[Progress, keras.Model]:
+def _carry_out(job: Job, network: keras.Model, examples: Examples, progress: Progress) -> tuple[Progress, keras.Model]:
     """One phase, whatever it takes."""
     phase, plan, several = job.phase, job.plan, len(job.plan.phases) > 1
-    examples = examples_of(plan, phase, network, job.reporter)
     beginning = _values(network)
     done = told = False
     while not done:

@@ -24,7 +24,6 @@ from ception.training.phases import Phase, phases_of, start_head
 from ception.training.preparation import Listed, Prepared, decode
 from ception.training.recipes import Recipe
 from ception.training.run_folder import plain_settings
-from ception.training.state import Decisions
 from ception.weights.opening import OpenedWeights, open_weights
 
 if TYPE_CHECKING:
@@ -169,8 +168,3 @@ def _record(
         "precision": dtype,
         "phases": [asdict(phase) for phase in phases],
     }
-
-
-def first_decisions(plan: Plan) -> Decisions:
-    """What is decided before the first step."""
-    return Decisions(plan.dtype)

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ception import backends
 from ception.data import loading, sources, splitting
 from ception.data.images import ImageContract
 from ception.errors import InputError
 from ception.models import catalog
 from ception.models.config import columns_of
 from ception.reporting import Reporter
-from ception.settings import TrainSettings
-from ception.training.recipes import recipes_of
+from ception.settings import TrainSettings, flag
+from ception.training.recipes import Recipe, recipes_of
 from ception.weights.published import require_file
 
 if TYPE_CHECKING:
@@ -76,14 +77,19 @@ class Listed:
     unreadable: dict[int, str]
 
 
-def require_sense(settings: TrainSettings) -> None:
-    """Refuse settings that do not go together, as far as that can be told from them alone.
+def require_sense(settings: TrainSettings, backend: str | None = None) -> tuple[Recipe, ...]:
+    """Refuse settings that do not go together, as far as that can be told from them alone; the recipe of each phase.
+
+    Args:
+        settings: The settings.
+        backend: Keras's backend; the settings' own when not given.
 
     Raises:
-        InputError: they do not.
+        InputError: they do not, or the backend is not installed.
     """
+    backends.choose(backend or settings.backend)
     catalog.find(settings.model)
-    recipes_of(settings)
+    recipes = recipes_of(settings)
     columns_of(settings.every)
     if settings.auxiliary:
         catalog.require_auxiliary(settings.model)
@@ -94,11 +100,12 @@ def require_sense(settings: TrainSettings) -> None:
     else:
         for name in ("partial", "from_", "head_only", "head_epochs", "batch_norm", "views"):
             if getattr(settings, name) != getattr(TrainSettings(), name):
-                raise InputError(f"--{name.rstrip('_').replace('_', '-')} belongs to --weights")
+                raise InputError(f"{flag(name)} belongs to --weights")
     if settings.head_only and settings.from_:
         raise InputError("--from names what is trained after the head: leave out --head-only")
     if settings.runs.exists() and not settings.runs.is_dir():
         raise InputError(f"{settings.runs} is a file; name a folder with --runs")
+    return recipes
 
 
 def read(data: str | Path, settings: TrainSettings, reporter: Reporter, *, source: str | None = None) -> Listed:
@@ -146,7 +153,7 @@ def decode(listed: Listed, settings: TrainSettings, reporter: Reporter) -> Prepa
         keep = np.setdiff1d(np.arange(len(splits)), sorted(unreadable))
         dataset = dataset.without(sorted(unreadable))
         digests, splits = digests[keep], splits[keep]
-        pixels, _ = loading.prepare(dataset, contract, digests, cache_limit=limit, reporter=reporter)
+        pixels = loading.Chosen(pixels, keep)
         splitting.check_trainable(dataset, splits, listed.source)
     _warn_of_names(dataset, reporter)
     if not settings.balance:

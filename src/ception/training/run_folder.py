@@ -103,7 +103,7 @@ class RunFolder:
         path = self._checkpoint("plan.json")
         try:
             plan = json.loads(path.read_bytes())
-            settings = saved_settings(TrainSettings, {**plan["settings"], "backend": plan["backend"]})
+            settings = saved_settings(TrainSettings, plan["settings"])
             return SavedPlan(plan["data"], plan["said"], plan["fingerprint"], settings, plan["backend"], plan["phases"])
         except InputError:
             raise
@@ -111,6 +111,15 @@ class RunFolder:
             raise InputError(f"{self.path} is no interrupted run: name a folder such as runs/001-...") from None
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path} is broken: start the training anew") from None
+
+    def require_same(self, plan: Mapping[str, Any], saved: SavedPlan) -> None:
+        """Raise an InputError if the plan, in plain values, is another one than was kept."""
+        if plan["fingerprint"] != saved.fingerprint:
+            raise InputError(
+                f"pictures, labels or split of {saved.data} have changed since {self.path} began: train anew"
+            )
+        if plan["phases"] != saved.phases:
+            raise InputError(f"the recipe is not what it was when {self.path} began: train anew")
 
     @contextmanager
     def alone(self) -> Iterator[None]:

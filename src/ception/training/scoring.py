@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from ception.training.planning import Plan
 
 
-def scored(plan: Plan, classifier: Classifier, reporter: Reporter) -> tuple[Classifier, Table]:
+def scored(plan: Plan, classifier: Classifier, batch_size: int, reporter: Reporter) -> tuple[Classifier, Table]:
     """The classifier with its temperature and its curve of precision, and what it says of the test pictures.
 
     Args:
         plan: The training.
         classifier: With the weights that are kept.
+        batch_size: Pictures that fit into memory at a time.
         reporter: Receives warnings.
     """
-    size = plan.phases[-1].recipe.batch_size
-    device = plan.settings.device
+    by_hand = plan.settings.device or plan.settings.backend
     with Predictor.open(
-        classifier, engine="keras" if device else None, batch_size=size, measure=False, reporter=reporter
+        classifier, engine="keras" if by_hand else None, batch_size=batch_size, measure=False, reporter=reporter
     ) as predictor:
         validation = _table(plan, predictor, sources.VAL)
         test = _table(plan, predictor, sources.TEST)
@@ -40,7 +40,7 @@ def scored(plan: Plan, classifier: Classifier, reporter: Reporter) -> tuple[Clas
 
 def _table(plan: Plan, predictor: Predictor, split: int) -> Table:
     """What the classifier says of the pictures of a split."""
-    data, size = plan.data, plan.phases[-1].recipe.batch_size
+    data, size = plan.data, predictor.batch_size
     indices = data.indices(split)
     parts = [predictor.logits(data.pixels[indices[start : start + size]]) for start in range(0, len(indices), size)]
     names = [data.dataset.pictures.name(int(index)) for index in indices]

@@ -17,6 +17,8 @@ from ception.files import whole, write_json
 if TYPE_CHECKING:
     import keras
 
+    from ception.training.recipes import Recipe
+
 Row = dict[str, float]  # of the log: one epoch
 
 
@@ -89,6 +91,10 @@ class Progress:
     def is_past(self, number: int) -> bool:
         """Whether a later phase has begun, in whose state a phase's weights are."""
         return any(row["phase"] > number for row in self.rows)
+
+    def batch_size(self, number: int, recipe: Recipe) -> int:
+        """Pictures of a phase that are computed at a time."""
+        return -(-recipe.batch_size // self.decisions.parts[number])
 
     def with_row(self, row: Row) -> Progress:
         """One epoch further."""

@@ -83,9 +83,13 @@ def _auxiliary(x: keras.KerasTensor, spec: Spec, *, classes: int, layers: Layers
                name="auxiliary", layers=layers)  # 5 x 5 x 128  # fmt: skip
     kernel = (min(5, x.shape[1]), min(5, x.shape[2]))
     last = conv_bn("conv2", spec.auxiliary_filters[1], kernel, padding="valid", scale=spec.gamma,
-                   initializer=TruncatedNormal(stddev=0.01))  # fmt: skip
+                   initializer=TruncatedNormal(stddev=0.01, seed=layers.seed()))  # fmt: skip
     x = series(x, last, name="auxiliary", layers=layers)  # 1 x 1 x 768
     x = layers.make("GlobalAveragePooling2D", name="auxiliary_mean")(x)
     return layers.make(
-        "Dense", classes, kernel_initializer=TruncatedNormal(stddev=0.001), name="auxiliary", dtype="float32"
+        "Dense",
+        classes,
+        kernel_initializer=TruncatedNormal(stddev=0.001, seed=layers.seed()),
+        name="auxiliary",
+        dtype="float32",
     )(x)

@@ -7,12 +7,12 @@ no bias and no batch normalisation, so that parameters are the weights of the co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from random import Random
 
 import keras
 
 from ception.errors import InputError, nearest
-from ception.models.blocks import Layers, Step, activation, block, conv, parallel, separable_conv, step
-from ception.models.initializers import seeded
+from ception.models.blocks import Layers, Step, activation, block, conv, parallel, separable_conv, spatial, step
 from ception.models.sizes import count, height_and_width
 from ception.models.tables.modules import MODULES
 
@@ -56,8 +56,7 @@ def _segmented(filters: int, segments: int) -> Branches:
 
 
 def _extreme(filters: int, segments: int) -> Branches:
-    depthwise = step("conv2", "DepthwiseConv2D", 3, padding="same", use_bias=False)
-    return [[*_conv(1, filters, 1), depthwise, activation("conv2_act")]]
+    return [[*_conv(1, filters, 1), ("conv2", spatial()), activation("conv2_act")]]
 
 
 def _separable(filters: int, segments: int) -> Branches:
@@ -113,11 +112,11 @@ def build(
     if name in ("naive_inception", "bottleneck_inception", "factorised_inception") and filters % 16:
         raise InputError(f"{name} needs a multiple of 16 filters, got {filters}")
     height, width = height_and_width(28 if image_size is None else image_size)
-    with seeded(seed):
-        maps = keras.Input((height, width, channels), name="input_maps")
-        branches = _BRANCHES[name](filters, segments)
-        if len(branches) == 1:
-            end = block(maps, branches[0], name="module", layers=Layers(dtype=dtype))
-        else:
-            end = parallel(maps, branches, name="module", layers=Layers(dtype=dtype))
-        return keras.Model(maps, end, name=name)
+    layers = Layers(dtype=dtype, random=Random(seed))
+    maps = keras.Input((height, width, channels), name="input_maps")
+    branches = _BRANCHES[name](filters, segments)
+    if len(branches) == 1:
+        end = block(maps, branches[0], name="module", layers=layers)
+    else:
+        end = parallel(maps, branches, name="module", layers=layers)
+    return keras.Model(maps, end, name=name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 
 from ception.models.blocks import Layers, conv_selu, separable_conv_selu
-from ception.models.initializers import lecun_normal
 from ception.models.tables.separable_cnn import Spec
 
 
@@ -26,7 +25,7 @@ def separable_cnn(
 
     Source: the tutorial "Depthwise separable convolution networks: theory and practice (TF 2.0)", whose layer
         table (184,234 parameters at 28 x 28 x 1 with 10 classes) the tests compare row by row. Its initial
-        weights are not Keras's, with which it hardly learns in its first epoch: see `lecun_normal`.
+        weights are not Keras's, with which it hardly learns in its first epoch: see `initializers.lecun_normal`.
     """
     x = image  # 28 x 28 x 1
     for number, row in enumerate(spec.rows, 1):
@@ -37,10 +36,10 @@ def separable_cnn(
         # 14 x 14 x 32, 7 x 7 x 64, 3 x 3 x 128
     x = layers.make("Flatten", name="head_flatten")(x)
     x = layers.make(
-        "Dense", spec.hidden, activation="selu", kernel_initializer=lecun_normal(x.shape[-1]), name="head_dense"
+        "Dense", spec.hidden, activation="selu", kernel_initializer=layers.lecun_normal(x.shape[-1]), name="head_dense"
     )(x)
     if dropout:
-        x = layers.make("AlphaDropout", dropout, name="head_dropout")(x)
-    return layers.make("Dense", classes, kernel_initializer=lecun_normal(spec.hidden), name="logits", dtype="float32")(
-        x
-    )
+        x = layers.make("AlphaDropout", dropout, seed=layers.seed(), name="head_dropout")(x)
+    return layers.make(
+        "Dense", classes, kernel_initializer=layers.lecun_normal(spec.hidden), name="logits", dtype="float32"
+    )(x)
