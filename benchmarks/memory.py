@@ -41,7 +41,7 @@ def measure(name: str, size: int, batch: int, precision: str) -> dict[str, float
     import numpy as np
 
     from ception import build
-    from ception.inspection import training_memory
+    from ception.inspection.layers import training_memory
 
     def trained(network: keras.Model, count: int) -> None:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -8,13 +8,24 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from ception import backends
+from ception.cli.app import app
 from ception.errors import InputError
-from ception.settings import TrainSettings
+from ception.settings import (
+    CheckSettings,
+    CompareSettings,
+    ConvertSettings,
+    EvaluateSettings,
+    PredictSettings,
+    SummarySettings,
+    TrainSettings,
+    flag,
+)
 from support.pictures import write_pictures
 
 
@@ -42,6 +53,23 @@ class TestHelp:
             "[default: 10.0]",
         ):
             assert default in " ".join(out.replace("│", " ").split())
+
+    @pytest.mark.parametrize(
+        ("command", "settings"),
+        [("train", TrainSettings), ("evaluate", EvaluateSettings), ("predict", PredictSettings),
+         ("compare", CompareSettings), ("summary", SummarySettings), ("convert", ConvertSettings),
+         ("check", CheckSettings)],
+    )  # fmt: skip
+    def test_every_option_is_explained(self, command, settings):
+        """Also those that its settings have from what commands share, which come last."""
+        arguments = app[command].assemble_argument_collection(parse_docstring=True)
+        helps = {argument.name: argument.parameter.help for argument in arguments if argument.parse}
+        assert all(helps[flag(field.name)] for field in fields(settings))
+
+    def test_shared_options_are_shown_last(self, run_cli):
+        _, out, _ = run_cli("predict", "--help")
+        assert out.index("--top ") < out.index("--csv ") < out.index("--engine ")
+        assert "What runs the network" in out
 
     def test_help_loads_no_heavy_library(self):
         code = (

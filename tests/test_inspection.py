@@ -14,7 +14,7 @@ import pytest
 import ception
 from ception import MODELS, build
 from ception.errors import InputError
-from ception.inspection import costs, training_memory
+from ception.inspection.layers import costs, training_memory
 from ception.models.networks import modules
 from ception.results import LayerCost
 from support.parity import difference, fill, logits

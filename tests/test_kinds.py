@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import ception
-from ception.inspection import training_memory
 from ception.inspection.graph import blocks
+from ception.inspection.layers import training_memory
 from ception.models.kinds import kind
 from ception.weights.names import pairs
 from support.parity import difference, fill, logits

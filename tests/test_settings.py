@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import ception
@@ -46,7 +48,7 @@ TASKS = {
         ("compare", "spilt", "did you mean 'split'"),
         ("check", "imagesize", "did you mean 'image_size'"),
         ("summary", "batchsize", "did you mean 'batch_size'"),
-        ("check", "zzz", r"unknown option 'zzz': known: model, image_size, out, cache_limit$"),
+        ("check", "zzz", r"unknown option 'zzz': known: cache_limit, model, image_size, out$"),
     ],
 )
 def test_an_unknown_option_names_the_nearest(task, option, says):
@@ -89,7 +91,7 @@ def test_a_run_folder_may_hold_former_names():
     ("kind", "option", "bad", "says"),
     [
         (TrainSettings, "epochs", 0, "--epochs must be at least 1, got 0"),
-        (TrainSettings, "epochs", float("nan"), "--epochs must be at least 1, got nan"),
+        (TrainSettings, "mixup", float("nan"), "--mixup must be at least 0, got nan"),
         (TrainSettings, "head_epochs", 0, "--head-epochs must be at least 1, got 0"),
         (TrainSettings, "batch_size", 0, "--batch-size must be at least 1, got 0"),
         (TrainSettings, "patience", 0, "--patience must be at least 1, got 0"),
@@ -122,3 +124,53 @@ def test_a_number_out_of_its_range_is_refused(kind: Any, option: str, bad: float
     with pytest.raises(InputError) as caught:
         settings_of(kind, {option: bad})
     assert str(caught.value) == says
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "bad", "says"),
+    [
+        (PredictSettings, "engine", "onnx", "--engine cannot be 'onnx': did you mean 'openvino'? "
+         "(known: openvino, keras)"),
+        (EvaluateSettings, "split", "tset", "--split cannot be 'tset': did you mean 'test'? "
+         "(known: train, val, test, all)"),
+        (TrainSettings, "dtype", "float23", "--dtype cannot be 'float23': did you mean 'float32' or 'bfloat16'? "
+         "(known: float32, bfloat16)"),
+        (TrainSettings, "resize", "sqush", "--resize cannot be 'sqush': did you mean 'squash'? "
+         "(known: squash, crop, pad)"),
+        (TrainSettings, "batch_norm", "forzen", "--batch-norm cannot be 'forzen': did you mean 'frozen'? "
+         "(known: frozen, adapt, train)"),
+        (TrainSettings, "channels", 2, "--channels cannot be 2: known: 1, 3"),
+        (TrainSettings, "channels", True, "--channels cannot be True: known: 1, 3"),
+        (CompareSettings, "backend", "theano", "--backend cannot be 'theano': did you mean 'tensorflow'? "
+         "(known: tensorflow, jax, torch)"),
+        (EvaluateSettings, "split", None, "--split cannot be None: known: train, val, test, all"),
+        (TrainSettings, "epochs", "3", "--epochs must be a whole number, got '3'"),
+        (TrainSettings, "epochs", 3.0, "--epochs must be a whole number, got 3.0"),
+        (TrainSettings, "epochs", True, "--epochs must be a whole number, got True"),
+        (TrainSettings, "seed", None, "--seed must be a whole number, got None"),
+        (TrainSettings, "dropout", "0.5", "--dropout must be a number, got '0.5'"),
+        (TrainSettings, "dropout", False, "--dropout must be a number, got False"),
+        (TrainSettings, "flip", 1, "--flip must be True or False, got 1"),
+        (TrainSettings, "model", 3, "--model must be a text, got 3"),
+        (TrainSettings, "runs", 3, "--runs must be a path, got 3"),
+        (TrainSettings, "every", "inner=elu", "--every must be a list of texts, got 'inner=elu'"),
+        (TrainSettings, "every", [3], "--every must be a list of texts, got [3]"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused(kind: Any, option: str, bad: Any, says: str):
+    with pytest.raises(InputError) as caught:
+        settings_of(kind, {option: bad})
+    assert str(caught.value) == says
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "kept"),
+    [
+        ("dropout", 0, 0), ("epochs", np.int64(3), 3), ("dropout", np.float32(0.5), 0.5), ("runs", "r", Path("r")),
+        ("weights", Path("w.h5"), "w.h5"), ("every", ["inner=elu"], ("inner=elu",)), ("epochs", None, None),
+    ],
+)  # fmt: skip
+def test_a_value_is_kept_as_its_type_has_it(option: str, given: Any, kept: Any):
+    value = getattr(settings_of(TrainSettings, {option: given}), option)
+    assert value == kept
+    assert type(value) is type(kept)

@@ -40,7 +40,16 @@ class TestWithoutKeras:
             (["train", "--resume", "DATA"], "is no interrupted run"),
             (["evaluate", "none.keras", "DATA"], "none.keras cannot be opened"),
             (["predict", "none.keras", "DATA"], "none.keras cannot be opened"),
+            (["predict", "xception", "DATA", "--weights", "none.h5"], "neither a file nor published weights"),
+            (["predict", "xzeption", "DATA", "--weights", "imagenet"], "did you mean 'xception'"),
             (["compare", "none.keras", "none.keras", "DATA"], "none.keras cannot be opened"),
+            (["summary", "none.keras"], "none.keras is neither a model file nor a network"),
+            (["summary", "extreme_incepton"], "did you mean 'extreme_inception'"),
+            (["summary", "xception", "--image-size", "40"], "needs at least 71 x 71"),
+            (["convert", "none.h5", "--model", "xception"], "neither a file nor published weights"),
+            (["convert", "none.h5", "--model", "xzeption"], "did you mean 'xception'"),
+            (["convert", "none.keras", "--to", "timm"], "none.keras cannot be opened"),
+            (["convert", "none.keras", "--to", "timm", "--partial"], "--partial belongs to --model"),
         ],
     )
     def test_what_is_wrong_is_told(self, tmp_path, arguments, says):

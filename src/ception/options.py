@@ -14,6 +14,9 @@ from ception.settings import Backend, BatchNorm, Dtype, EngineName, Resize, Spli
 class TrainOptions(TypedDict, total=False):
     """Fields of `TrainSettings`."""
 
+    cache_limit: float
+    backend: Backend | None
+    device: str | None
     model: str
     weights: str | None
     final_endpoint: str | None
@@ -47,56 +50,53 @@ class TrainOptions(TypedDict, total=False):
     skip_unreadable: bool
     seed: int
     runs: str | Path
-    backend: Backend | None
-    device: str | None
-    cache_limit: float
 
 
 class EvaluateOptions(TypedDict, total=False):
     """Fields of `EvaluateSettings`."""
 
+    cache_limit: float
+    backend: Backend | None
+    device: str | None
+    engine: EngineName | None
+    dtype: Dtype
     split: Split
     batch_size: int
     target_precision: float | None
     by: str | None
     out: str | Path | None
-    engine: EngineName | None
-    dtype: Dtype
-    backend: Backend | None
-    device: str | None
-    cache_limit: float
 
 
 class PredictOptions(TypedDict, total=False):
     """Fields of `PredictSettings`."""
 
+    cache_limit: float
+    backend: Backend | None
+    device: str | None
+    engine: EngineName | None
+    dtype: Dtype
     min_confidence: float
     calibration: bool
     weights: str | None
     batch_size: int
-    engine: EngineName | None
-    dtype: Dtype
-    backend: Backend | None
-    device: str | None
-    cache_limit: float
 
 
 class CompareOptions(TypedDict, total=False):
     """Fields of `CompareSettings`."""
 
-    split: Split
-    out: str | Path | None
-    engine: EngineName | None
-    dtype: Dtype
+    cache_limit: float
     backend: Backend | None
     device: str | None
-    cache_limit: float
+    engine: EngineName | None
+    dtype: Dtype
+    split: Split
+    out: str | Path | None
 
 
 class CheckOptions(TypedDict, total=False):
     """Fields of `CheckSettings`."""
 
+    cache_limit: float
     model: str | None
     image_size: int | None
     out: str | Path | None
-    cache_limit: float

@@ -21,9 +21,11 @@ from ception.engines.batching import BatchRunner
 from ception.engines.choosing import Runnable, choose
 from ception.errors import InputError
 from ception.model_file import ModelDescription, describe, model_file
+from ception.models.catalog import find
 from ception.reporting import Reporter
 from ception.results import Guess, Prediction
 from ception.settings import EngineName
+from ception.weights.published import require_file
 
 if TYPE_CHECKING:
     import keras
@@ -230,6 +232,8 @@ def _runnable(
             raise InputError("a description has no network: give the classifier, or its model file")
         return model, _of_classifier(model)
     if weights is not None:
+        find(str(model))  # what is wrong is told before Keras is imported
+        require_file(str(model), weights)
         backends.start(backend, reporter)
         from ception.classifier import Classifier
 

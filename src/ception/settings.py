@@ -9,9 +9,10 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from ception.errors import InputError, nearest
+from ception.values import typed
 
 Backend = Literal["tensorflow", "jax", "torch"]
 Resize = Literal["squash", "crop", "pad"]
@@ -22,7 +23,54 @@ Split = Literal["train", "val", "test", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings:
+class CacheSettings:
+    """What may be kept.
+
+    Attributes:
+        cache_limit: Most that the cache folder may hold, in GB.
+    """
+
+    cache_limit: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendSettings:
+    """What Keras computes with.
+
+    Attributes:
+        backend: Keras's backend; the first installed of tensorflow, jax, torch when not given.
+    """
+
+    backend: Backend | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceSettings(BackendSettings):
+    """Where it computes.
+
+    Attributes:
+        device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
+    """
+
+    device: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings(DeviceSettings, CacheSettings):
+    """What runs a trained network.
+
+    Attributes:
+        engine: What runs the network: openvino or keras; the fastest installed one when not given, or Keras's where a
+            backend or device is named.
+        dtype: Numbers to compute with: float32 or bfloat16, which is quicker where the processor has it, and coarser.
+    """
+
+    engine: EngineName | None = None
+    dtype: Dtype = "float32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(DeviceSettings, CacheSettings):
     """How to train a network.
 
     Attributes:
@@ -77,9 +125,6 @@ class TrainSettings:
         skip_unreadable: Leave out pictures that cannot be read instead of stopping.
         seed: Start of every random choice: initial weights, order of the pictures, dropout.
         runs: Folder that receives the run's folder.
-        backend: What computes; the first installed of tensorflow, jax, torch when not given.
-        device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
-        cache_limit: Most that the cache folder may hold, in GB.
     """
 
     model: str = "separable_cnn"
@@ -115,13 +160,10 @@ class TrainSettings:
     skip_unreadable: bool = False
     seed: int = 0
     runs: Path = Path("runs")
-    backend: Backend | None = None
-    device: str | None = None
-    cache_limit: float = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings:
+class EvaluateSettings(EngineSettings):
     """How to score a model.
 
     Attributes:
@@ -133,12 +175,6 @@ class EvaluateSettings:
         by: Score groups of pictures too: a further column of the CSV, or `size` (the picture's shorter side).
         out: Folder for the scores, the predictions and the report; when not given,
             evaluations/ in the model's run folder, or evaluation-DATA here when the model lies in no run.
-        engine: What runs the network: openvino or keras; the fastest installed one when not given, or Keras's where a
-            backend or device is named.
-        dtype: Numbers to compute with: float32 or bfloat16, which is quicker where the processor has it, and coarser.
-        backend: Keras's backend; the first installed of tensorflow, jax, torch when not given.
-        device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
-        cache_limit: Most that the cache folder may hold, in GB.
     """
 
     split: Split = "test"
@@ -146,15 +182,10 @@ class EvaluateSettings:
     target_precision: float | None = None
     by: str | None = None
     out: Path | None = None
-    engine: EngineName | None = None
-    dtype: Dtype = "float32"
-    backend: Backend | None = None
-    device: str | None = None
-    cache_limit: float = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings:
+class PredictSettings(EngineSettings):
     """How to classify pictures.
 
     Attributes:
@@ -164,12 +195,6 @@ class PredictSettings:
         weights: Take a network's name for MODEL, with these weights: imagenet, a name that ception models --weights
             lists, or a weight file.
         batch_size: Pictures in one step.
-        engine: What runs the network: openvino or keras; the fastest installed one when not given, or Keras's where a
-            backend or device is named.
-        dtype: Numbers to compute with: float32 or bfloat16, which is quicker where the processor has it, and coarser.
-        backend: Keras's backend; the first installed of tensorflow, jax, torch when not given.
-        device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
-        cache_limit: Most that the cache folder may hold, in GB.
     """
 
     top: int = 5
@@ -177,40 +202,24 @@ class PredictSettings:
     calibration: bool = True
     weights: str | None = None
     batch_size: int = 32
-    engine: EngineName | None = None
-    dtype: Dtype = "float32"
-    backend: Backend | None = None
-    device: str | None = None
-    cache_limit: float = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareSettings:
+class CompareSettings(EngineSettings):
     """How to compare two models.
 
     Attributes:
         split: Part of the data to compare on, as for evaluate.
         out: Folder for the numbers and the pictures that changed sides; when not given, comparison-ONE-OTHER with the
             name of DATA and, other than test, the split.
-        engine: What runs the network: openvino or keras; the fastest installed one when not given, or Keras's where a
-            backend or device is named.
-        dtype: Numbers to compute with: float32 or bfloat16, which is quicker where the processor has it, and coarser.
-        backend: Keras's backend; the first installed of tensorflow, jax, torch when not given.
-        device: Processor to use, such as cpu or gpu:0; the backend's own choice when not given.
-        cache_limit: Most that the cache folder may hold, in GB.
     """
 
     split: Split = "test"
     out: Path | None = None
-    engine: EngineName | None = None
-    dtype: Dtype = "float32"
-    backend: Backend | None = None
-    device: str | None = None
-    cache_limit: float = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class SummarySettings:
+class SummarySettings(BackendSettings):
     """What to tell of a network.
 
     Attributes:
@@ -220,7 +229,6 @@ class SummarySettings:
         dtype: Numbers that training computes with: float32, or mixed_bfloat16 with weights in float32.
         graph: Draw the network into this file, .svg or .png.
         expand: Draw the layers inside each block too.
-        backend: What computes; the first installed of tensorflow, jax, torch when not given.
     """
 
     image_size: int | None = None
@@ -229,11 +237,10 @@ class SummarySettings:
     dtype: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     graph: Path | None = None
     expand: bool = False
-    backend: Backend | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertSettings:
+class ConvertSettings(BackendSettings):
     """How to convert weights.
 
     Attributes:
@@ -241,18 +248,16 @@ class ConvertSettings:
         out: File to write; named after the network, or after the model file, when not given.
         partial: Accept a file that lacks some of the network's tensors.
         to: Write the weights of a model file as keras-applications or timm loads them.
-        backend: What computes; the first installed of tensorflow, jax, torch when not given.
     """
 
     model: str | None = None
     out: Path | None = None
     partial: bool = False
     to: Literal["keras-applications", "timm"] | None = None
-    backend: Backend | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckSettings:
+class CheckSettings(CacheSettings):
     """How to check a data set.
 
     Attributes:
@@ -260,13 +265,11 @@ class CheckSettings:
             too; the network that train takes when not given.
         image_size: Side of the square that training will use, in pixels; the network's own when not given.
         out: Page to write, .html; check-DATA.html here when not given.
-        cache_limit: Most that the cache folder may hold, in GB.
     """
 
     model: str | None = None
     image_size: int | None = None
     out: Path | None = None
-    cache_limit: float = 10.0
 
 
 Settings = TypeVar(
@@ -304,7 +307,7 @@ def settings_of(kind: type[Settings], options: Mapping[str, Any]) -> Settings:
         options: Some of its fields, by name.
 
     Raises:
-        InputError: there is no such option, or a number is out of its range.
+        InputError: there is no such option, or it cannot have that value.
     """
     refuse_unknown(options, [field.name for field in fields(kind)], RENAMED.get(kind, {}))
     return checked(kind(**options))
@@ -344,11 +347,15 @@ def flag(name: str) -> str:
 
 
 def checked(settings: Settings) -> Settings:
-    """The settings as given, paths as `Path`, if every number is in its range.
+    """The settings with every value as its option's type has it: paths as `Path`, lists as tuples.
 
     Raises:
-        InputError: a number is out of its range.
+        InputError: a value is of another type, none of those that the option knows, or out of its range.
     """
+    types = get_type_hints(type(settings))
+    settings = replace(
+        settings, **{name: typed(flag(name), getattr(settings, name), wanted) for name, wanted in types.items()}
+    )
     for name, lowest in _LOWEST.items():
         value: Any = getattr(settings, name, None)
         if value is not None and not value >= lowest:
@@ -358,7 +365,4 @@ def checked(settings: Settings) -> Settings:
             number: Any = getattr(settings, name, None)
             if number is not None and not allows(number):
                 raise InputError(f"{flag(name)} must be {allowed} got {number}")
-    paths: dict[str, Any] = {
-        name: Path(getattr(settings, name)) for name in ("runs", "graph", "out") if getattr(settings, name, None)
-    }
-    return replace(settings, **paths)
+    return settings

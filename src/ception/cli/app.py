@@ -11,7 +11,7 @@ import sys
 import warnings
 from contextlib import redirect_stdout
 from dataclasses import fields
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 from cyclopts import Parameter
@@ -19,12 +19,27 @@ from cyclopts import Parameter
 from ception import backends
 from ception.cli.terminal import complain, muted
 from ception.errors import InputError, RunError, reason
-from ception.settings import RENAMED, flag
+from ception.settings import RENAMED, EngineSettings, flag
+
+if TYPE_CHECKING:
+    from cyclopts.help import HelpPanel
+    from rich.console import Console, ConsoleOptions
+
+
+def _shared_last(console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+    """Show help that ends with what commands share: what they compute with, and what may be kept."""
+    from cyclopts.help import DefaultFormatter
+
+    shared = {flag(field.name) for field in fields(EngineSettings)}
+    entries = sorted(panel.entries, key=lambda entry: not shared.isdisjoint(entry.positive_names))
+    DefaultFormatter()(console, options, panel.copy(entries=entries))
+
 
 app = cyclopts.App(
     name="ception",
     help="From a folder of pictures to a classifier with the Inception to Xception family.\n\nStart with: ception demo",
     suppress_keyboard_interrupt=False,
+    group_parameters=cyclopts.Group("Parameters", help_formatter=_shared_last),
     help_epilogue="Exit codes: 0 done, 2 wrong input or usage, 1 a run that failed or faults that check found, "
     "130 stopped by Ctrl-C.",
 )

@@ -19,7 +19,7 @@ from ception.cli.terminal import (
     terminal,
 )
 from ception.errors import InputError
-from ception.settings import ConvertSettings, SummarySettings
+from ception.settings import ConvertSettings, SummarySettings, checked
 
 
 @app.command
@@ -66,20 +66,21 @@ def summary(
 ) -> int:  # fmt: skip
     """Show what each layer of a network costs, and what training it takes; draw it with --graph."""
     from ception import backends
-    from ception.settings import checked
+    from ception.inspection import config_of, network_of, summary
+    from ception.models.config import columns_of
 
     options = checked(settings)
     if options.expand and not options.graph:
         raise InputError("--expand needs --graph FILE.svg or FILE.png")
+    every = columns_of(options.every)
+    config_of(model, image_size=options.image_size, every=every)  # what is wrong is told before Keras is imported
     with terminal(quiet) as reporter:
         backends.start(options.backend, reporter)
-    from ception.inspection import network_of, summary
-    from ception.inspection.drawing import draw
-    from ception.models.config import columns_of
-
-    network = network_of(model, image_size=options.image_size, every=columns_of(options.every), dtype=options.dtype)
+    network = network_of(model, image_size=options.image_size, every=every, dtype=options.dtype)
     result = summary(network, batch_size=options.batch_size)
     if options.graph:
+        from ception.inspection.drawing import draw
+
         draw(network, options.graph, expand=options.expand)
     if json:
         print_json(result.as_dict() | ({"graph": str(options.graph)} if options.graph else {}))
@@ -105,17 +106,24 @@ def convert(
 ) -> int:  # fmt: skip
     """Turn weights of any origin into a model file, with a certificate of what it computes; or the other way."""
     from ception import backends
-    from ception.settings import checked
+    from ception.model_file import describe, model_file
+    from ception.models.catalog import find
+    from ception.weights.published import require_file
 
     options = checked(settings)
     if (options.model is None) == (options.to is None):
         raise InputError("convert needs either --model NAME or --to keras-applications|timm")
+    if options.to and options.partial:
+        raise InputError("--partial belongs to --model: what --to writes is always whole")
+    if options.to:
+        describe(model_file(source))  # what is wrong is told before Keras is imported
+    else:
+        find(str(options.model))
+        require_file(str(options.model), source)
     with terminal(quiet) as reporter:
         backends.start(options.backend, reporter)
     from ception.conversion import convert, export_weights
 
-    if options.to and options.partial:
-        raise InputError("--partial belongs to --model: what --to writes is always whole")
     if options.to:
         exported = export_weights(source, options.to, out=options.out)
         if json:

@@ -5,31 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Never
-
-import keras
-import ml_dtypes  # noqa: F401  # teaches NumPy bfloat16
-import numpy as np
+from typing import TYPE_CHECKING, Any, Never
 
 from ception.errors import InputError, nearest
 from ception.model_file import describe
-from ception.models import MODELS
-from ception.models.building import build_network
-from ception.models.kinds import kind
-from ception.models.networks import modules
+from ception.models.catalog import MODELS
+from ception.models.config import NetworkConfig
 from ception.models.sizes import count
-from ception.networks import build
-from ception.results import LayerCost, NetworkSummary, TrainingCost
+from ception.models.tables.modules import MODULES
+from ception.results import NetworkSummary, TrainingCost
 from ception.settings import RENAMED, SummarySettings, refuse_unknown
 
-_KERNELS = {
-    "Conv2D": ("kernel",), "DepthwiseConv2D": ("kernel",), "Dense": ("kernel",),
-    "SeparableConv2D": ("depthwise_kernel", "pointwise_kernel"),
-}  # fmt: skip
-
-# What TensorFlow on a CPU holds beyond the tensors that have to be kept, fitted to benchmarks/results/memory.csv
-_SURPLUS = 1.2
-_BYTES_PER_LAYER = 1_000_000
+if TYPE_CHECKING:
+    import keras
 
 
 def summary(
@@ -61,6 +49,8 @@ def summary(
     refuse_unknown(unknown, ("image_size", "every", "batch_size", "dtype"), RENAMED[SummarySettings])
     batch_size = count("batch_size", batch_size)
     network = network_of(model, image_size=image_size, every=every, dtype=dtype)
+    from ception.inspection.layers import costs, policy, training_memory
+
     layers = tuple(costs(network))
     return NetworkSummary(
         model=network.name,
@@ -71,7 +61,7 @@ def summary(
         macs=sum(layer.macs for layer in layers),
         activation_bytes=sum(layer.activation_bytes for layer in layers),
         training=TrainingCost(
-            batch_size=batch_size, dtype=_policy(network), memory_bytes=training_memory(network, batch_size)
+            batch_size=batch_size, dtype=policy(network), memory_bytes=training_memory(network, batch_size)
         ),
     )
 
@@ -88,78 +78,35 @@ def network_of(
     Raises:
         InputError: there is no such network, or it cannot have that size.
     """
-    if isinstance(model, keras.Model):
+    if not isinstance(model, str | Path):
         return model
+    config = config_of(model, image_size=image_size, every=every)
+    if config is None:
+        from ception.models.networks import modules
+
+        return modules.build(str(model), image_size=image_size, dtype=dtype)
+    from ception.models.building import build_network
+
+    return build_network(config, dtype=dtype)
+
+
+def config_of(
+    model: str | Path, *, image_size: int | tuple[int, int] | None = None, every: Mapping[str, Any] | None = None
+) -> NetworkConfig | None:
+    """What the network that a name or a model file means is built from; None for a module of the walk.
+
+    Raises:
+        InputError: there is no such network, or it cannot have that size.
+    """
     name = str(model)
     if name in MODELS:
-        return build(name, image_size=image_size, every=every, dtype=dtype)
+        return NetworkConfig.of(name, image_size=image_size, every=every)
     if every:
         raise InputError(f"columns can be changed in a network by name, not in {name}")
-    if name in modules.MODULES:
-        return modules.build(name, image_size=image_size, dtype=dtype)
+    if name in MODULES:
+        return None
     if not Path(name).exists():
-        known = nearest(name, [*MODELS, *modules.MODULES])
+        known = nearest(name, [*MODELS, *MODULES])
         raise InputError(f"{name} is neither a model file nor a network: {known}")
     config = describe(name).config
-    return build_network(config if image_size is None else config.but(image_size=image_size), dtype=dtype)
-
-
-def costs(network: keras.Model) -> list[LayerCost]:
-    """Every layer with what it costs, in the network's order."""
-    return [
-        LayerCost(
-            name=layer.name,
-            kind=kind(layer),
-            output_shape=tuple(layer.output.shape[1:]),
-            parameters=layer.count_params(),
-            macs=macs(layer),
-            activation_bytes=_bytes(layer.output),
-        )
-        for layer in network.layers
-    ]
-
-
-def macs(layer: keras.Layer) -> int:
-    """Multiply-accumulates of a layer's kernels for one picture; nothing else is counted."""
-    kernels = [getattr(layer, name) for name in _KERNELS.get(kind(layer), ())]
-    positions = math.prod(layer.output.shape[1:-1])
-    return int(positions * sum(math.prod(kernel.shape) for kernel in kernels))
-
-
-def _bytes(tensor: keras.KerasTensor) -> int:
-    """Size of one picture's part of a tensor."""
-    return int(math.prod(tensor.shape[1:]) * np.dtype(tensor.dtype).itemsize)
-
-
-def _policy(network: keras.Model) -> str:
-    """The dtype policy of the network's layers with weights."""
-    return next((str(layer.dtype_policy.name) for layer in network.layers if layer.weights), "float32")
-
-
-def training_memory(network: keras.Model, batch_size: int) -> int:
-    """Bytes that a training step with SGD and momentum takes at its peak, the backend itself not counted.
-
-    Weights, gradients and momentum once each, and for every picture the tensors that the gradients are computed from:
-    what enters convolutions, dense layers and (in float32, whatever the policy) batch normalisation, what leaves
-    activations, and both for max pools; with a fifth, and a megabyte per layer, for what TensorFlow holds beyond that.
-    PyTorch takes about twice as much, JAX up to 2.5 times.
-
-    Args:
-        network: The network, its layers with the dtype policy of the training.
-        batch_size: Pictures in a step.
-    """
-    kept: dict[Any, int] = {}
-    for layer in network.layers:
-        layer_kind = kind(layer)
-        if layer_kind == "BatchNormalization":
-            kept["float32", id(layer.input)] = 4 * math.prod(layer.input.shape[1:])
-        elif layer.weights or layer_kind == "MaxPooling2D":
-            kept[layer.input.dtype, id(layer.input)] = _bytes(layer.input)
-        if layer_kind in ("ReLU", "Activation", "MaxPooling2D"):
-            kept[layer.output.dtype, id(layer.output)] = _bytes(layer.output)
-        if layer_kind == "SeparableConv2D":  # the depthwise convolution's output
-            kept[id(layer)] = _bytes(layer.output) * int(layer.input.shape[-1]) // int(layer.output.shape[-1])
-    weights = sum(math.prod(weight.shape) for weight in network.weights) * 4
-    trainable = sum(math.prod(weight.shape) for weight in network.trainable_weights) * 4
-    fixed = weights + 2 * trainable + _BYTES_PER_LAYER * len(network.layers)
-    return int(fixed + _SURPLUS * batch_size * sum(kept.values()))
+    return config if image_size is None else config.but(image_size=image_size)

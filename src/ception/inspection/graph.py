@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from ception.inspection import costs
+from ception.inspection.layers import costs
 from ception.keras_internals import producer
 from ception.results import LayerCost
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from ception.inspection import training_memory
+from ception.inspection.layers import training_memory
 from ception.training.state import Row
 
 _SHARE = 0.8  # of the free memory that a step may take

@@ -7,7 +7,6 @@ no bias and no batch normalisation, so that parameters are the weights of the co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from random import Random
 
 import keras
@@ -15,23 +14,9 @@ import keras
 from ception.errors import InputError, nearest
 from ception.models.blocks import Layers, Step, activation, block, conv, parallel, separable_conv, spatial, step
 from ception.models.sizes import count, height_and_width
+from ception.models.tables.modules import MODULES
 
 Branches = list[list[Step]]
-
-
-@dataclass(frozen=True)
-class Module:
-    """A step of the walk.
-
-    Attributes:
-        branches: From the number of filters and segments to branches in parallel; a single one is a series.
-        title: What it is.
-        source: Where it is published.
-    """
-
-    branches: Callable[[int, int], Branches]
-    title: str
-    source: str
 
 
 def _conv(number: int, filters: int, kernel_size: int, *, groups: int = 1) -> list[Step]:
@@ -78,30 +63,16 @@ def _separable(filters: int, segments: int) -> Branches:
     return [[*separable_conv("conv1", filters), activation("conv1_act")]]
 
 
-MODULES = {
-    "naive_inception": Module(
-        _naive, "Inception module, naive: 1x1, 3x3, 5x5 and a pool", "arXiv:1409.4842, figure 2a"
-    ),
-    "bottleneck_inception": Module(
-        _bottleneck, "with 1x1 bottlenecks before the large kernels", "arXiv:1409.4842, figure 2b"
-    ),
-    "factorised_inception": Module(_factorised, "5x5 as two 3x3", "arXiv:1512.00567, figure 5"),
-    "simplified_inception": Module(
-        _simplified, "simplified: one kernel size, no pool", "arXiv:1610.02357, figure 2"
-    ),
-    "segmented_inception": Module(
-        _segmented, "one shared 1x1, then 3x3 on each segment", "arXiv:1610.02357, figure 3"
-    ),
-    "extreme_inception": Module(
-        _extreme, "extreme: one segment per channel", "arXiv:1610.02357, figure 4"
-    ),
-    "separable_convolution": Module(
-        _separable, "depthwise separable: depthwise first", "arXiv:1610.02357, section 1.2"
-    ),
-    "plain_convolution": Module(
-        lambda filters, segments: [_conv(1, filters, 3)], "a plain 3x3 convolution, to compare with", "-"
-    ),
-}  # fmt: skip
+_BRANCHES: dict[str, Callable[[int, int], Branches]] = {  # from filters and segments to branches in parallel
+    "naive_inception": _naive,
+    "bottleneck_inception": _bottleneck,
+    "factorised_inception": _factorised,
+    "simplified_inception": _simplified,
+    "segmented_inception": _segmented,
+    "extreme_inception": _extreme,
+    "separable_convolution": _separable,
+    "plain_convolution": lambda filters, segments: [_conv(1, filters, 3)],
+}
 
 
 def build(
@@ -143,7 +114,7 @@ def build(
     height, width = height_and_width(28 if image_size is None else image_size)
     layers = Layers(dtype=dtype, random=Random(seed))
     maps = keras.Input((height, width, channels), name="input_maps")
-    branches = MODULES[name].branches(filters, segments)
+    branches = _BRANCHES[name](filters, segments)
     if len(branches) == 1:
         end = block(maps, branches[0], name="module", layers=layers)
     else:

@@ -1,0 +1,69 @@
+"""Values that come from a person's script, where no type checker has to have seen them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from ception.errors import InputError, nearest
+
+
+def typed(option: str, value: Any, wanted: Any) -> Any:
+    """A value as a type has it: numbers of NumPy as Python's, lists as tuples, texts as paths and the other way.
+
+    Args:
+        option: What the value is called.
+        value: What was given.
+        wanted: A plain type, a `Literal` or `tuple[str, ...]`, or one of them or None.
+
+    Raises:
+        InputError: it is of another type, or none of the literals.
+    """
+    kinds = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
+    kind = kinds[0]
+    if value is None and NoneType in kinds:
+        return None
+    if get_origin(kind) is Literal:
+        return _one_of(option, value, get_args(kind))
+    accepts, made, called = _PLAIN[get_origin(kind) or kind]
+    if not accepts(value):
+        raise InputError(f"{option} must be {called}, got {value!r}")
+    return made(value)
+
+
+def _one_of(option: str, value: Any, known: Sequence[str | int]) -> str | int:
+    """The literal that is meant; True is not 1."""
+    for one in known:
+        if type(one) is type(value) and one == value:
+            return one
+    raise InputError(f"{option} cannot be {value!r}: {nearest(str(value), map(str, known))}")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+
+
+_PLAIN: dict[type[Any], tuple[Callable[[Any], bool], Callable[[Any], Any], str]] = {
+    bool: (lambda value: isinstance(value, bool), bool, "True or False"),
+    int: (_is_whole, int, "a whole number"),
+    float: (_is_number, lambda value: value if isinstance(value, int) else float(value), "a number"),
+    str: (_is_text, os.fspath, "a text"),
+    Path: (_is_text, Path, "a path"),
+    tuple: (_are_texts, tuple, "a list of texts"),
+}
