@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -68,11 +69,17 @@ class TestChoice:
 
     def test_a_long_job_measures_both_and_remembers(self, trained, fresh, monkeypatch):
         timed = []
-        monkeypatch.setattr(choosing.measuring, "measured", lambda key, run: timed.append(key["engine"]) or 1.0)
-        assert engine_of(trained, pictures=8) == "openvino"
+        seconds = {"openvino": 0.001, "keras": 0.002}
+        monkeypatch.setattr(
+            choosing.measuring, "measured", lambda key, run: timed.append(key["engine"]) or seconds[key["engine"]]
+        )
+        assert engine_of(trained, pictures=200) == "openvino"
         assert timed == []
         assert engine_of(trained, pictures=10_000) == "openvino"
-        assert timed == ["openvino", "keras"]
+        assert timed == ["openvino"]  # a third of a second
+        seconds["openvino"] = 1.0
+        assert engine_of(trained, pictures=10_000) != "openvino"
+        assert timed == ["openvino", "openvino", "keras"]
         monkeypatch.undo()
 
     def test_the_faster_one_is_taken(self, trained, fresh, monkeypatch):
@@ -100,6 +107,19 @@ class TestChoice:
         classifier = ception.Classifier.load(trained)
         assert engine_of(classifier, pictures=3) != "openvino"
         assert engine_of(classifier, pictures=1000) == "openvino"
+        assert engine_of(classifier) == "openvino"  # opened once, asked often
+
+    def test_batches_are_as_large_as_the_job(self, trained):
+        for pictures, size in ((None, 16), (3, 3), (1000, 16)):
+            with Predictor.open(trained, batch_size=16, pictures=pictures) as predictor:
+                assert predictor.batch_size == size
+
+    def test_threads_share_an_engine(self, trained):
+        pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 16, 16, 3), np.uint8)
+        with Predictor.open(trained) as predictor, ThreadPoolExecutor(4) as pool:
+            alone = [predictor.logits(batch) for batch in pixels]
+            for one, other in zip(alone, pool.map(predictor.logits, pixels), strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 @needs_openvino

@@ -122,6 +122,11 @@ class TestWrongFiles:
             ({"network": {"name": "xception", "weights": "imagenet"}}, "a network has no option 'weights'"),
             ({"image": {"height": 3}}, "broken model file"),
             ({"class_names": None}, "broken model file"),
+            ({"record": []}, "its record no object"),
+            ({"calibration": {"temperature": 0, "coverage": []}}, "its temperature is no number above 0"),
+            ({"calibration": {"temperature": 1, "coverage": [3]}}, "broken model file"),
+            ({"network": {"name": "xception", "every": [1]}}, "every must be columns by name"),
+            ({"network": {"name": "xception", "depth_multiplier": 1e308}}, "depth_multiplier must be a number above 0"),
             (
                 {"network": {"name": "separable_cnn", "classes": 4, "image_size": 16, "channels": 3}},
                 "does not fit its network",

@@ -62,6 +62,12 @@ def test_openvino_gives_feature_maps_with_the_channels_last():
         assert difference(maps, KerasEngine(body).run(batch)) < 1e-4
 
 
+def test_openvino_leaves_dropout_out():
+    built = network("separable_cnn", dropout=0.3)
+    batch = pictures(built, 2)
+    assert difference(compiled(built, "float32").run(batch), KerasEngine(built).run(batch)) < 1e-4
+
+
 def test_openvino_goes_on_from_feature_maps():
     """The part of a network behind an endpoint is a network too."""
     maps = x = keras.Input((9, 9, 4))

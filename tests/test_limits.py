@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ from ception.training.callbacks import NotFiniteError, StepProgress
 from ception.training.optimizers import loss_of, optimizer_of
 from ception.training.recipes import RECIPES
 from ception.training.state import Decisions
+from ception.training.state import Progress as TrainingProgress
 from support.reporters import Notes
 from support.runs import Killed, assert_same_run
 
@@ -210,6 +212,48 @@ class TestTime:
         run, _ = train(folder, tmp_path, epochs=5, time_budget=1e-6)
         assert len(run.history) == 1
         assert run.scores.best_epoch == 1
+
+    @pytest.mark.parametrize(
+        ("seconds", "left", "wanted", "epochs"),
+        [
+            ([], 100, 10, None),
+            ([5.0], 100, 10, 10),
+            ([5.0], 30, 10, None),  # the first compiles, and there is time for a second one
+            ([5.0], 12, 10, 3),
+            ([5.0, 2.0], 11, 10, 6),  # a schedule that is cut is compiled once more, which takes 3 s
+            ([5.0, 2.0], 100, 10, 10),
+            ([5.0, 2.0], -4, 10, 2),
+            ([5.0], -4, 10, 1),
+        ],
+    )
+    def test_how_many_epochs_fit(self, seconds, left, wanted, epochs):
+        rows = [{"seconds": each} for each in seconds]
+        assert limits.epochs_that_fit(rows, wanted, left) == epochs
+
+    def test_computing_activations_costs_a_phase_no_epoch(self, tmp_path, monkeypatch):
+        """The share of an early phase is that of the time which is left once its inputs are there."""
+        from ception.training import fitting
+
+        clock, shares = [0.0], []
+
+        class Ended(Exception):
+            pass
+
+        def carry_out(job, *rest):
+            shares.append(job.until - clock[0])
+            raise Ended
+
+        def examples_of(*rest):
+            clock[0] += 60
+            return
+
+        monkeypatch.setattr(fitting, "examples_of", examples_of)
+        monkeypatch.setattr(fitting, "_carry_out", carry_out)
+        monkeypatch.setattr(fitting, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+        plan = SimpleNamespace(phases=(None, None))
+        with pytest.raises(Ended):
+            fitting.fit(plan, None, None, TrainingProgress(), deadline=100.0, reporter=Notes())
+        assert shares == [10.0]
 
     def test_a_budget_that_is_large_enough_changes_nothing(self, folder, tmp_path):
         plain, _ = train(folder, tmp_path)

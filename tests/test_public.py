@@ -16,17 +16,16 @@ SIGNATURES = {
     "Classifier": "(*, config, class_names, image, record=<factory>, training_digests=<factory>, temperature=1.0, "
     "unnamed=False, coverage=<factory>, network)",
     "Classifier.build": "(name, class_names, *, weights=None, resize='squash', **options)",
-    "Classifier.load": "(path)",
+    "Classifier.load": "(path, *, dtype='float32')",
     "Classifier.logits": "(self, images)",
     "Classifier.of": "(description, network)",
     "Classifier.pretrained": "(name, weights, *, partial=False, reporter=None)",
     "Classifier.probabilities": "(self, images, *, calibrated=True)",
     "Classifier.save": "(self, path)",
     "Predictor": "(description, engine, *, batch_size=32, reporter=None)",
-    "Predictor.answers": "(self, pictures, indices, *, label)",
     "Predictor.close": "(self)",
     "Predictor.logits": "(self, pixels)",
-    "Predictor.open": "(model, *, weights=None, engine=None, dtype='float32', batch_size=32, pictures=1, "
+    "Predictor.open": "(model, *, weights=None, engine=None, dtype='float32', batch_size=32, pictures=None, "
     "measure=True, backend=None, device=None, cache_limit=10.0, reporter=None)",
     "Predictor.predictions": "(self, given, *, top=5, min_confidence=0.0, calibrated=True)",
     "Run": "(classifier, history, scores, folder)",

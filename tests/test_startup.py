@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -26,36 +27,48 @@ def imported(code: str, *arguments: object) -> tuple[str, list[str]]:
 COMMAND = "import sys; from ception.cli import main; code = main(sys.argv[1:])"
 
 
+WRONG = [
+    (["train", "nowhere/"], "there is no file or folder nowhere/"),
+    (["train", "DATA", "--model", "xzeption"], "did you mean 'xception'"),
+    (["train", "DATA", "--model", "xception", "--image-size", "40"], "needs at least 71 x 71"),
+    (["train", "DATA", "--model", "xception", "--weights", "none.h5"], "neither a file nor published weights"),
+    (["train", "DATA", "--recipe", "bset"], "did you mean 'best'"),
+    (["train", "DATA", "--auxiliary"], "has no auxiliary head"),
+    (["train", "DATA", "--every", "inner"], "must be COLUMN=VALUE"),
+    (["train", "--resume", "DATA"], "is no interrupted run"),
+    (["evaluate", "none.keras", "DATA"], "none.keras cannot be opened"),
+    (["predict", "none.keras", "DATA"], "none.keras cannot be opened"),
+    (["predict", "xception", "DATA", "--weights", "none.h5"], "neither a file nor published weights"),
+    (["predict", "xzeption", "DATA", "--weights", "imagenet"], "did you mean 'xception'"),
+    (["compare", "none.keras", "none.keras", "DATA"], "none.keras cannot be opened"),
+    (["summary", "none.keras"], "none.keras is neither a model file nor a network"),
+    (["summary", "extreme_incepton"], "did you mean 'extreme_inception'"),
+    (["summary", "xception", "--image-size", "40"], "needs at least 71 x 71"),
+    (["convert", "none.h5", "--model", "xception"], "neither a file nor published weights"),
+    (["convert", "none.h5", "--model", "xzeption"], "did you mean 'xception'"),
+    (["convert", "none.keras", "--to", "timm"], "none.keras cannot be opened"),
+    (["convert", "none.keras", "--to", "timm", "--partial"], "--partial belongs to --model"),
+]
+EACH = """
+import contextlib, io, json, sys
+from ception.cli import main
+for arguments in json.loads(sys.argv[1]):
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        code = main(arguments)
+    print(code, repr(said.getvalue()), file=sys.stderr)
+"""
+
+
 class TestWithoutKeras:
-    @pytest.mark.parametrize(
-        ("arguments", "says"),
-        [
-            (["train", "nowhere/"], "there is no file or folder nowhere/"),
-            (["train", "DATA", "--model", "xzeption"], "did you mean 'xception'"),
-            (["train", "DATA", "--model", "xception", "--image-size", "40"], "needs at least 71 x 71"),
-            (["train", "DATA", "--model", "xception", "--weights", "none.h5"], "neither a file nor published weights"),
-            (["train", "DATA", "--recipe", "bset"], "did you mean 'best'"),
-            (["train", "DATA", "--auxiliary"], "has no auxiliary head"),
-            (["train", "DATA", "--every", "inner"], "must be COLUMN=VALUE"),
-            (["train", "--resume", "DATA"], "is no interrupted run"),
-            (["evaluate", "none.keras", "DATA"], "none.keras cannot be opened"),
-            (["predict", "none.keras", "DATA"], "none.keras cannot be opened"),
-            (["predict", "xception", "DATA", "--weights", "none.h5"], "neither a file nor published weights"),
-            (["predict", "xzeption", "DATA", "--weights", "imagenet"], "did you mean 'xception'"),
-            (["compare", "none.keras", "none.keras", "DATA"], "none.keras cannot be opened"),
-            (["summary", "none.keras"], "none.keras is neither a model file nor a network"),
-            (["summary", "extreme_incepton"], "did you mean 'extreme_inception'"),
-            (["summary", "xception", "--image-size", "40"], "needs at least 71 x 71"),
-            (["convert", "none.h5", "--model", "xception"], "neither a file nor published weights"),
-            (["convert", "none.h5", "--model", "xzeption"], "did you mean 'xception'"),
-            (["convert", "none.keras", "--to", "timm"], "none.keras cannot be opened"),
-            (["convert", "none.keras", "--to", "timm", "--partial"], "--partial belongs to --model"),
-        ],
-    )
-    def test_what_is_wrong_is_told(self, tmp_path, arguments, says):
-        data = write_pictures(tmp_path / "data", dict.fromkeys(COLOURS, 3))
-        said, modules = imported(COMMAND, *(data if argument == "DATA" else argument for argument in arguments))
-        assert says in said
+    def test_what_is_wrong_is_told(self, tmp_path):
+        data = str(write_pictures(tmp_path / "data", dict.fromkeys(COLOURS, 3)))
+        commands = [[data if argument == "DATA" else argument for argument in arguments] for arguments, _ in WRONG]
+        said, modules = imported(EACH, json.dumps(commands))
+        lines = said.splitlines()
+        assert [line[:2] for line in lines] == ["2 "] * len(WRONG)
+        assert [(arguments, says in line) for line, (arguments, says) in zip(lines, WRONG, strict=True)] == [
+            (arguments, True) for arguments, _ in WRONG
+        ]
         assert modules == []
 
     @pytest.mark.parametrize("arguments", [["models"], ["models", "--weights"], ["--help"], ["train", "--help"],
