@@ -211,3 +211,7 @@ class TestRefusals:
     def test_pixels_of_another_shape(self, trained):
         with Predictor.open(trained) as predictor, pytest.raises(InputError, match="takes pictures of shape"):
             predictor.logits(np.zeros((1, 5, 5, 3), np.uint8))
+
+    def test_no_class_at_all_is_refused(self, trained, folder):
+        with Predictor.open(trained) as predictor, pytest.raises(InputError, match="top must be a whole number of at"):
+            next(predictor.predictions(folder, top=0))
