@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 import ception
-from ception.conversion import convert, export_weights
+from ception.conversion import convert
+from ception.conversion.export import export_weights
 from ception.data.images import ImageContract, to_pixels
 from ception.errors import InputError
 from support.originals import in_torch, write_legacy

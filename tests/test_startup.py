@@ -47,6 +47,7 @@ WRONG = [
     (["convert", "none.h5", "--model", "xception"], "neither a file nor published weights"),
     (["convert", "none.h5", "--model", "xzeption"], "did you mean 'xception'"),
     (["convert", "none.keras", "--to", "timm"], "none.keras cannot be opened"),
+    (["convert", "none.keras", "--to", "timm", "--out", "w.pth"], "must be named .safetensors"),
     (["convert", "none.keras", "--to", "timm", "--partial"], "--partial belongs to --model"),
 ]
 EACH = """

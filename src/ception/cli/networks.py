@@ -106,6 +106,8 @@ def convert(
 ) -> int:  # fmt: skip
     """Turn weights of any origin into a model file, with a certificate of what it computes; or the other way."""
     from ception import backends
+    from ception.conversion import convert
+    from ception.conversion.targets import export_target, model_target
     from ception.model_file import describe, model_file
     from ception.models.catalog import find
     from ception.weights.published import require_file
@@ -116,15 +118,17 @@ def convert(
     if options.to and options.partial:
         raise InputError("--partial belongs to --model: what --to writes is always whole")
     if options.to:
-        describe(model_file(source))  # what is wrong is told before Keras is imported
+        export_target(model_file(source), options.to, options.out)  # what is wrong is told before Keras is imported
+        describe(model_file(source))
     else:
         find(str(options.model))
         require_file(str(options.model), source)
+        model_target(source, str(options.model), options.out)
     with terminal(quiet) as reporter:
         backends.start(options.backend, reporter)
-    from ception.conversion import convert, export_weights
-
     if options.to:
+        from ception.conversion.export import export_weights
+
         exported = export_weights(source, options.to, out=options.out)
         if json:
             print_json(exported.as_dict())

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ception.classifier import Classifier
-from ception.conversion.certificate import certify
-from ception.conversion.export import export_weights
-from ception.errors import InputError
+from ception.conversion.targets import model_target
 from ception.files import write_json
 from ception.reporting import Reporter
 from ception.results import Certificate
-
-__all__ = ["convert", "export_weights"]
 
 
 def convert(
@@ -38,11 +33,10 @@ def convert(
         InputError: the file does not fit the network.
         RunError: a file cannot be written, or weights not be downloaded.
     """
-    out = Path(out or f"{model}.keras")
-    if out.suffix != ".keras":
-        raise InputError(f"the model file must be named .keras, got '{out}'")
-    if out.exists() and Path(source).exists() and out.samefile(source):
-        raise InputError(f"{out} is the source itself: name another file with --out")
+    out = model_target(source, model, out)
+    from ception.classifier import Classifier
+    from ception.conversion.certificate import certify
+
     classifier, report, checkpoint = Classifier.pretrained(
         model, source, partial=partial, reporter=reporter or Reporter()
     )

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from ception.classifier import Classifier
+from ception.conversion.targets import export_target
 from ception.errors import InputError
 from ception.files import whole
 from ception.model_file import model_file
@@ -18,8 +19,6 @@ from ception.weights.names import IN_KERAS, IN_TIMM, Scheme, Theirs, pairs, vari
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_SUFFIXES = {"keras-applications": ".weights.h5", "timm": ".safetensors"}
 
 
 def export_weights(model: str | Path, to: str, *, out: str | Path | None = None) -> ExportedWeights:
@@ -38,9 +37,7 @@ def export_weights(model: str | Path, to: str, *, out: str | Path | None = None)
         RunError: the file cannot be written.
     """
     model = model_file(model)
-    target = Path(out or model.with_suffix(_SUFFIXES[to]))
-    if not target.name.endswith(_SUFFIXES[to]):
-        raise InputError(f"weights for {to} must be named {_SUFFIXES[to]}, got '{target}'")
+    target = export_target(model, to, out)
     classifier = Classifier.load(model)
     classifier.require_weights()
     theirs = _counterpart(classifier, model, to)
