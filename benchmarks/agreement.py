@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="?", default=str(SHARED / "trashnet"))
     parser.add_argument("weights", nargs="?", default=str(SHARED / "weights" / "inception_v3_to_mixed8.h5"))
-    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--image-size", type=int, default=224)
     options = parser.parse_args()
     if not Path(options.data).exists() or not Path(options.weights).exists():
         raise SystemExit(f"{options.data} and {options.weights} are not both here: name a folder and a weight file")
@@ -50,12 +50,12 @@ def _activations(options: argparse.Namespace) -> None:
     from ception.settings import TrainSettings
     from ception.training import activations, preparation
 
-    settings = TrainSettings(model="inception_v3", image_size=options.size)
+    settings = TrainSettings(model="inception_v3", image_size=options.image_size)
     listed = preparation.read(options.data, settings, Reporter())
     prepared = preparation.decode(listed, settings, Reporter())
-    config = NetworkConfig.of("inception_v3", classes=6, final_endpoint="mixed8", image_size=options.size)
+    config = NetworkConfig.of("inception_v3", classes=6, final_endpoint="mixed8", image_size=options.image_size)
     network = build(
-        "inception_v3", classes=6, weights=options.weights, final_endpoint="mixed8", image_size=options.size
+        "inception_v3", classes=6, weights=options.weights, final_endpoint="mixed8", image_size=options.image_size
     )
     chosen = np.random.default_rng(0).choice(len(prepared.splits), 64, replace=False)
     for precision in ("float32", "bfloat16", None):
@@ -87,7 +87,7 @@ def _accuracies(options: argparse.Namespace, folder: Path) -> None:
         try:
             run = ception.train(
                 options.data, model="inception_v3", weights=options.weights, final_endpoint="mixed8", head_only=True,
-                image_size=options.size, runs=folder / name, dtype="float32", flip=False,
+                image_size=options.image_size, runs=folder / name, dtype="float32", flip=False,
             )  # fmt: skip
         finally:
             activations.fastest = fastest

@@ -1,7 +1,7 @@
 """Time to accuracy on a folder of photos: `ception train --weights` against the loop of Keras's guide, in one go.
 
     python benchmarks/fine_tuning.py                      # TrashNet and the partial Inception V3 beside the checkout
-    python benchmarks/fine_tuning.py DATA WEIGHTS --model xception --size 299 --seeds 0
+    python benchmarks/fine_tuning.py DATA WEIGHTS --model xception --image-size 299 --seeds 0
 
 The guide is https://keras.io/guides/transfer_learning: a frozen base, `image_dataset_from_directory`, random flips and
 rotations, dropout, Adam, 2 epochs; then all of it at 1e-5 with batch norm in inference mode, 1 epoch. It trains on the
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("weights", nargs="?", default=str(SHARED / "weights" / "inception_v3_to_mixed8.h5"))
     parser.add_argument("--model", default="inception_v3")
     parser.add_argument("--final-endpoint")
-    parser.add_argument("--size", type=int)
+    parser.add_argument("--image-size", type=int)
     parser.add_argument("--from", dest="from_")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -124,7 +124,7 @@ def _ours(options: argparse.Namespace, seed: int, folder: Path, *, head_only: bo
     snapshots = Snapshots(folder)
     run = ception.train(
         options.data, model=options.model, weights=options.weights, final_endpoint=options.final_endpoint,
-        image_size=options.size, from_=None if head_only else options.from_, head_only=head_only,
+        image_size=options.image_size, from_=None if head_only else options.from_, head_only=head_only,
         epochs=None if head_only else options.epochs, seed=seed, runs=folder / "runs", reporter=snapshots,
     )  # fmt: skip
     seconds = time.perf_counter() - snapshots.start
@@ -149,7 +149,7 @@ def _guide(options: argparse.Namespace) -> Any:
     from ception.settings import TrainSettings
     from ception.training import preparation
 
-    size = options.size or find(options.model).image_size[0]
+    size = options.image_size or find(options.model).image_size[0]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CEPTION_CACHE"] = str(Path(folder) / "cache")
         settings = TrainSettings(model=options.model, image_size=size)

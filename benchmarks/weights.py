@@ -74,8 +74,9 @@ def measure_loading(folder: Path) -> None:
     backends.start()
     import keras
 
-    from ception.models import weights
     from ception.weights.checkpoints import read
+    from ception.weights.loading import load
+    from ception.weights.opening import OpenedWeights
     from memory import memory
 
     path = write_keras("xception", folder)
@@ -84,7 +85,7 @@ def measure_loading(folder: Path) -> None:
     before = memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     start = time.perf_counter()
-    weights.load(network, read(path))
+    load(network, OpenedWeights("xception", read(path)))
     seconds = time.perf_counter() - start
     size, peak = path.stat().st_size, memory("VmHWM") - before
     row = {"file": "xception, Keras .h5", "file_mb": round(size / 1e6, 1), "seconds": round(seconds, 2),

@@ -40,7 +40,7 @@ def main() -> None:
     )
     network = classifier.network
 
-    # 2. Pictures are uint8, 0..255: our networks scale inside. And what the network gives at a place, by name.
+    # 2. Pictures are uint8, 0..255: our networks scale inside. And what the network gives at an endpoint, by name.
     pictures = [
         images.to_pixels(dataset.pictures.open(index), classifier.image) for index in range(len(dataset.labels))
     ]

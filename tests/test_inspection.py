@@ -75,6 +75,16 @@ class TestSummary:
         assert lines[1] == "    22,910,480 parameters, 22,855,952 of them trained,"
         assert lines[2].startswith(f"    {MODELS['xception'].macs:,} multiply-accumulates")
 
+    def test_shows_itself_as_a_table(self):
+        table = ception.summary("xception", batch_size=4)._repr_html_()
+        assert "<caption>xception at 299 x 299 x 3</caption>" in table
+        for cell in ("136", "22,910,480", "22,855,952 of them trained", "with batches of 4 in float32"):
+            assert f"<td>{cell}</td>" in table
+
+    def test_its_options_are_those_of_its_signature(self):
+        with pytest.raises(InputError, match=r"known: image_size, every, batch_size, dtype"):
+            ception.summary("xception", zzz=1)
+
     def test_takes_model_files_at_other_sizes(self, trained):
         own = ception.summary(trained / "model.keras")
         assert own.input_shape == (16, 16, 3)

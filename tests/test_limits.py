@@ -17,7 +17,7 @@ from ception import backends, build
 from ception.backends import ran_out_of_memory
 from ception.errors import RunError
 from ception.training import limits
-from ception.training.callbacks import NotFiniteError, Progress
+from ception.training.callbacks import NotFiniteError, StepProgress
 from ception.training.optimizers import loss_of, optimizer_of
 from ception.training.recipes import RECIPES
 from ception.training.state import Decisions
@@ -35,7 +35,7 @@ def train(folder: Path, runs: Path, **settings) -> tuple[ception.Run, list[str]]
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, step: int, times: int = 1) -> list[int]:
     """Let the training fail that often, each time at its step of that number; the list of all steps."""
-    real, calls, failed = Progress.on_train_batch_end, [], []
+    real, calls, failed = StepProgress.on_train_batch_end, [], []
 
     def dying(progress, batch, logs=None):
         calls.append(batch)
@@ -44,7 +44,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, step: int,
             raise error
         real(progress, batch, logs)
 
-    monkeypatch.setattr(Progress, "on_train_batch_end", dying)
+    monkeypatch.setattr(StepProgress, "on_train_batch_end", dying)
     return calls
 
 
@@ -272,6 +272,7 @@ class TestTime:
 class TestLearningRate:
     def test_the_loss_falls_then_rises(self, folder, tmp_path):
         found = ception.find_learning_rate(folder, picture=tmp_path / "f.png", reporter=Notes(), **SMALL)
+        assert repr(found) == f"Search({found.suggestion:g} for the phase 'all', drawn in {tmp_path / 'f.png'})"
         assert found.phase == "all"
         assert found.rates == sorted(found.rates)
         assert found.rates[0] < found.suggestion < found.rates[int(np.argmin(found.losses))] * 1.01

@@ -23,6 +23,8 @@ predictions("model.keras", "photos", top=1, device="cpu")
 ception.compare("one", "other", out=Path("c"))
 ception.check("data", model=None, image_size=224)
 ception.summary("xception", image_size=150)
+ception.build("xception", weights=Path("w.h5"), image_size=(150, 200), dropout=0.2, every={"inner": "elu"})
+ception.Classifier.build("xception", ["a", "b"], weights="imagenet", resize="pad", image_size=150)
 demo(epochs=1)
 """
 WRONG = """\
@@ -36,6 +38,10 @@ predictions("model", "photos", devise="cpu")
 ception.compare("one", "other", out=3)
 ception.check("data", imagesize=224)
 ception.summary("xception", size=150)
+ception.build("xception", imagesize=150)
+ception.build("xception", depth_multiplier="half")
+ception.Classifier.build("xception", ["a"], dropuot=0.2)
+ception.Classifier.build("xception", ["a"], resize="sqush")
 demo(epochs=None, seed="a")
 """
 # the package itself is checked elsewhere, and what it imports is of no matter here

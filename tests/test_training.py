@@ -47,6 +47,11 @@ class TestRun:
             with Image.open(trained / name) as picture:
                 assert min(picture.size) > 300
 
+    def test_shows_itself_as_a_table(self, trained):
+        table = ception.resume(trained)._repr_html_()
+        assert f"<caption>Run in {trained}</caption>" in table
+        assert "<tr><td>network</td><td>separable_cnn at 16 x 16 x 3</td></tr>" in table
+
     def test_log_has_a_row_per_epoch(self, trained):
         rows = list(csv.DictReader((trained / "log.csv").read_text().splitlines()))
         assert [row["epoch"] for row in rows] == ["1", "2", "3"]

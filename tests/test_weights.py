@@ -66,7 +66,7 @@ class TestKeras:
         path = write_legacy(network, tmp_path / "full.h5")
         checkpoint = read(path)
         grey = build(name, image_size=SIZE, classes=5, channels=1)
-        report = load(grey, checkpoint)
+        report = load(grey, OpenedWeights(name, checkpoint))
         assert sorted(report.fresh) == ["logits/bias", "logits/kernel"]
         assert list(report.adapted.values()) == ["first kernel adapted to 1 channel"]
         first = next(layer for layer in grey.layers if layer.weights)
@@ -249,9 +249,10 @@ def test_what_is_fine_tuned_with_slim_has_no_background_class(tmp_path):
     own = variables(ours)
     values = {pair.theirs: pair.to_theirs(keras.ops.convert_to_numpy(own[pair.ours])) for pair in pairs(ours, "slim")}
     checkpoint = Checkpoint(tmp_path / "some.ckpt", "slim", values)
-    assert classes_in(OpenedWeights("inception_v1", checkpoint)) == 5
+    opened = OpenedWeights("inception_v1", checkpoint)
+    assert classes_in(opened) == 5
     again = build("inception_v1", image_size=SIZE, classes=5)
-    load(again, checkpoint)
+    load(again, opened)
     for one, other in zip(ours.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -318,10 +319,10 @@ class TestRefusals:
         network = build("xception", image_size=71, seed=1)
         before = network.get_weights()
         with pytest.raises(InputError, match=r"missing; the first: .* accept that with --partial"):
-            load(network, read(path))
+            load(network, OpenedWeights(network.name, read(path)))
         for one, other in zip(before, network.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
-        report = load(network, read(path), partial=True)
+        report = load(network, OpenedWeights(network.name, read(path)), partial=True)
         assert len(report.matched) == sum(len(layer.weights) for layer in part.layers)
 
     @pytest.mark.parametrize(
@@ -351,7 +352,7 @@ class TestRefusals:
             network = build("inception_v3", **options, seed=1)
             before = network.get_weights()
             with pytest.raises(InputError, match=r"gamma has no place; without them it would compute something else"):
-                load(network, read(path), partial=partial)
+                load(network, OpenedWeights(network.name, read(path)), partial=partial)
             for one, other in zip(before, network.get_weights(), strict=True):
                 np.testing.assert_array_equal(one, other)
 
@@ -399,7 +400,7 @@ def test_per_channel_scaling_is_inside_the_network():
 def test_real_weights_load_as_a_partial_file(shared):
     path = shared / "weights" / "inception_v3_to_mixed8.h5"
     network = build("inception_v3", image_size=150)
-    report = load(network, read(path), partial=True)
+    report = load(network, OpenedWeights(network.name, read(path)), partial=True)
     assert report.unused == []
     assert not report.misshaped
     missing = {name.split("_")[0].split("/")[0] for name in report.missing}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __version__ = version("ception")
 
-_PLACES = {
+_HOMES = {
     "Classifier": "classifier",
     "InputError": "errors",
     "MODELS": "models",
@@ -54,15 +54,15 @@ _PLACES = {
 }
 _NEEDS_KERAS = {"Classifier", "build", "convert", "endpoints", "features", "stages", "summary", "truncate"}
 
-__all__ = [*_PLACES, "__version__"]
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `import ception` alone imports neither Keras nor NumPy."""
-    if name not in _PLACES:
+    if name not in _HOMES:
         raise AttributeError(f"module 'ception' has no attribute '{name}'")
     if name in _NEEDS_KERAS:
         importlib.import_module("ception.backends").start()
-    value = getattr(importlib.import_module(f"ception.{_PLACES[name]}"), name)
+    value = getattr(importlib.import_module(f"ception.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

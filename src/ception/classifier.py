@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Unpack, get_args
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ from ception.files import whole
 from ception.model_file import MEMBER, ModelDescription, describe, model_file
 from ception.models.building import build_network
 from ception.models.catalog import find
-from ception.models.config import NetworkConfig
+from ception.models.config import NetworkConfig, NetworkOptions
 from ception.models.kinds import stock_class, stock_config
 from ception.networks import filled
 from ception.settings import Resize
@@ -55,6 +55,9 @@ class Classifier(ModelDescription):
 
         Returns:
             float32 of shape (batch, classes).
+
+        Raises:
+            InputError: the pictures have another shape.
         """
         if images.shape[1:] != self.image.shape:
             raise InputError(f"the network takes pictures of shape {self.image.shape}, got {images.shape[1:]}")
@@ -69,6 +72,9 @@ class Classifier(ModelDescription):
 
         Returns:
             float32 of shape (batch, classes).
+
+        Raises:
+            InputError: as for `logits`.
         """
         return self.softmax(self.logits(images), calibrated=calibrated)
 
@@ -132,7 +138,7 @@ class Classifier(ModelDescription):
     @classmethod
     def build(
         cls, name: str, class_names: Sequence[str], *, weights: str | Path | None = None, resize: Resize = "squash",
-        **options: Any,
+        **options: Unpack[NetworkOptions],
     ) -> Classifier:  # fmt: skip
         """A classifier whose `network` is to be trained, with plain Keras or otherwise, and then to be saved.
 
@@ -152,7 +158,7 @@ class Classifier(ModelDescription):
         if resize not in get_args(Resize):
             raise InputError(f"resize must be one of {', '.join(get_args(Resize))}, got {resize!r}")
         opened = open_weights(name, weights) if weights else None
-        options = options | {"classes": len(class_names)}
+        options["classes"] = len(class_names)
         config = opened.config(**options) if opened else NetworkConfig.of(name, **options)
         return cls(
             network=filled(config, opened)[0],

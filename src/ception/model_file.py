@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MEMBER = "model.json"
-_MOST_JSON = 256 << 20  # bytes; ImageNet's training digests take 10 MB
+MOST_JSON = 256 << 20  # bytes; ImageNet's training digests take 10 MB
 _DIGEST_BYTES = 6  # of each training picture's 16: chance matches are rarer than one in 2**48 pairs
 
 
@@ -144,8 +144,8 @@ def _json_of(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             if MEMBER not in archive.namelist():
                 raise InputError(f"{path} is a Keras file without {MEMBER}: only models saved by ception load here")
-            if archive.getinfo(MEMBER).file_size > _MOST_JSON:
-                raise InputError(f"{path} is broken: its {MEMBER} is larger than {_MOST_JSON / 1e9:.1f} GB")
+            if archive.getinfo(MEMBER).file_size > MOST_JSON:
+                raise InputError(f"{path} is broken: its {MEMBER} is larger than {MOST_JSON / 1e9:.1f} GB")
             described = json.loads(archive.read(MEMBER))
     except IsADirectoryError:
         raise InputError(f"{path} is a folder without model.keras: name a model file or a run folder") from None

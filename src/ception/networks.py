@@ -84,4 +84,4 @@ def filled(
     network, whole = build_with_whole(config, auxiliary=auxiliary, layers=Layers(dtype=dtype, random=Random(seed)))
     if weights is None:
         return network, None
-    return network, load(network, weights.checkpoint, partial=partial, whole=whole)
+    return network, load(network, weights, partial=partial, whole=whole)

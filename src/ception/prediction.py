@@ -30,7 +30,7 @@ def predict(
     """The most probable classes of each picture.
 
     Args:
-        model: A model file, or a classifier.
+        model: A model file or run folder, a classifier, or with `weights` the name of a network.
         pictures: One or several of: paths of pictures, folders of pictures, patterns such as `photos/*.jpg`; bytes or
             open files of pictures; uint8 arrays (height, width[, 1, 3 or 4]), or a batch of them; Pillow images.
         top: Number of classes to name for each picture, the most probable first.
@@ -38,7 +38,8 @@ def predict(
         options: Further fields of `PredictSettings`.
 
     Raises:
-        InputError: the model cannot be used, or a path leads nowhere.
+        InputError: the model or an option cannot be used, or a path leads nowhere.
+        RunError: weights cannot be downloaded, or the cache folder cannot be written.
     """
     return list(predictions(model, pictures, reporter=reporter, top=top, **options))
 

@@ -22,6 +22,7 @@ from ception.engines.choosing import Runnable, choose
 from ception.errors import InputError
 from ception.model_file import ModelDescription, describe, model_file
 from ception.models.catalog import find
+from ception.models.sizes import count
 from ception.reporting import Reporter
 from ception.results import Guess, Prediction
 from ception.settings import EngineName
@@ -104,8 +105,7 @@ class Predictor:
             engine: `openvino` or `keras`; None takes the fastest, or Keras where a backend or device is named.
             dtype: Numbers to compute with.
             batch_size: Pictures in one step.
-            pictures: How many there will be, if it is known: many are worth a measurement, few of a network in memory
-                no translation.
+            pictures: How many there will be, if known: many are worth a measurement, few no translation of a network.
             measure: Whether to measure at all; without, what is taken follows from what is installed alone.
             backend: Keras's backend, where Keras is needed; None takes the first one installed.
             device: Processor that Keras uses; None means its own choice.
@@ -114,6 +114,7 @@ class Predictor:
 
         Raises:
             InputError: the model or engine cannot be used.
+            RunError: weights cannot be downloaded, or the cache folder cannot be written.
         """
         reporter = reporter or Reporter()
         if engine is None and (backend or device):
@@ -183,7 +184,11 @@ class Predictor:
             top: Number of classes to name for each, the most probable first.
             min_confidence: Probability below which the answer is `unknown`.
             calibrated: Whether the logits are divided by the model's temperature.
+
+        Raises:
+            InputError: `top` is below 1, a path leads nowhere, or something is nothing that a picture can be in.
         """
+        top = count("top", top)
         pictures = given if isinstance(given, Given) else collected(given)
         everything = np.arange(len(pictures))
         for answers in answered([self], pictures, everything, label="Predicting", reporter=self._reporter):

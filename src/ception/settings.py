@@ -167,7 +167,7 @@ class EvaluateSettings(EngineSettings):
     """How to score a model.
 
     Attributes:
-        split: Part of the data to score on; `test` is its test set or, where it has none, the same
+        split: Split of the data to score on; `test` is its test set or, where it has none, the same
             test pictures that training left out.
         batch_size: Pictures in one step.
         target_precision: Share of right answers, 0..1, that is wished for: the confidence from which on the validation
@@ -209,7 +209,7 @@ class CompareSettings(EngineSettings):
     """How to compare two models.
 
     Attributes:
-        split: Part of the data to compare on, as for evaluate.
+        split: Split of the data to compare on, as for evaluate.
         out: Folder for the numbers and the pictures that changed sides; when not given, comparison-ONE-OTHER with the
             name of DATA and, other than test, the split.
     """
@@ -284,7 +284,7 @@ _LOWEST: dict[str, float] = {
 _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (("target_precision", "min_confidence"), lambda share: 0 <= share <= 1, "from 0 to 1,"),
     (("seed",), lambda seed: seed < 2**32, f"below {2**32},"),
-    (("crop", "colour", "dropout"), lambda part: 0 <= part < 1, "at least 0 and below 1,"),
+    (("crop", "colour", "dropout"), lambda share: 0 <= share < 1, "at least 0 and below 1,"),
     (("randaugment",), lambda magnitude: magnitude <= 30, "at most 30,"),
     (("learning_rate", "depth_multiplier", "time_budget"), lambda factor: 0 < factor < math.inf,
      "above 0, and no infinity;"),

@@ -71,12 +71,12 @@ KINDS = (
         way_out="Look at them: move or delete those whose class is wrong.",
     ),
     Kind(
-        name="two_splits", severity="error", title="The same picture in two parts of the split", unit="group",
+        name="two_splits", severity="error", title="The same picture in two splits", unit="group",
         in_training="The data state the split, so it is kept: scores on these pictures are too good.",
-        way_out="Delete the copies in all parts but one. (A split that Ception makes never parts equal files.)",
+        way_out="Delete the copies in all splits but one. (Splits that Ception makes never part equal files.)",
     ),
     Kind(
-        name="near_two_splits", severity="warning", title="Nearly the same picture in two parts of the split",
+        name="near_two_splits", severity="warning", title="Nearly the same picture in two splits",
         unit="group",
         in_training="The automatic split follows each file's bytes: equal files never part, but these do, and scores "
         "on them are too good.",
@@ -355,7 +355,7 @@ def _parted(kind: Kind, items: Sequence[Item], dataset: Dataset, splits: NDArray
     if set(SPLITS.values()) - set(dataset.stated_splits.tolist()):
         return kind.in_training + told, kind.way_out
     kept = next(kind.in_training for kind in KINDS if kind.name == "two_splits")
-    return kept + told, "Delete them in all parts but one."
+    return kept + told, "Delete them in all splits but one."
 
 
 def severities(findings: Iterable[Finding]) -> dict[str, int]:

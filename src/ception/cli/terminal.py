@@ -38,9 +38,7 @@ class Terminal(Reporter):
             self._print(text)
 
     def warn(self, text: str) -> None:
-        self.progress.console.print(
-            f"warning: {text}", markup=False, emoji=False, highlight=False, soft_wrap=True, style="yellow"
-        )
+        self._print(f"warning: {text}", style="yellow")
 
     def line(self, text: str) -> None:
         """A line of the result, on standard output."""

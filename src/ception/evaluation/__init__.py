@@ -52,7 +52,8 @@ def evaluate(
         options: Fields of `EvaluateSettings`.
 
     Raises:
-        InputError: the model or data cannot be used, or do not belong together.
+        InputError: the model, the data or an option cannot be used, or they do not belong together.
+        RunError: the data cannot be downloaded, or a file cannot be written.
     """
     settings = settings_of(EvaluateSettings, options)
     reporter = reporter or Reporter()

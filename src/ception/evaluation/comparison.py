@@ -50,7 +50,8 @@ def compare(
         options: Fields of `CompareSettings`.
 
     Raises:
-        InputError: a model or the data cannot be used, or the two know different classes or pictures.
+        InputError: a model, the data or an option cannot be used, or the two know different classes or pictures.
+        RunError: the data cannot be downloaded, or a file cannot be written.
     """
     settings = settings_of(CompareSettings, options)
     reporter = reporter or Reporter()

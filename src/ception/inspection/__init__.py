@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,7 +47,8 @@ def summary(
     Raises:
         InputError: there is no such network or option, or it cannot have that size.
     """
-    refuse_unknown(unknown, ("image_size", "every", "batch_size", "dtype"), RENAMED[SummarySettings])
+    own = [one.name for one in inspect.signature(summary).parameters.values() if one.kind is one.KEYWORD_ONLY]
+    refuse_unknown(unknown, own, RENAMED[SummarySettings])
     batch_size = count("batch_size", batch_size)
     network = network_of(model, image_size=image_size, every=every, dtype=dtype)
     from ception.inspection.layers import costs, policy, training_memory

@@ -9,7 +9,7 @@ from typing import Any
 from ception.errors import InputError, nearest
 from ception.models.tables import inception, separable_cnn, xception
 
-Table = xception.Spec | inception.Spec | separable_cnn.Spec
+Spec = xception.Spec | inception.Spec | separable_cnn.Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Architecture:
         aliases: Published name of an endpoint -> ours.
     """
 
-    spec: Table
+    spec: Spec
     image_size: tuple[int, int] = (299, 299)
     channels: int = 3
     smallest: int
@@ -224,7 +224,7 @@ def require_size(name: str, height: int, width: int) -> None:
     )
 
 
-def _last_map(spec: Table, height: int, width: int) -> str:
+def _last_map(spec: Spec, height: int, width: int) -> str:
     """What would be left of a picture at the end, in words."""
     maps = [(name, rows, columns) for (name, rows), (_, columns) in zip(spec.sizes(height), spec.sizes(width),
                                                                        strict=True)]  # fmt: skip

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 
 from ception.errors import InputError, nearest
-from ception.models.catalog import MODELS, PORTS, Table, find, require_size
+from ception.models.catalog import MODELS, PORTS, Spec, find, require_size
 from ception.models.sizes import count, factor, height_and_width, share
 from ception.models.tables import xception
 
@@ -68,7 +68,7 @@ class NetworkConfig:
     port: str | None = None
 
     @classmethod
-    def of(cls, name: str, **options: Any) -> NetworkConfig:
+    def of(cls, name: str, **options: Unpack[NetworkOptions]) -> NetworkConfig:
         """The config of a network with the architecture's own values where an option is None or not given.
 
         Args:
@@ -83,7 +83,7 @@ class NetworkConfig:
             if option not in known:
                 raise InputError(f"a network has no option '{option}': {nearest(option, known)}")
         architecture = find(name)
-        given = {option: value for option, value in options.items() if value is not None}
+        given: Mapping[str, Any] = {option: value for option, value in options.items() if value is not None}
         if not isinstance(given.get("every", {}), Mapping):
             raise InputError(f"every must be columns by name, got {given['every']!r}")
         end = given.get("final_endpoint")
@@ -107,13 +107,13 @@ class NetworkConfig:
         config.table()
         return config
 
-    def but(self, **options: Any) -> NetworkConfig:
+    def but(self, **options: Unpack[NetworkOptions]) -> NetworkConfig:
         """The config with some options changed; None means the architecture's own.
 
         Raises:
             InputError: as for `of`.
         """
-        return NetworkConfig.of(**(self.as_dict() | options))
+        return NetworkConfig.of(**{**self.as_dict(), **options})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as `of` takes them."""
@@ -145,7 +145,7 @@ class NetworkConfig:
         mean, std = np.broadcast_arrays(mean, std)
         return mean, std
 
-    def table(self) -> Table:
+    def table(self) -> Spec:
         """The architecture's table with what this config changes in it.
 
         Raises:
@@ -174,7 +174,7 @@ def _plain_scaling(given: Any) -> Scaling:
     return tuple(value if isinstance(value, tuple) else float(value) for value in (one, other))  # type: ignore[return-value]
 
 
-def _with_columns(name: str, columns: Mapping[str, Any]) -> Table:
+def _with_columns(name: str, columns: Mapping[str, Any]) -> Spec:
     """The network's table with some columns changed in every row."""
     spec = find(name).spec
     if not isinstance(spec, xception.Spec):

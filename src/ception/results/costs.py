@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ception.results.result import Result
+from ception.results.result import Result, html_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,3 +81,15 @@ class NetworkSummary(Result):
             f"    {self.parameters:,} parameters, {self.trainable:,} of them trained,\n"
             f"    {self.macs:,} multiply-accumulates and {megabytes:,.1f} MB of activations a picture)"
         )
+
+    def _repr_html_(self) -> str:
+        training = self.training
+        rows = [
+            ("layers", f"{len(self.layers):,}", "of any kind"),
+            ("parameters", f"{self.parameters:,}", f"{self.trainable:,} of them trained"),
+            ("multiply-accumulates", f"{self.macs:,}", "a picture"),
+            ("activations", f"{self.activation_bytes / 1e6:,.1f} MB", "a picture"),
+            ("training", f"{training.memory_bytes / 1e9:,.2f} GB",
+             f"with batches of {training.batch_size} in {training.dtype}"),
+        ]  # fmt: skip
+        return html_table(f"{self.model} at {' x '.join(map(str, self.input_shape))}", rows)

@@ -115,7 +115,7 @@ class Scores(Result):
         confused: The most confused pairs, at most ten.
         model: The model file; None for a classifier in memory.
         data: The data set.
-        split: Which part of it.
+        split: Which of its splits.
         output: Folder that was written; None where none was.
         best_epoch: Number of the epoch whose weights were kept, of a training.
         selective: What the wished precision comes to.

@@ -16,19 +16,19 @@ import keras
 from ception.errors import RunError
 from ception.files import whole
 from ception.reporting import Task
-from ception.training.state import Row
+from ception.training.state import EpochRow
 
 
 class NotFiniteError(RunError):
     """A loss that is no number any more."""
 
 
-def best_epoch(rows: Sequence[Row]) -> int:
+def best_epoch(rows: Sequence[EpochRow]) -> int:
     """The number, from 1 on, of the epoch with the lowest validation loss."""
     return int(min(rows, key=lambda row: row["val_loss"])["epoch"])
 
 
-def patience_is_over(rows: Sequence[Row], patience: int, min_delta: float) -> bool:
+def patience_is_over(rows: Sequence[EpochRow], patience: int, min_delta: float) -> bool:
     """Whether the last `patience` epochs brought no validation loss better by `min_delta` than the best before them.
 
     The rule is that of `keras.callbacks.EarlyStopping`, computed from the rows alone so that it survives a kill.
@@ -91,7 +91,7 @@ class Interruptible(keras.callbacks.Callback):
         self.on_train_batch_end(batch)
 
 
-class Progress(keras.callbacks.Callback):
+class StepProgress(keras.callbacks.Callback):
     """Reports each step, and stops a training whose loss is no number any more."""
 
     def __init__(self, task: Task, epochs: int) -> None:
@@ -127,7 +127,7 @@ class EpochEnd(keras.callbacks.Callback):
         after: Called with the row; whether the training shall stop.
     """
 
-    def __init__(self, earlier: int, phase: int, after: Callable[[Row], bool]) -> None:
+    def __init__(self, earlier: int, phase: int, after: Callable[[EpochRow], bool]) -> None:
         super().__init__()
         self.done = earlier
         self.phase = phase
@@ -142,7 +142,7 @@ class EpochEnd(keras.callbacks.Callback):
                 f"the validation loss became {logs['val_loss']} in epoch {epoch + 1}: lower --learning-rate"
             )
         self.done += 1
-        row: Row = {"epoch": self.done, "phase": self.phase}
+        row: EpochRow = {"epoch": self.done, "phase": self.phase}
         row |= {key: float(logs[key]) for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row["seconds"] = round(time.monotonic() - self.begun, 3)
@@ -150,7 +150,7 @@ class EpochEnd(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def write_log(path: Path, rows: Sequence[Row]) -> None:
+def write_log(path: Path, rows: Sequence[EpochRow]) -> None:
     """Save the rows as CSV."""
     with whole(path) as unfinished, unfinished.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys())
@@ -168,7 +168,7 @@ class TensorBoard(keras.callbacks.Callback):
         rows: Gives the rows of all epochs, the last one's among them when this callback is called.
     """
 
-    def __init__(self, folder: Path, rows: Callable[[], Sequence[Row]]) -> None:
+    def __init__(self, folder: Path, rows: Callable[[], Sequence[EpochRow]]) -> None:
         super().__init__()
         self.folder = folder
         self.rows = rows
@@ -189,7 +189,7 @@ class TensorBoard(keras.callbacks.Callback):
         for writer in self.writers.values():
             writer.close()
 
-    def _write(self, row: Row) -> None:
+    def _write(self, row: EpochRow) -> None:
         step = int(row["epoch"]) - 1
         for key in ("loss", "accuracy", "learning_rate"):
             self.writers["train"].add_scalar(f"epoch_{key}", row[key], step)

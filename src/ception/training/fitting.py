@@ -28,7 +28,7 @@ from ception.training.phases import INPUT, Phase
 from ception.training.planning import Plan, logits_part
 from ception.training.recipes import Recipe
 from ception.training.run_folder import RunFolder
-from ception.training.state import Progress, Row
+from ception.training.state import EpochRow, Progress
 from ception.training.trainee import Averages, Trainee
 
 if TYPE_CHECKING:
@@ -272,11 +272,11 @@ class _Epochs:
         self.averages = Averages() if recipe.averaging else None
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[EpochRow, ...]:
         """Of this phase."""
         return self.progress.of_phase(self.job.number)
 
-    def after(self, row: Row) -> bool:
+    def after(self, row: EpochRow) -> bool:
         """Keep what an epoch has brought; whether the training shall stop."""
         self.progress = self.progress.with_row(row)
         rows, folder = self.progress.rows, self.job.folder
@@ -303,7 +303,7 @@ class _Epochs:
         """Whether the validation loss has not improved for long enough."""
         return callbacks.patience_is_over(self.rows, self.recipe.patience, self.recipe.min_delta)
 
-    def _tell(self, row: Row) -> None:
+    def _tell(self, row: EpochRow) -> None:
         phase = self.job.phase
         named = f"{phase.name} " if phase.after != INPUT or self.job.number > 1 else ""
         self.job.reporter.note(
@@ -341,7 +341,7 @@ def _train(
                     interruptible,
                     *([epochs.averages] if epochs.averages else []),
                     callbacks.Order(training),
-                    callbacks.Progress(task, recipe.epochs),
+                    callbacks.StepProgress(task, recipe.epochs),
                     callbacks.EpochEnd(len(progress.rows), job.number, epochs.after),
                     callbacks.TensorBoard(job.folder.path / "tensorboard", lambda: epochs.progress.rows),
                 ],

@@ -52,6 +52,9 @@ class Search:
     phase: str
     picture: Path
 
+    def __repr__(self) -> str:
+        return f"Search({self.suggestion:g} for the phase '{self.phase}', drawn in {self.picture})"
+
 
 def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter) -> Search:
     """Try rising learning rates in the last phase of a training, after those before it were carried out.

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 
 from ception.inspection.layers import training_memory
-from ception.training.state import Row
+from ception.training.state import EpochRow
 
 _SHARE = 0.8  # of the free memory that a step may take
 _SURPLUS = {"tensorflow": 1.0, "torch": 2.0, "jax": 2.5}  # over what TensorFlow takes; benchmarks/results/memory.csv
@@ -72,7 +72,7 @@ def more(parts: int, batch_size: int) -> int:
 _ROOM_FOR_A_SECOND = 4  # epochs that must fit, as long as the first took
 
 
-def epochs_that_fit(rows: Sequence[Row], wanted: int, seconds: float) -> int | None:
+def epochs_that_fit(rows: Sequence[EpochRow], wanted: int, seconds: float) -> int | None:
     """How many epochs of a phase there is time for, the ones that are done among them; None as long as nobody can tell.
 
     Args:

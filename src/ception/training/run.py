@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ception.results.result import html_table
+
 if TYPE_CHECKING:
     from ception.classifier import Classifier
     from ception.results import Scores
-    from ception.training.state import Row
+    from ception.training.state import EpochRow
 
 
 @dataclass(frozen=True, repr=False)
@@ -25,7 +27,7 @@ class Run:
     """
 
     classifier: Classifier
-    history: tuple[Row, ...]
+    history: tuple[EpochRow, ...]
     scores: Scores
     folder: Path
 
@@ -34,11 +36,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         """A small table for notebooks."""
-        from markupsafe import escape
-
-        rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
-                       for name, value in self._facts().items())  # fmt: skip
-        return f"<table><caption>Run in {escape(str(self.folder))}</caption>{rows}</table>"
+        return html_table(f"Run in {self.folder}", list(self._facts().items()))
 
     def _facts(self) -> dict[str, str]:
         scores, names = self.scores, self.classifier.class_names

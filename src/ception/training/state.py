@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ception.training.recipes import Recipe
 
-Row = dict[str, float]  # of the log: one epoch
+EpochRow = dict[str, float]  # of the log: one epoch
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ class Progress:
         decisions: What follows from this machine.
     """
 
-    rows: tuple[Row, ...] = ()
+    rows: tuple[EpochRow, ...] = ()
     decisions: Decisions = field(default_factory=Decisions)
 
-    def of_phase(self, number: int) -> tuple[Row, ...]:
+    def of_phase(self, number: int) -> tuple[EpochRow, ...]:
         """The rows of a phase."""
         return tuple(row for row in self.rows if row["phase"] == number)
 
@@ -96,12 +96,12 @@ class Progress:
         """Pictures of a phase that are computed at a time."""
         return -(-recipe.batch_size // self.decisions.parts[number])
 
-    def with_row(self, row: Row) -> Progress:
+    def with_row(self, row: EpochRow) -> Progress:
         """One epoch further."""
         return replace(self, rows=(*self.rows, row))
 
 
-def save(path: Path, network: keras.Model, rows: tuple[Row, ...]) -> None:
+def save(path: Path, network: keras.Model, rows: tuple[EpochRow, ...]) -> None:
     """Write the weights, batch-norm statistics, random states, the optimiser's variables and the rows."""
     import keras
 
@@ -113,7 +113,7 @@ def save(path: Path, network: keras.Model, rows: tuple[Row, ...]) -> None:
         np.savez(file, rows=np.frombuffer(json.dumps(rows).encode(), np.uint8), **arrays)
 
 
-def rows(path: Path) -> tuple[Row, ...]:
+def rows(path: Path) -> tuple[EpochRow, ...]:
     """The rows of the epochs so far in what `save` wrote; none where there is no such file.
 
     Raises:

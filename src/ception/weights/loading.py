@@ -14,7 +14,7 @@ from ception.errors import InputError
 from ception.models.building import thin
 from ception.models.catalog import MODELS
 from ception.weights.checkpoints import Checkpoint
-from ception.weights.names import IN_KERAS, Pair, Scheme, pairs, scheme_of, variables
+from ception.weights.names import IN_KERAS, Pair, Scheme, pairs, variables
 from ception.weights.opening import OpenedWeights
 
 if TYPE_CHECKING:
@@ -65,16 +65,16 @@ def classes_in(weights: OpenedWeights) -> int | None:
 
 
 def load(
-    network: keras.Model, checkpoint: Checkpoint, *, partial: bool = False, whole: keras.Model | None = None
+    network: keras.Model, weights: OpenedWeights, *, partial: bool = False, whole: keras.Model | None = None
 ) -> Report:
-    """Fill the network with a checkpoint's tensors; all of them or, where something is wrong, none.
+    """Fill the network with the tensors of weights; all of them or, where something is wrong, none.
 
     Another number of classes leaves the head as it is. Where the network takes one channel, the first kernel's
     channels are summed; for others they are repeated in turn and scaled by 3 / channels.
 
     Args:
         network: A network of `ception.build`.
-        checkpoint: What `read` gave.
+        weights: What `open_weights` gave.
         partial: Whether tensors may be missing.
         whole: The whole network, where `network` ends earlier: what only that has is left out.
 
@@ -83,26 +83,26 @@ def load(
             them it would compute something else.
     """
     own = variables(network)
-    report, filled = _fitted(network, checkpoint, whole or network)
-    if report.scheme == "keras" and (report.missing or report.misshaped or report.unused):
+    checkpoint, scheme = weights.checkpoint, weights.scheme
+    report, filled = _fitted(network, checkpoint, scheme, whole or network)
+    if scheme == "keras" and (report.missing or report.misshaped or report.unused):
         renamed = _in_published_order(network.name, checkpoint)
-        report, filled = _fitted(network, renamed, whole or network) if renamed else (report, filled)
-    _refuse(network, checkpoint, report, partial=partial)
+        report, filled = _fitted(network, renamed, scheme, whole or network) if renamed else (report, filled)
+    _refuse(network, weights, report, partial=partial)
     for ours, tensor in filled.items():
         own[ours].assign(tensor)
     return report
 
 
 def _fitted(
-    network: keras.Model, checkpoint: Checkpoint, whole: keras.Model
+    network: keras.Model, checkpoint: Checkpoint, scheme: Scheme, whole: keras.Model
 ) -> tuple[Report, dict[str, NDArray[np.float32]]]:
     """What becomes of every tensor, and those that fit by our names."""
-    scheme, keys, own = scheme_of(checkpoint.layout, checkpoint.tensors), list(checkpoint.tensors), variables(network)
-    known = [pair for pair in pairs(whole, scheme, keys) if pair.ours in own]
-    placed = {pair.theirs for pair in pairs(whole, scheme, keys)}
-    report = Report(scheme, unused=sorted(set(keys) - placed))
+    keys, own = list(checkpoint.tensors), variables(network)
+    of_whole = pairs(whole, scheme, keys)
+    report = Report(scheme, unused=sorted(set(keys) - {pair.theirs for pair in of_whole}))
     filled: dict[str, NDArray[np.float32]] = {}
-    for pair in known:
+    for pair in (pair for pair in of_whole if pair.ours in own):
         if pair.theirs in checkpoint.tensors:
             _match(pair, checkpoint.tensors[pair.theirs], tuple(own[pair.ours].shape), report, filled)
         else:
@@ -186,15 +186,16 @@ def _other_channels(kernel: NDArray[np.float32], channels: int) -> NDArray[np.fl
     return np.asarray(kernel[:, :, np.arange(channels) % 3] * (3 / channels), np.float32)
 
 
-def _refuse(network: keras.Model, checkpoint: Checkpoint, report: Report, *, partial: bool) -> None:
-    """Raise an InputError where a report says that the checkpoint must not be loaded."""
+def _refuse(network: keras.Model, weights: OpenedWeights, report: Report, *, partial: bool) -> None:
+    """Raise an InputError where a report says that the weights must not be loaded."""
+    checkpoint = weights.checkpoint
     lacks_head = all(name.split("/")[0] in _HEADS for name in report.missing)
     headless = lacks_head and not any(checkpoint.tensors[key].ndim == 2 for key in report.unused)
     strange = [key for key in report.unused if not _AUXILIARY.search(key)]
     if report.matched and not report.misshaped and not strange and (partial or not report.missing or headless):
         return
     nearly = len(report.matched) > 0.5 * len(checkpoint.tensors) and not report.misshaped
-    like = [] if nearly else looks_like(checkpoint)
+    like = [] if nearly else looks_like(weights)
     if like and network.name not in like:
         raise InputError(f"{checkpoint.path} does not fit {network.name}: it looks like weights of {' or '.join(like)}")
     first = [f"{name} is {shape}" for name, shape in report.misshaped.items()] + [
@@ -205,18 +206,17 @@ def _refuse(network: keras.Model, checkpoint: Checkpoint, report: Report, *, par
     raise InputError(f"{checkpoint.path} does not fit {network.name}: {report}; the first: {first[0]}{hint}")
 
 
-def looks_like(checkpoint: Checkpoint) -> list[str]:
-    """The networks that nearly all of the checkpoint's tensors have a place in, by name and rank of shape."""
-    scheme = scheme_of(checkpoint.layout, checkpoint.tensors)
-    keys = list(checkpoint.tensors)
+def looks_like(weights: OpenedWeights) -> list[str]:
+    """The networks that nearly all of the weights' tensors have a place in, by name and rank of shape."""
+    tensors, keys = weights.checkpoint.tensors, list(weights.checkpoint.tensors)
     scores = {}
     for name, entry in MODELS.items():
         network = thin(name, auxiliary=entry.auxiliary)
         kernels = {ours: tuple(variable.shape) for ours, variable in variables(network).items()}
         fitting = [
-            pair for pair in pairs(network, scheme, keys)
-            if pair.theirs in checkpoint.tensors
-            and pair.to_ours(checkpoint.tensors[pair.theirs]).shape[:2][: len(kernels[pair.ours]) // 4 * 2]
+            pair for pair in pairs(network, weights.scheme, keys)
+            if pair.theirs in tensors
+            and pair.to_ours(tensors[pair.theirs]).shape[:2][: len(kernels[pair.ours]) // 4 * 2]
             == kernels[pair.ours][:2][: len(kernels[pair.ours]) // 4 * 2]
         ]  # fmt: skip
         scores[name] = len(fitting) / max(len(keys), len(kernels))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from ception import downloads
 from ception.errors import InputError, RunError
 from ception.files import cache_folder
-from ception.models.config import TO_ONE, NetworkConfig, Scaling
+from ception.models.config import TO_ONE, NetworkConfig, NetworkOptions, Scaling
 from ception.reporting import Reporter
 from ception.weights.checkpoints import Checkpoint, read
 from ception.weights.names import IN_TIMM, Scheme, scheme_of
@@ -63,14 +63,15 @@ class OpenedWeights:
         theirs = IN_TIMM.get(self.network)
         return theirs.port if theirs and theirs.scheme == self.scheme else None
 
-    def config(self, **options: Any) -> NetworkConfig:
+    def config(self, **options: Unpack[NetworkOptions]) -> NetworkConfig:
         """The config of a network for these weights: their scaling and port where the options say nothing else.
 
         Raises:
             InputError: as for `NetworkConfig.of`.
         """
-        given = {option: value for option, value in options.items() if value is not None}
-        return NetworkConfig.of(self.network, **{"scaling": self.scaling, "port": self.port} | given)
+        own: NetworkOptions = {"scaling": self.scaling, "port": self.port}
+        given: Mapping[str, Any] = {option: value for option, value in options.items() if value is not None}
+        return NetworkConfig.of(self.network, **{**own, **given})
 
     @property
     def _own_config(self) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ception.errors import InputError
+from ception.model_file import MEMBER, MOST_JSON
 from ception.weights.checkpoints.checkpoint import DOWNLOAD_AGAIN, READABLE, Checkpoint, one_line
 from ception.weights.checkpoints.keras_files import from_hdf5
 from ception.weights.checkpoints.torch_files import read_torch
 from ception.weights.tensors import MOST_NAMES, Allowance, RefusedError
 
-_MOST_JSON = 256 << 20  # bytes; ImageNet's training digests take 10 MB
-_WEIGHTS, _DESCRIPTION = "model.weights.h5", "model.json"
+_WEIGHTS = "model.weights.h5"
 
 
 def read_zip(path: Path) -> Checkpoint:
@@ -38,12 +38,12 @@ def read_zip(path: Path) -> Checkpoint:
 
 
 def _read_keras(path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> Checkpoint:
-    texts = {name: _json_object(archive, members.get(name)) for name in (_DESCRIPTION, "config.json")}
+    texts = {name: _json_object(archive, members.get(name)) for name in (MEMBER, "config.json")}
     with tempfile.TemporaryFile() as weights, archive.open(_WEIGHTS) as member:
         while piece := member.read(1 << 20):  # to a file: its checksum is verified, and it is in memory only once
             weights.write(piece)
         tensors = from_hdf5([weights], texts["config.json"])
-    return Checkpoint(path, "ception" if _DESCRIPTION in members else "keras", tensors, texts[_DESCRIPTION])
+    return Checkpoint(path, "ception" if MEMBER in members else "keras", tensors, texts[MEMBER])
 
 
 def _check_directory(path: Path) -> None:
@@ -64,7 +64,7 @@ def _check_directory(path: Path) -> None:
 def _json_object(archive: zipfile.ZipFile, member: zipfile.ZipInfo | None) -> dict[str, Any]:
     if member is None:
         return {}
-    if member.file_size > _MOST_JSON:
+    if member.file_size > MOST_JSON:
         raise RefusedError(f"its {member.filename} is implausibly large")
     value = json.loads(archive.read(member))
     if not isinstance(value, dict):
