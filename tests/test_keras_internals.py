@@ -1,0 +1,82 @@
+"""What is used of Keras beyond its documented interface is still there, means what it did, and is used in one place."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from ception import keras_internals
+
+SOURCE = Path(keras_internals.__file__).parent
+
+
+def network() -> keras.Model:
+    image = keras.Input((3,), name="image")
+    x = keras.layers.Dense(4, name="one")(image)
+    return keras.Model(image, keras.layers.Add(name="sum")([x, keras.layers.Dense(4, name="two")(x)]))
+
+
+def compiled(**options) -> keras.Model:
+    model = network()
+    model.compile(keras.optimizers.SGD(0.1, **options), "mse", jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def test_where_a_tensor_comes_from():
+    model = network()
+    layer, inputs = keras_internals.producer(model.output)
+    assert layer.name == "sum"
+    assert [keras_internals.producer(tensor)[0].name for tensor in inputs] == ["one", "two"]
+    assert keras_internals.producer(model.input)[1] == []
+
+
+def test_the_running_averages():
+    model = compiled(use_ema=True, ema_momentum=0.5)
+    pairs = keras_internals.with_averages(model.optimizer)
+    assert [id(variable) for variable, _ in pairs] == [id(variable) for variable in model.trainable_variables]
+    assert [tuple(average.shape) for _, average in pairs] == [tuple(one.shape) for one in model.trainable_variables]
+
+
+def test_the_gradients_of_parts_of_a_batch():
+    assert keras_internals.partial_gradients(compiled().optimizer) == []
+    model = compiled(gradient_accumulation_steps=2)
+    model.train_on_batch(np.ones((2, 3)), np.zeros((2, 4)))
+    partial = keras_internals.partial_gradients(model.optimizer)
+    assert [tuple(one.shape) for one in partial] == [tuple(one.shape) for one in model.trainable_variables]
+    assert any(np.abs(keras.ops.convert_to_numpy(one)).max() > 0 for one in partial)
+
+
+def test_the_number_of_steps():
+    model = compiled()
+    keras_internals.set_steps(model.optimizer, 7)
+    model.train_on_batch(np.ones((2, 3)), np.zeros((2, 4)))
+    assert int(model.optimizer.iterations) == 8
+
+
+def private(path: Path) -> set[str]:
+    """Attributes with an underscore that a file takes of what is not its own: of no name of its classes or modules."""
+    tree = ast.parse(path.read_text())
+    return {
+        f"{path.relative_to(SOURCE)}: {node.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__")
+        and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+    }  # fmt: skip
+
+
+def test_only_there():
+    used = {
+        name for path in sorted(SOURCE.rglob("*.py")) if path.name != "keras_internals.py" for name in private(path)
+    }
+    own = {name for name in used if name.endswith((": _KEYS", ": _OMITTED", ": _attribute"))}
+    assert used - own == set()
+
+
+@pytest.mark.parametrize("name", ["_keras_history", "_trainable_variables", "_iterations"])
+def test_the_search_finds_them(name):
+    assert any(one.endswith(f": {name}") for one in private(Path(keras_internals.__file__)))
