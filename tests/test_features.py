@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
-import subprocess
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -15,49 +12,19 @@ import pytest
 
 import ception
 from ception import build, keras_internals
-from ception.data.augmentation import Augmentation
-from ception.engines.choosing import fastest
-from ception.errors import InputError, RunError
-from ception.models import NetworkConfig
+from ception.errors import InputError
 from ception.settings import TrainSettings
-from ception.training import activations, batch_norm, phases, preparation, recipes
+from ception.training import batch_norm, phases, recipes
 from ception.training.optimizers import loss_of, optimizer_of
 from ception.weights.checkpoints import read
 from ception.weights.names import variables
+from support.marks import not_on_jax
 from support.parity import difference, fill
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
 from support.runs import Killed, assert_same_run, dying
 
 THIN = {"image_size": 71, "depth_multiplier": 0.1}
-
-
-CONFIG = NetworkConfig.of("inception_v1", classes=3, image_size=32, depth_multiplier=0.1)
-
-
-class Cached:
-    """Activations of a thin Inception V1 for 42 pictures in three colours."""
-
-    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
-        self.colours = write_pictures(tmp_path / "colours", dict.fromkeys(COLOURS, 14), seed=9)
-        self.network = build("inception_v1", classes=3, image_size=32, depth_multiplier=0.1, seed=1)
-        self.notes = Notes()
-
-    def __call__(self, place: str, views: int = 2) -> activations.Activations:
-        settings = TrainSettings(model="inception_v1", image_size=32)
-        self.prepared = preparation.decode(preparation.read(self.colours, settings, self.notes), settings, self.notes)
-        wanted = np.arange(views * len(self.prepared.splits))
-        source = activations.Views(self.prepared, Augmentation(flip=0.5))
-        return activations.activations(
-            self.network, place, source, wanted, CONFIG, cache_limit=1.0, reporter=self.notes
-        )
-
-    def computed(self, place: str, views: int = 2) -> int:
-        self.notes.lines.clear()
-        self(place, views)
-        told = [re.search(r" of ([\d,]+) pictures and views", line) for line in self.notes.lines]
-        return sum(int(found[1]) for found in told if found)
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +52,6 @@ def trained(place: Path, runs: Path, **settings) -> tuple[ception.training.Run, 
     ), notes
 
 
-on_others = pytest.mark.skipif(
-    keras.backend.backend() == "jax", reason="compiling takes long, and TensorFlow and PyTorch see it"
-)
-
-
 class TestHead:
     def test_the_body_stays_and_the_head_learns(self, place, tmp_path):
         run, notes = trained(place, tmp_path)
@@ -102,123 +64,20 @@ class TestHead:
         assert run.classifier.record["settings"]["recipe"] is None
         assert run.classifier.record["phases"][0]["recipe"]["source"].startswith("docs/recipes.md: a dense layer")
 
-    @on_others
+    @not_on_jax
     def test_the_files_head_is_not_taken_even_with_the_same_classes(self, place, tmp_path):
         run, _ = trained(place, tmp_path, epochs=1, learning_rate=1e-12)
         head = run.classifier.network.get_layer("logits").get_weights()
         assert difference(head[0], read(place / "xception.weights.h5").tensors["logits/kernel"]) > 0.1
         np.testing.assert_allclose(head[1], 0, atol=1e-9)
 
-    @on_others
+    @not_on_jax
     def test_networks_that_end_early(self, place, tmp_path):
         run, notes = trained(place, tmp_path, final_endpoint="block4", epochs=1)
         assert any(line.startswith("Phase 1 of 1, head") for line in notes.lines)
         again = ception.Classifier.load(run.folder)
         assert [layer.name for layer in again.network.layers][-4:] == ["block4", "pool", "prelogits", "logits"]
         assert ception.evaluate(run.folder, place / "colours", out=tmp_path / "e").accuracy == run.scores.accuracy
-
-
-class TestCache:
-    def test_activations_are_what_the_network_computes(self, tmp_path, monkeypatch):
-        cached = Cached(tmp_path, monkeypatch)
-        maps, pooled = cached("mixed4e"), cached("pool")
-        count = len(cached.prepared.splits)
-        pixels = np.asarray(cached.prepared.pixels[np.arange(count)], np.float32)
-        for found, place in ((maps, "mixed4e"), (pooled, "pool")):
-            engine = fastest(activations.part(cached.network, None, place))
-            direct = np.asarray(activations.part(cached.network, None, place).predict_on_batch(pixels))
-            mirrored = np.asarray(activations.part(cached.network, None, place).predict_on_batch(pixels[:, :, ::-1]))
-            # bfloat16 has 8 bits, and a network of random weights adds their roundings up
-            most = 1e-4 if engine.precision == "float32" else 0.05
-            assert difference(found[np.arange(count)], direct) < most
-            assert difference(found[np.arange(count) + count], mirrored) < most
-        chained = activations.activations(
-            cached.network, "pool", maps, np.arange(2 * count), CONFIG, cache_limit=1.0, reporter=Notes()
-        )
-        assert difference(chained[np.arange(count)], pooled[np.arange(count)]) < 0.05
-
-    def test_only_what_changed_is_computed_again(self, tmp_path, monkeypatch):
-        cached = Cached(tmp_path, monkeypatch)
-        assert [cached.computed("pool"), cached.computed("pool")] == [84, 0]
-        assert cached.computed("pool", views=1) == 0
-        (cached.colours / "red" / "000.png").write_bytes((cached.colours / "red" / "001.png").read_bytes())
-        assert cached.computed("pool") == 0  # it shows what another one shows
-        changed = write_pictures(tmp_path / "other", {"red": 1}, seed=99) / "red" / "000.png"
-        (cached.colours / "red" / "000.png").write_bytes(changed.read_bytes())
-        assert [cached.computed("pool"), cached.computed("pool")] == [2, 0]
-        kernel = cached.network.get_layer("conv1a_conv").kernel
-        kernel.assign(kernel * 2)
-        assert [cached.computed("pool"), cached.computed("pool")] == [84, 0]
-
-    @pytest.mark.parametrize("cut", [1, 5000])
-    def test_what_is_damaged_or_cut_off_is_computed_again(self, tmp_path, monkeypatch, cut):
-        cached = Cached(tmp_path, monkeypatch)
-        whole = cached("pool")[np.arange(84)]
-        (path,) = (tmp_path / "cache").glob("features-*.rows")
-        content = bytearray(path.read_bytes())
-        content[10] ^= 255
-        path.write_bytes(content[:-cut])
-        cached.notes.lines.clear()
-        np.testing.assert_allclose(cached("pool")[np.arange(84)], whole, rtol=1e-6)
-        assert any("1 of 84 rows" in line and "damaged" in line for line in cached.notes.lines)
-        assert cached.computed("pool") == 0
-
-    def test_what_was_computed_before_a_kill_is_kept(self, tmp_path, monkeypatch):
-        cached = Cached(tmp_path, monkeypatch)
-        real, calls = activations.Views.__getitem__, []
-
-        def dying(views, indices):
-            calls.append(len(indices))
-            if len(calls) == 2:
-                raise Killed
-            return real(views, indices)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(activations.Views, "__getitem__", dying)
-            with pytest.raises(Killed):
-                cached("pool")
-        assert cached.computed("pool") == 84 - calls[0]
-
-    @pytest.mark.parametrize(("fits", "parts"), [(8, [16, 8]), (0, None)])
-    def test_fewer_at_a_time_where_memory_runs_out(self, tmp_path, monkeypatch, fits, parts):
-        cached = Cached(tmp_path, monkeypatch)
-        expected = cached("pool")[np.arange(84)]
-        monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "other"))
-        real = activations.fastest
-
-        def small(body, **options):
-            engine = real(body, **options)
-            run = engine.run
-
-            def run_few(batch):
-                if len(batch) > fits:
-                    raise MemoryError
-                return run(batch)
-
-            engine.run = run_few
-            return engine
-
-        monkeypatch.setattr(activations, "fastest", small)
-        if parts is None:
-            with pytest.raises(MemoryError):
-                cached("pool")
-            return
-        np.testing.assert_allclose(cached("pool")[np.arange(84)], expected, atol=0.05 * np.abs(expected).max())
-        told = [line for line in cached.notes.lines if "memory ran out" in line]
-        assert told == [f"warning: memory ran out; Features are computed {count} at a time" for count in parts]
-
-    def test_a_full_disk_is_told_beforehand(self, tmp_path, monkeypatch):
-        cached = Cached(tmp_path, monkeypatch)
-        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
-        with pytest.raises(RunError, match=r"has room for .* CEPTION_CACHE"):
-            cached("pool")
-
-    def test_no_finite_numbers(self, tmp_path, monkeypatch):
-        cached = Cached(tmp_path, monkeypatch)
-        kernel = cached.network.get_layer("conv1a_conv").kernel
-        kernel.assign(kernel * np.nan)
-        with pytest.raises(RunError, match="weights are damaged"):
-            cached("pool")
 
     def test_more_than_the_limit_is_refused(self, place, tmp_path):
         with pytest.raises(InputError, match=r"the activations take .* above --cache-limit 1e-06 GB: raise it"):
@@ -228,10 +87,17 @@ class TestCache:
 BOTH = {"head_only": False, "from_": "block3", "head_epochs": 2, "epochs": 2, "final_endpoint": "block4"}
 
 
+@pytest.fixture(scope="module")
+def both(place) -> tuple[ception.training.Run, Notes]:
+    """A training of a head and of what lies behind block3, with a cache of its own, empty at first."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CEPTION_CACHE", str(place / "cache"))
+        return trained(place, place / "runs", **BOTH)
+
+
 class TestPhases:
-    def test_the_head_waits_for_its_own_views_alone_but_there_is_room_for_all(self, place, tmp_path, monkeypatch):
-        monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
-        _, notes = trained(place, tmp_path / "runs", **BOTH)
+    def test_the_head_waits_for_its_own_views_alone_but_there_is_room_for_all(self, both, place, tmp_path, monkeypatch):
+        _, notes = both
         told = [re.search(r"at block3 of (\d+) .*\(([\d.]+) of ([\d.]+) MB\)", line) for line in notes.lines]
         first, later = (found for found in told if found)
         assert int(later[1]) < int(first[1])  # the mirrored ones, without those for validation
@@ -242,9 +108,10 @@ class TestPhases:
         (run,) = (tmp_path / "refused").iterdir()
         assert not (run / "log.csv").exists()
 
-    @pytest.mark.parametrize("batch_norm", ["frozen", pytest.param("adapt", marks=on_others), "train"])
-    def test_what_lies_before_the_place_stays(self, place, tmp_path, batch_norm):
-        run, notes = trained(place, tmp_path, batch_norm=batch_norm, **BOTH)
+    @pytest.mark.parametrize("batch_norm", ["frozen", pytest.param("adapt", marks=not_on_jax), "train"])
+    def test_what_lies_before_the_place_stays(self, both, place, tmp_path, batch_norm):
+        is_default = TrainSettings.batch_norm == batch_norm
+        run, notes = both if is_default else trained(place, tmp_path, batch_norm=batch_norm, **BOTH)
         assert [row["phase"] for row in run.history] == [1, 1, 2, 2]
         assert [row["epoch"] for row in run.history] == [1, 2, 3, 4]
         told = "\n".join(notes.lines)
@@ -256,7 +123,7 @@ class TestPhases:
         assert (last["after"], last["batch_norm"]) == ("block3", batch_norm)
         assert run.scores.best_epoch in (1, 2, 3, 4)
 
-    @on_others
+    @not_on_jax
     @pytest.mark.parametrize("mode", ["frozen", "adapt", "train"])
     def test_each_weight_moves_or_stays(self, place, mode):
         network = build("xception", classes=3, final_endpoint="block4", weights=place / "xception.weights.h5", **THIN)
@@ -279,7 +146,7 @@ class TestPhases:
         statistics, scales = {"moving_mean", "moving_variance"}, {"gamma", "beta"}
         assert kinds == {"frozen": set(), "adapt": statistics, "train": statistics | scales}[mode]
 
-    @on_others
+    @not_on_jax
     def test_adapted_statistics_are_those_of_all_inputs(self):
         given = keras.Input((4, 4, 3))
         layer = keras.layers.BatchNormalization()
@@ -290,7 +157,7 @@ class TestPhases:
         parts = np.mean([part.var((0, 1, 2)) for part in np.split(inputs, 4)], 0)
         np.testing.assert_allclose(layer.moving_variance, parts, rtol=1e-3)
 
-    @on_others
+    @not_on_jax
     def test_the_probe_sees_statistics_that_do_not_fit_and_changes_nothing(self):
         given = keras.Input((2, 2, 3))
         x = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(given))
@@ -309,7 +176,7 @@ class TestPhases:
         np.testing.assert_array_equal(made.get_weights()[3], before[3])
         assert made.layers[-1].rate == 0.9
 
-    @on_others
+    @not_on_jax
     def test_earlier_stages_learn_slower(self, place):
         network = build("xception", classes=3, weights=place / "xception.weights.h5", **THIN)
         found = phases.rates(network, recipes.FINE_TUNING["best"][1])
@@ -345,8 +212,8 @@ SAVING, PREPARING = "ception.training.state.save", "ception.training.fitting.exa
     (SAVING, 3),  # in the second phase's first epoch, after its weights were saved as the best
     *(pytest.param(PREPARING, time, marks=pytest.mark.slow) for time in (1, 2)),
 ])  # fmt: skip
-def test_killed_and_resumed(place, tmp_path, monkeypatch, place_of_death, time):
-    whole, _ = trained(place, tmp_path / "whole", **BOTH)
+def test_killed_and_resumed(both, place, tmp_path, monkeypatch, place_of_death, time):
+    whole, _ = both
     with monkeypatch.context() as patched:
         patched.setattr(place_of_death, dying(pkgutil.resolve_name(place_of_death), at=time))
         with pytest.raises(Killed):
@@ -415,33 +282,6 @@ def test_redrawn_pictures_are_seen_in_further_views():
     assert recipes.recipes_of(TrainSettings(weights="w", crop=0.3, views=3))[1].views == 3
     assert [recipe.views for recipe in recipes.recipes_of(TrainSettings(weights="w"))] == [1, 2]
     assert recipes.recipes_of(TrainSettings(weights="w", flip=False))[1].views == 1
-
-
-class TestExamples:
-    def run(self, name: str, *options: object, cwd: Path) -> str:
-        script = Path(__file__).parents[1] / "examples" / name
-        command = [sys.executable, str(script), *map(str, options)]
-        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    @on_others
-    def test_step_by_step(self, folder, tmp_path):
-        build("inception_v1", classes=5, image_size=32).save_weights(tmp_path / "w.weights.h5")
-        options = ("--model", "inception_v1", "--weights", "w.weights.h5", "--at", "mixed5b", "--image-size", "32")
-        said = self.run("fine_tuning_step_by_step.py", folder, *options, cwd=tmp_path)
-        assert "mixed5b: (90, 1, 1, 832)" in said
-        assert ception.Classifier.load(tmp_path / "step-by-step.keras").class_names == ("blue", "green", "red")
-
-    @on_others
-    @pytest.mark.slow
-    def test_in_a_few_lines(self, folder, tmp_path):
-        build("inception_v1", classes=5, image_size=32).save_weights(tmp_path / "w.weights.h5")
-        options = ("--model", "inception_v1", "--weights", "w.weights.h5", "--image-size", "32")
-        said = self.run("fine_tuning.py", folder, *options, cwd=tmp_path)
-        assert "90 photos" in said
-        assert "Test accuracy " in said
-        assert (tmp_path / "runs" / "001-inception_v1-colours" / "report.html").is_file()
 
 
 class TestClassifier:

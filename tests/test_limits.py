@@ -22,6 +22,7 @@ from ception.training.optimizers import loss_of, optimizer_of
 from ception.training.recipes import RECIPES
 from ception.training.state import Decisions
 from ception.training.state import Progress as TrainingProgress
+from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
 from support.runs import Killed, assert_same_run
 
@@ -31,6 +32,23 @@ SMALL = {"epochs": 2, "batch_size": 8, "image_size": 8}
 def train(folder: Path, runs: Path, **settings) -> tuple[ception.Run, list[str]]:
     notes = Notes()
     return ception.train(folder, runs=runs, reporter=notes, **SMALL | settings), notes.lines
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("limits") / "colours", dict.fromkeys(COLOURS, 30))
+
+
+@pytest.fixture(scope="module")
+def plain(folder) -> tuple[ception.Run, list[str]]:
+    """A training of which nothing special was asked."""
+    return train(folder, folder.parent / "plain")
+
+
+@pytest.fixture(scope="module")
+def half(folder) -> tuple[ception.Run, list[str]]:
+    """A training in bfloat16."""
+    return train(folder, folder.parent / "half", dtype="bfloat16")
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, step: int, times: int = 1) -> list[int]:
@@ -49,11 +67,11 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, step: int,
 
 
 class TestPrecision:
-    def test_fresh_weights_are_trained_in_float32_unless_asked_otherwise(self, folder, tmp_path):
-        run, lines = train(folder, tmp_path)
+    def test_fresh_weights_are_trained_in_float32_unless_asked_otherwise(self, plain, half):
+        run, lines = plain
         assert any(line.endswith("computing in float32") for line in lines)
         assert run.classifier.record["precision"] == "float32"
-        other, lines = train(folder, tmp_path, dtype="bfloat16")
+        other, lines = half
         assert any(line.endswith("computing in bfloat16") for line in lines)
         assert other.classifier.record["precision"] == "bfloat16"
         assert not np.array_equal(run.classifier.network.get_weights()[0], other.classifier.network.get_weights()[0])
@@ -77,8 +95,7 @@ class TestPrecision:
         decided = json.loads(next(tmp_path.glob("0*/checkpoints/decided.json")).read_text())
         assert decided["precision"] == "float32"
 
-    def test_a_resumed_training_keeps_to_it(self, folder, tmp_path, monkeypatch):
-        whole, _ = train(folder, tmp_path / "whole", dtype="bfloat16")
+    def test_a_resumed_training_keeps_to_it(self, folder, half, tmp_path, monkeypatch):
         with monkeypatch.context() as patched:
             failing(patched, Killed(), step=12)
             with pytest.raises(Killed):
@@ -87,7 +104,7 @@ class TestPrecision:
         notes = Notes()
         ception.resume(run, reporter=notes)
         assert any(line.endswith("computing in bfloat16") for line in notes.lines)
-        assert_same_run(whole.folder, run)
+        assert_same_run(half[0].folder, run)
 
     def test_known_processors(self, monkeypatch):
         monkeypatch.setattr(backends, "devices", lambda: ["cpu:0"])
@@ -255,11 +272,10 @@ class TestTime:
             fitting.fit(plan, None, None, TrainingProgress(), deadline=100.0, reporter=Notes())
         assert shares == [10.0]
 
-    def test_a_budget_that_is_large_enough_changes_nothing(self, folder, tmp_path):
-        plain, _ = train(folder, tmp_path)
+    def test_a_budget_that_is_large_enough_changes_nothing(self, folder, plain, tmp_path):
         run, lines = train(folder, tmp_path, time_budget=60)
         assert not any("--time-budget" in line for line in lines)
-        assert_same_run(plain.folder, run.folder)
+        assert_same_run(plain[0].folder, run.folder)
 
     def test_a_broken_file_of_decisions(self, tmp_path):
         (tmp_path / "decided.json").write_text("{")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import ception
+from ception.cli import main
 from ception.training import run_folder
 from ception.training.callbacks import patience_is_over
 from support.pictures import COLOURS, write_pictures
@@ -162,10 +163,10 @@ def start(place: Path) -> subprocess.Popen[bytes]:
 
 
 def kills(tmp_path: Path, count: int) -> list[str]:
-    """Kill trainings at random moments, resume each to its end and compare; what each kill left behind."""
+    """Kill trainings at random moments, resume each to its end here and compare; what each kill left behind."""
     write_pictures(tmp_path / "d", {"a": 150, "b": 150}, size=(9, 9))
-    process, begun = start(tmp_path), time.monotonic()
-    assert process.wait() == 0
+    begun = time.monotonic()
+    assert main(["train", "d", *OPTIONS, "--quiet"]) == 0
     longest = time.monotonic() - begun
     run, whole = tmp_path / "runs" / "001-separable_cnn-d", tmp_path / "whole"
     shutil.move(run, whole)
@@ -176,20 +177,21 @@ def kills(tmp_path: Path, count: int) -> list[str]:
         process.kill()
         process.wait()
         left.append("finished" if (run / "model.keras").exists() else "in the middle")
-        command = [sys.executable, "-m", "ception", "train", "--resume", str(run), "--quiet"]
-        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        assert main(["train", "--resume", str(run), "--quiet"]) == 0
         assert_same_run(whole, run)
         shutil.rmtree(run)
     return left
 
 
-def test_killed_process_resumes_to_the_same_weights(tmp_path):
+def test_killed_process_resumes_to_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     kills(tmp_path, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_twenty_killed_processes_resume_to_the_same_weights(tmp_path):
+def test_twenty_killed_processes_resume_to_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     left = kills(tmp_path, 20)
     assert left.count("in the middle") >= 10, left
 

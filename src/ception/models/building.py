@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -106,8 +107,9 @@ def _ended(config: NetworkConfig, whole: keras.Model, layers: Layers) -> keras.M
     return keras.Model(whole.input, end, name=config.name)
 
 
+@cache
 def thin(name: str, *, auxiliary: bool = False) -> keras.Model:
-    """The network with one filter everywhere, at its smallest size: quickly built, with the same layers."""
+    """The network with one filter everywhere, at its smallest size: made once, with the same layers."""
     size = find(name).smallest
     return build_network(
         NetworkConfig.of(name, image_size=size, depth_multiplier=1e-6, min_depth=1), auxiliary=auxiliary

@@ -1,0 +1,141 @@
+"""Pictures that are equal, or near copies of each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from PIL import Image
+
+import ception
+from ception.checking import duplicates
+from support.findings import findings_of, paths, scene, write_scenes
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two classes of 15 scenes each, in the current folder, with an empty cache."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
+    return write_scenes(tmp_path / "data")
+
+
+class TestDuplicates:
+    def test_the_same_bytes_in_two_classes_and_in_one(self, data):
+        (data / "dog" / "same.jpg").write_bytes((data / "cat" / "03.jpg").read_bytes())
+        (data / "cat" / "copy.jpg").write_bytes((data / "cat" / "04.jpg").read_bytes())
+        findings = findings_of(data)
+        assert paths(findings.pop("two_classes")) == [["03.jpg", "same.jpg"]]
+        assert paths(findings.pop("copies")) == [["04.jpg", "copy.jpg"]]
+        assert findings == {}
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda image: image.resize((240, 180), Image.Resampling.LANCZOS),
+            lambda image: image.resize((80, 80)),
+            lambda image: image.point(lambda value: int(value * 0.7)),
+            lambda image: image.convert("L"),
+        ],
+        ids=["larger", "squashed", "darker", "grey"],
+    )
+    def test_a_changed_copy_in_the_other_class(self, data, change):
+        change(Image.open(data / "cat" / "03.jpg")).save(data / "dog" / "changed.webp", quality=60)
+        findings = findings_of(data)
+        assert paths(findings["near_two_classes"]) == [["03.jpg", "changed.webp"]]
+        assert findings["near_two_classes"].severity == "warning"
+        assert set(findings) <= {"near_two_classes", "near_two_splits"}
+
+    def test_near_copies_are_sorted_by_the_split_that_training_makes(self, data):
+        for index in range(15):
+            image = Image.open(data / "cat" / f"{index:02}.jpg")
+            image.resize((160, 120)).save(data / "cat" / f"{index:02}-large.png")
+        findings = findings_of(data)
+        parted, kept = findings["near_two_splits"], findings["near_copies"]
+        assert parted.count + kept.count == 15
+        for finding, parts in ((parted, {2, 3}), (kept, {1})):
+            assert {len({picture.split for picture in item.pictures}) for item in finding.items} <= parts
+        touched = sum(p.split == "test" for item in parted.items for p in item.pictures)
+        assert f"{touched} of " in parted.in_training
+        assert "automatic" in parted.in_training
+
+    def test_copies_across_the_folders_of_a_split(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for number, part in enumerate(("train", "val", "test")):
+            for label, name in enumerate(("x", "y")):
+                (tmp_path / "d" / part / name).mkdir(parents=True)
+                for index in range(3):
+                    seed = 100 * number + 10 * label + index
+                    scene(seed).save(tmp_path / "d" / part / name / f"{seed}.png")
+        scene(0).save(tmp_path / "d" / "test" / "x" / "same.png")
+        scene(1).save(tmp_path / "d" / "test" / "x" / "near.jpg")
+        findings = findings_of(tmp_path / "d")
+        assert paths(findings["two_splits"]) == [["same.png", "0.png"]]
+        assert findings["two_splits"].severity == "error"
+        assert paths(findings["near_two_splits"]) == [["near.jpg", "1.png"]]
+        assert "automatic" not in findings["near_two_splits"].in_training
+
+    def test_a_picture_that_a_csv_gives_two_labels(self, data):
+        rows = [f"data/{name}/{index:02}.jpg,{name}" for name in ("cat", "dog") for index in range(15)]
+        (data.parent / "t.csv").write_text("\n".join(["path,label", *rows, "data/cat/00.jpg,dog"]))
+        assert paths(findings_of(data.parent / "t.csv")["two_classes"]) == [["00.jpg", "00.jpg"]]
+
+    def test_arrays(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        x = np.stack([np.asarray(scene(seed, (28, 28)).convert("L")) for seed in range(40)])
+        y = np.arange(40) % 2
+        x[7] = x[2]
+        np.savez(tmp_path / "d.npz", x_train=x[:30], y_train=y[:30], x_test=x[30:], y_test=y[30:])
+        result = ception.check(tmp_path / "d.npz")
+        (finding,) = result.findings
+        assert finding.kind == "two_classes"
+        assert [p.path for p in finding.items[0].pictures] == ["x_train[2]", "x_train[7]"]
+        assert "arrays" in result.not_checked[0]
+        assert "data:image/jpeg" in Path(result.page).read_text()
+
+    @given(st.lists(st.integers(0, 6), max_size=30))
+    def test_equal_groups_are_those_that_share_a_digest(self, values):
+        digests = np.array([bytes(15) + bytes([value]) for value in values], "V16")
+        groups = [group.tolist() for group in duplicates.equal(digests)]
+        expected = [[i for i, other in enumerate(values) if other == value] for value in dict.fromkeys(values) if value]
+        assert groups == [group for group in expected if len(group) > 1]
+
+    @given(npst.arrays(np.uint8, (3, 16, 16), elements=st.integers(0, 200)), st.integers(1, 55))
+    def test_brightness_does_not_change_a_hash(self, copies, brighter):
+        apart = np.bitwise_count(duplicates.hashes(copies) ^ duplicates.hashes(copies + np.uint8(brighter)))
+        low = np.ptp(copies, axis=(1, 2)) > 20  # a flat one has no pattern that could stay
+        assert (apart[low] <= duplicates.BITS).all()
+
+    def test_groups_do_not_depend_on_the_size_of_blocks(self, monkeypatch):
+        random = np.random.default_rng(0)
+        copies = random.integers(0, 256, (60, 16, 16), np.uint8)
+        copies[30:] = np.clip(copies[:30] + random.normal(0, 4, (30, 16, 16)), 0, 255)
+        copies[5] = 90  # flat: it shows nothing
+        sides = np.full(60, 100)
+        groups = [group.tolist() for group in duplicates.near(copies, sides)]
+        assert groups == [[index, index + 30] for index in range(30) if index != 5]
+        monkeypatch.setattr(duplicates, "_MOST_AT_ONCE", 100)
+        monkeypatch.setattr(duplicates, "_MOST_COMPARED", 3)
+        assert [group.tolist() for group in duplicates.near(copies, sides)] == groups
+        assert duplicates.near(copies[:0], sides[:0]) == []
+
+    def test_small_pictures_must_be_more_alike(self):
+        random = np.random.default_rng(0)
+        one = random.integers(60, 200, (16, 16)).astype(np.uint8)
+        other = np.clip(one + random.normal(0, 6, (16, 16)), 0, 255).astype(np.uint8)
+        assert len(duplicates.near(np.stack([one, other]), np.array([64, 64]))) == 1
+        assert duplicates.near(np.stack([one, other]), np.array([63, 64])) == []
+
+    def test_trashnet(self, shared, tmp_path, monkeypatch):
+        monkeypatch.setenv("CEPTION_CACHE", str(tmp_path))
+        findings = findings_of(shared / "trashnet", out=tmp_path / "page.html")
+        assert {frozenset(Path(name).stem for name in group) for group in paths(findings["two_classes"])} == {
+            frozenset(("glass176", "plastic152")), frozenset(("glass115", "metal91")),
+            frozenset(("glass389", "plastic332")),
+        }  # fmt: skip
+        assert "near_two_classes" not in findings
+        assert 15 <= findings["near_two_splits"].count + findings["near_copies"].count <= 25

@@ -1,0 +1,47 @@
+"""The examples do what they say."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+import ception
+from ception import build
+from support.marks import not_on_jax
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capfd):
+    """Runs an example as its command line does, in the test's folder; what it prints."""
+
+    def script(name: str, *options: object) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [name, *map(str, options)])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capfd.readouterr().out
+
+    return script
+
+
+@not_on_jax
+def test_step_by_step(run, folder, tmp_path):
+    build("inception_v1", classes=5, image_size=32).save_weights(tmp_path / "w.weights.h5")
+    options = ("--model", "inception_v1", "--weights", "w.weights.h5", "--at", "mixed5b", "--image-size", "32")
+    assert "mixed5b: (90, 1, 1, 832)" in run("fine_tuning_step_by_step.py", folder, *options)
+    assert ception.Classifier.load(tmp_path / "step-by-step.keras").class_names == ("blue", "green", "red")
+
+
+@not_on_jax
+@pytest.mark.slow
+def test_in_a_few_lines(run, folder, tmp_path):
+    build("inception_v1", classes=5, image_size=32).save_weights(tmp_path / "w.weights.h5")
+    options = ("--model", "inception_v1", "--weights", "w.weights.h5", "--image-size", "32")
+    said = run("fine_tuning.py", folder, *options)
+    assert "90 photos" in said
+    assert "Test accuracy " in said
+    assert (tmp_path / "runs" / "001-inception_v1-colours" / "report.html").is_file()
