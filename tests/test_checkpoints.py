@@ -95,6 +95,7 @@ def test_keys_stand_in_for_names_in_files_before_they_had_names(tmp_path: Path) 
     assert list(read(tmp_path / "m.weights.h5").tensors) == ["batch_normalization/moving_mean", "conv2d_3/kernel"]
 
 
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64:UserWarning")  # JAX has none, and says so
 @pytest.mark.parametrize("policy", ["float16", "bfloat16", "float64"])
 def test_every_precision_becomes_float32(tmp_path: Path, policy: str) -> None:
     model = keras.Sequential([L.Input((3,)), L.Dense(4, name="d", dtype=policy)])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -118,3 +121,11 @@ def test_without_openvino_keras_runs_the_network(monkeypatch):
     assert described(engine).endswith("in float32")
     with pytest.raises(InputError, match="build it with dtype for bfloat16, or install openvino"):
         fastest(built, precision="bfloat16")
+
+
+def test_openvino_tells_nobody_of_its_import(tmp_path):
+    """Its telemetry keeps a number for the user in the home folder before it sends anything."""
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
+    command = [sys.executable, "-c", "import ception.engines.openvino"]
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    assert not (tmp_path / "intel").exists()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+import sys
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+# OpenVINO tells its makers of every import, from a forked copy of the process; without this package it does not
+sys.modules.setdefault("openvino_telemetry", cast(Any, None))
 
 Precision = Literal["float32", "bfloat16"]
 
