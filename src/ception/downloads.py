@@ -111,6 +111,7 @@ class _Download:
         try:
             return opener.open(request, timeout=_TIMEOUT_S)
         except urllib.error.HTTPError as error:
+            error.close()  # an answer, too
             if error.code != 416 or not have:
                 raise
         return self._ask(0)  # nothing follows on what is here, which is not the file
