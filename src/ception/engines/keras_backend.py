@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -36,12 +37,14 @@ class KerasEngine:
         self.name = f"{backend} {importlib.import_module(backend).__version__}"
         self.precision = own
         self._network: keras.Model | None = network
+        self._lock = Lock()  # Keras makes its function for prediction when it is first asked
 
     def run(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """As `Engine.run`."""
-        if self._network is None:
-            raise RuntimeError("the engine is closed")
-        return np.asarray(self._network.predict_on_batch(np.asarray(batch, np.float32)), np.float32)
+        with self._lock:
+            if self._network is None:
+                raise RuntimeError("the engine is closed")
+            return np.asarray(self._network.predict_on_batch(np.asarray(batch, np.float32)), np.float32)
 
     def close(self) -> None:
         """As `Engine.close`."""
