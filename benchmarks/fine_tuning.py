@@ -139,59 +139,77 @@ def _ours(options: argparse.Namespace, seed: int, folder: Path, *, head_only: bo
     return row, snapshots
 
 
+def _folders(options: argparse.Namespace, folder: Path, size: int) -> list[str]:
+    """The pictures as links in a folder for each part of our split and each class; returns the names of the classes."""
+    from ception.data import sources
+    from ception.settings import TrainSettings
+    from ception.training import preparation
+
+    os.environ["CEPTION_CACHE"] = str(folder / "cache")
+    settings = TrainSettings(model=options.model, image_size=size)
+    prepared = preparation.decode(preparation.read(options.data, settings, Reporter()), settings, Reporter())
+    dataset = prepared.dataset
+    for part, number in {"train": sources.TRAIN, "val": sources.VAL, "test": sources.TEST}.items():
+        for index in prepared.indices(number):
+            picture = Path(dataset.pictures.name(int(index))).resolve()
+            place = folder / part / dataset.class_names[dataset.labels[index]]
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{index}{picture.suffix}").symlink_to(picture)
+    return list(dataset.class_names)
+
+
+def _datasets(folder: Path, size: int) -> list[Any]:
+    """Training, validation and test part as the guide reads them."""
+    import keras
+
+    train, val, test = (
+        keras.utils.image_dataset_from_directory(
+            folder / part, image_size=(size, size), batch_size=32, shuffle=part == "train", verbose=False
+        )
+        for part in ("train", "val", "test")
+    )
+    changes = [keras.layers.RandomFlip("horizontal"), keras.layers.RandomRotation(0.1)]
+
+    def changed(pictures: Any, labels: Any) -> Any:
+        for change in changes:
+            pictures = change(pictures, training=True)
+        return pictures, labels
+
+    return [part.prefetch(2) for part in (train.map(changed), val, test)]
+
+
+def _base_and_model(options: argparse.Namespace, classes: int, size: int) -> tuple[Any, Any]:
+    """The pretrained network, frozen, and the guide's model around it."""
+    import keras
+
+    import ception
+
+    base = ception.build(  # stock Keras layers that scale inside
+        options.model, classes=None, weights=options.weights, final_endpoint=options.final_endpoint or "pool",
+        image_size=size,
+    )  # fmt: skip
+    base.trainable = False
+    inputs = keras.Input((size, size, 3))
+    x = base(inputs, training=False)
+    if len(x.shape) == 4:
+        x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dropout(0.2)(x)
+    return base, keras.Model(inputs, keras.layers.Dense(classes)(x))
+
+
 def _guide(options: argparse.Namespace) -> Any:
     """The guide's loop in plain Keras; a row for each epoch."""
     import keras
 
-    import ception
-    from ception.data import sources
     from ception.models.catalog import find
-    from ception.settings import TrainSettings
-    from ception.training import preparation
 
     size = options.image_size or find(options.model).image_size[0]
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["CEPTION_CACHE"] = str(Path(folder) / "cache")
-        settings = TrainSettings(model=options.model, image_size=size)
-        listed = preparation.read(options.data, settings, Reporter())
-        prepared = preparation.decode(listed, settings, Reporter())
-        dataset = prepared.dataset
-        parts = {"train": sources.TRAIN, "val": sources.VAL, "test": sources.TEST}
-        for part, number in parts.items():
-            for index in prepared.indices(number):
-                picture = Path(dataset.pictures.name(int(index))).resolve()
-                place = Path(folder) / part / dataset.class_names[dataset.labels[index]]
-                place.mkdir(parents=True, exist_ok=True)
-                (place / f"{index}{picture.suffix}").symlink_to(picture)
-
+        class_names = _folders(options, Path(folder), size)
         start = time.perf_counter()
         keras.utils.set_random_seed(0)
-        train, val, test = (
-            keras.utils.image_dataset_from_directory(
-                Path(folder) / part, image_size=(size, size), batch_size=32, shuffle=part == "train", verbose=False
-            )
-            for part in parts
-        )
-        changes = [keras.layers.RandomFlip("horizontal"), keras.layers.RandomRotation(0.1)]
-
-        def changed(pictures: Any, labels: Any) -> Any:
-            for change in changes:
-                pictures = change(pictures, training=True)
-            return pictures, labels
-
-        train = train.map(changed)
-        train, val, test = (part.prefetch(2) for part in (train, val, test))
-        base = ception.build(  # stock Keras layers that scale inside
-            options.model, classes=None, weights=options.weights, final_endpoint=options.final_endpoint or "pool",
-            image_size=size,
-        )  # fmt: skip
-        base.trainable = False
-        inputs = keras.Input((size, size, 3))
-        x = base(inputs, training=False)
-        if len(x.shape) == 4:
-            x = keras.layers.GlobalAveragePooling2D()(x)
-        x = keras.layers.Dropout(0.2)(x)
-        model = keras.Model(inputs, keras.layers.Dense(len(dataset.class_names))(x))
+        train, val, test = _datasets(Path(folder), size)
+        base, model = _base_and_model(options, len(class_names), size)
         seconds = time.perf_counter() - start
         for name, epochs, rate in (("head", options.guide_epochs[0], 1e-3), ("all", options.guide_epochs[1], 1e-5)):
             base.trainable = name == "all"

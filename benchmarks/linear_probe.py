@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import results
 
 
-def main() -> None:
-    """Compute the features, fit, score, and append the row."""
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos")
     parser.add_argument("--network", default="inception_v3")
@@ -25,41 +26,55 @@ def main() -> None:
     parser.add_argument("--partial", action="store_true")
     parser.add_argument("--at", default="pool", help="endpoint whose channels are averaged")
     parser.add_argument("--image-size", type=int, default=224)
-    options = parser.parse_args()
-    import ception
-    from ception import backends
+    return parser.parse_args()
 
-    backends.start()
+
+def features(options: argparse.Namespace, pictures: Any) -> Any:
+    """The channels of every picture at the endpoint, averaged over its places: pictures x channels."""
     import keras
     import numpy as np
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
 
-    from ception.data import loading, sources, splitting
+    import ception
+    from ception.data import loading
     from ception.data.images import ImageContract
     from ception.reporting import Reporter
 
-    start = time.monotonic()
     network = ception.build(
         options.network, weights=options.weights, partial=options.partial, image_size=options.image_size
     )
     maps = ception.truncate(network, options.at)
     pooled = keras.Model(maps.input, keras.layers.GlobalAveragePooling2D()(maps.output))
+    contract = ImageContract(height=options.image_size, width=options.image_size, channels=3)
+    every = np.arange(len(pictures))
+    return np.concatenate([
+        pooled.predict_on_batch(pixels.astype("float32"))
+        for _, pixels, _ in loading.stream(pictures, every, contract, 32, reporter=Reporter(), label="Features")
+    ])  # fmt: skip
+
+
+def main() -> None:
+    """Compute the features, fit, score, and append the row."""
+    options = arguments()
+    from ception import backends
+
+    backends.start()
+    import keras
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    from ception.data import sources, splitting
+
+    start = time.monotonic()
     dataset = sources.load(options.photos)
     digests, _ = sources.digests(dataset.pictures)
     place = splitting.split(dataset, digests)
-    contract = ImageContract(height=options.image_size, width=options.image_size, channels=3)
-    every = np.arange(len(place))
-    features = np.concatenate([
-        pooled.predict_on_batch(pixels.astype("float32"))
-        for _, pixels, _ in loading.stream(dataset.pictures, every, contract, 32, reporter=Reporter(), label="Features")
-    ])  # fmt: skip
-    features = StandardScaler().fit(features[place == sources.TRAIN]).transform(features)
+    raw = features(options, dataset.pictures)
+    scaled = StandardScaler().fit(raw[place == sources.TRAIN]).transform(raw)
 
     def score(strength: float, part: int) -> float:
         train, test = place == sources.TRAIN, place == part
-        classifier = LogisticRegression(C=strength, max_iter=2000).fit(features[train], dataset.labels[train])
-        return float(classifier.score(features[test], dataset.labels[test]))
+        classifier = LogisticRegression(C=strength, max_iter=2000).fit(scaled[train], dataset.labels[train])
+        return float(classifier.score(scaled[test], dataset.labels[test]))
 
     strength = max((0.0001, 0.0003, 0.001, 0.003, 0.01), key=lambda strength: score(strength, sources.VAL))
     row = {

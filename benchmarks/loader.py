@@ -86,18 +86,22 @@ def _speed(data: Path) -> None:
     from ception import backends
 
     backends.start()
-    import keras
-    import numpy as np
-
-    from ception import build
-    from ception.data.augmentation import Augmentation, Mixing
-    from ception.data.batches import Batches
-
     prepared, seconds = _prepared(data)
     count = len(prepared.splits)
     _row("loader, first epoch (decodes and keeps)", count, count / seconds, "pictures/s")
-    everything = np.arange(count)
-    weights = np.ones(2, np.float32)
+    _later_epochs(prepared)
+    _layers_of_keras(prepared)
+    _training()
+
+
+def _later_epochs(prepared: Any) -> None:
+    """One epoch of the loader with each kind of augmentation."""
+    import numpy as np
+
+    from ception.data.augmentation import Augmentation, Mixing
+    from ception.data.batches import Batches
+
+    count = len(prepared.splits)
     kinds: dict[str, tuple[Augmentation, Mixing]] = {
         "as they are": (Augmentation(), Mixing()), "flip": (Augmentation(flip=0.5), Mixing()),
         "flip and crop": (Augmentation(flip=0.5, crop=0.3), Mixing()),
@@ -106,21 +110,28 @@ def _speed(data: Path) -> None:
     }  # fmt: skip
     for name, (augmentation, mixing) in kinds.items():
         batches = Batches(
-            prepared.pixels, prepared.dataset.labels, everything, 32, seed=0, augmentation=augmentation, mixing=mixing,
-            weight_of=weights,
+            prepared.pixels, prepared.dataset.labels, np.arange(count), 32, seed=0, augmentation=augmentation,
+            mixing=mixing, weight_of=np.ones(2, np.float32),
         )  # fmt: skip
         batches.epoch = 1
         start = time.perf_counter()
         for step in range(len(batches)):
             batches[step]
         _row(f"loader, second epoch, {name}", count, count / (time.perf_counter() - start), "pictures/s")
-    pictures = np.asarray(prepared.pixels[everything[:32]], np.float32)
+
+
+def _layers_of_keras(prepared: Any) -> None:
+    """The layers of Keras that change pictures the same ways."""
+    import keras
+    import numpy as np
+
+    pictures = np.asarray(prepared.pixels[np.arange(32)], np.float32)
+    labels = np.eye(2, dtype=np.float32)[np.arange(32) % 2]
     layers = {
         "flip": keras.layers.RandomFlip("horizontal"), "flip and crop": keras.layers.RandomCrop(SIZE - 32, SIZE - 32),
         "colour": keras.layers.RandomColorJitter((0, 255), 0.2, 0.2, 0.2), "RandAugment": keras.layers.RandAugment(),
         "MixUp": keras.layers.MixUp(), "CutMix": keras.layers.CutMix(),
     }  # fmt: skip
-    labels = np.eye(2, dtype=np.float32)[everything[:32] % 2]
     for name, layer in layers.items():
         given: Any = {"images": pictures, "labels": labels} if name in ("MixUp", "CutMix") else pictures
         layer(given, training=True)
@@ -128,6 +139,15 @@ def _speed(data: Path) -> None:
         for _ in range(3):
             layer(given, training=True)
         _row(f"Keras's layer, {name}", 96, 96 / (time.perf_counter() - start), "pictures/s")
+
+
+def _training() -> None:
+    """Training steps that the loader has to keep up with."""
+    import keras
+    import numpy as np
+
+    from ception import build
+
     for precision in ("float32", "mixed_bfloat16"):
         network = build("xception", classes=2, image_size=SIZE, dtype=precision, seed=0)
         for after in (None, "block13"):
