@@ -199,24 +199,14 @@ def test_a_disk_that_fills_up_is_one_line(run_cli, folder, tmp_path, monkeypatch
 
 def test_ctrl_c_in_the_middle(tmp_path):
     write_pictures(tmp_path / "d", {"a": 60, "b": 60})
-    command = [
-        sys.executable,
-        "-m",
-        "ception",
-        "train",
-        "d",
-        "--epochs",
-        "2000",
-        "--patience",
-        "2000",
-        "--image-size",
-        "8",
-    ]
+    # a shell starts what runs in its background with Ctrl-C ignored, and these tests may run there
+    listening = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    script = f"{listening} runpy.run_module('ception', run_name='__main__')"
+    options = ["--epochs", "2000", "--patience", "2000", "--image-size", "8"]
     with (tmp_path / "err").open("w") as err:
         process = subprocess.Popen(
-            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=err, text=True,
-            # a shell starts what runs in its background with Ctrl-C ignored, and these tests may run there
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            [sys.executable, "-c", script, "train", "d", *options],
+            cwd=tmp_path, stdout=subprocess.PIPE, stderr=err, text=True,
         )  # fmt: skip
         deadline = time.monotonic() + 120
         while "epoch 2/" not in (tmp_path / "err").read_text():
