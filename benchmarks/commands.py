@@ -56,10 +56,9 @@ def measure(name: str, folder: Path) -> None:
         model = next(folder.glob("runs/*/model.keras"))
         one = next(pictures.rglob("*.png"))
         cases["predict"] = [*ception, "predict", str(model), str(pictures), "--quiet"]
-        seconds, memory = run([*ception, "predict", str(model), str(one), "--quiet"], folder)
-        results.append(
-            "commands", {"command": "predict 1 picture", "seconds": round(seconds, 2), "peak_mb": round(memory)}
-        )
+        alone = [*ception, "predict", str(model), str(one), "--quiet"]
+        _append("predict 1 picture", [run(alone, folder)])  # translates the model and measures the engines
+        _append("predict 1 picture again", [run(alone, folder) for _ in range(5)])
         what = "predict 10,000 pictures"
     if name == "scan":
         data = write_pictures(folder / "scan", 20, 1000)
@@ -70,6 +69,11 @@ def measure(name: str, folder: Path) -> None:
         cases["scan"] = [sys.executable, "-c", code, str(data)]
         what = "scan and split 20,000 files"
     runs = [run(cases[name], folder) for _ in range(1 if name == "demo" else 5)]
+    _append(what, runs)
+
+
+def _append(what: str, runs: list[tuple[float, float]]) -> None:
+    """A row of the medians."""
     seconds, memory = (float(np.median(column)) for column in zip(*runs, strict=True))
     row = {"command": what, "seconds": round(seconds, 2), "peak_mb": round(memory)}
     results.append("commands", row)
