@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,30 @@ import pytest
 from ception import backends
 from support.pictures import COLOURS, write_pictures
 
-backends.start()
 hypothesis.settings.register_profile("ception", deadline=None)  # the machine may be busy
 hypothesis.settings.load_profile("ception")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Import Keras, but in a process that only hands tests to others."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        backends.start()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A quarter of the time of building networks went into looking for garbage among all that was imported."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One search for garbage is enough; pytest makes five, and each goes through all that Keras keeps."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,6 +10,7 @@ from ception.data.images import ImageContract
 from ception.errors import InputError
 from ception.models import NetworkConfig
 from ception.models.endpoints import endpoints, features, stages, truncate
+from support.networks import common, few, thin
 from support.parity import difference, fill, logits, pixels
 
 BACKEND = keras.backend.backend()
@@ -20,15 +21,9 @@ SOME = [name for name in MODELS if name not in DEEPER]
 SOME = SOME if BACKEND == "tensorflow" else ["separable_cnn", "xception", "inception_v3"]
 
 
-def thin(name: str, **options) -> keras.Model:
-    """The network with few filters on small pictures."""
-    defaults = {"image_size": MODELS[name].smallest, "classes": 5, "depth_multiplier": 0.1, "min_depth": 8}
-    return build(name, **defaults | options)
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_published_number_of_parameters(name):
-    model = build(name)
+    model = common(name)
     assert model.count_params() == MODELS[name].parameters
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == MODELS[name].trainable
 
@@ -42,7 +37,7 @@ class TestEveryModel:
         assert model.layers[-1].activation is keras.activations.linear
 
     def test_two_pictures_give_what_each_alone_gives(self, name):
-        model = thin(name)
+        model = common(name, **few(name))
         fill(model, seed=1)
         batch = pixels(2, model.input.shape[1:])
         both = logits(model, batch)
@@ -86,14 +81,12 @@ class TestEveryModel:
             assert keras.ops.convert_to_numpy(model(batch, training=False)).shape == (1, 3)
 
     def test_endpoints_survive_saving_and_loading(self, name, tmp_path):
-        model = thin(name)
+        model = common(name, **few(name))
         fill(model, seed=2)
-        arguments = {"name": name, "image_size": MODELS[name].smallest, "classes": 5, "depth_multiplier": 0.1,
-                     "min_depth": 8}  # fmt: skip
         size, channels = MODELS[name].smallest, MODELS[name].channels
         contract = ImageContract(height=size, width=size, channels=channels, resize="squash")
         Classifier(
-            network=model, config=NetworkConfig.of(**arguments), class_names=tuple("abcde"), image=contract
+            network=model, config=NetworkConfig.of(name=name, **few(name)), class_names=tuple("abcde"), image=contract
         ).save(tmp_path / "model.keras")
         ours = Classifier.load(tmp_path / "model.keras").network
         plain = keras.models.load_model(tmp_path / "model.keras")
@@ -313,12 +306,12 @@ class TestInception:
 
 class TestEndpoints:
     def test_stages_are_the_last_at_each_size(self):
-        assert list(stages(build("xception"))) == ["block1", "block2", "block3", "block12", "block14"]
+        assert list(stages(common("xception"))) == ["block1", "block2", "block3", "block12", "block14"]
         found = list(stages(build("inception_v3", image_size=300)))
         assert found == ["conv1a", "conv2b", "conv3b", "conv4a", "mixed2", "mixed7", "mixed10"]
 
     def test_features_share_the_weights_and_keep_the_names_asked_for(self):
-        model = thin("inception_v3")
+        model = common("inception_v3", **few("inception_v3"))
         fill(model, seed=1)
         batch = pixels(2, model.input.shape[1:])
         found = features(model, ["Mixed_6e", "mixed7", "Predictions", "avg_pool"]).predict_on_batch(batch)
@@ -327,21 +320,21 @@ class TestEndpoints:
         assert found["avg_pool"].shape[1:3] == (1, 1)
 
     def test_truncate_ends_where_asked(self):
-        model = thin("xception_65")
+        model = common("xception_65", **few("xception_65"))
         ends = [truncate(model, name) for name in ("block21", "exit_flow/block1", "blocks.19")]
         assert {end.layers[-1].name for end in ends} == {"block21"}
 
     def test_places_that_this_network_was_built_without(self):
         with pytest.raises(InputError, match="build it with auxiliary=True"):
-            features(thin("inception_v3"), "AuxLogits")
+            features(common("inception_v3", **few("inception_v3")), "AuxLogits")
         plain = thin("xception", dropout=0.0)
         assert truncate(plain, "prelogits").output.shape == truncate(plain, "pool").output.shape
-        both = features(thin("inception_v3"), ["Predictions", "predictions"])
+        both = features(common("inception_v3", **few("inception_v3")), ["Predictions", "predictions"])
         assert set(both.output) == {"Predictions", "predictions"}
 
     def test_unknown_places_name_the_nearest(self):
         with pytest.raises(InputError, match="did you mean 'Mixed_6e'"):
-            features(thin("inception_v3"), ["Mixed_6ee"])
+            features(common("inception_v3", **few("inception_v3")), ["Mixed_6ee"])
 
 
 @pytest.mark.parametrize(

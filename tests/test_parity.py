@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from ception import MODELS, build
+from ception import MODELS
 from ception.models.endpoints import endpoints, features
 from support import articles, goldens
+from support.networks import common
 from support.originals import (
     PUBLISHED_IN_ARTICLES,
     PUBLISHED_IN_KERAS,
@@ -37,7 +38,7 @@ def test_parity_with_keras_applications(name, size):
 @pytest.mark.parametrize("name", PUBLISHED_IN_ARTICLES)
 def test_parity_with_articles(name, size):
     """Our network gives what the article's own code gave; the values are stored, the article is not needed."""
-    found = goldens.full_logits(build(name, image_size=size), scales=True)
+    found = goldens.full_logits(common(name, image_size=size), scales=True)
     assert difference(found, np.array(GOLDENS["articles"][f"{name} {size}"])) < ROUNDING
 
 
@@ -63,7 +64,7 @@ def test_layers_are_those_of_the_published_table(name):
     published = GOLDENS["tables"][name]
     ours = [
         (type(layer).__name__, list(layer.output.shape[1:]), layer.count_params())
-        for layer in build(name).layers
+        for layer in common(name).layers
         if layer.name != "input_scaling" and (layer.name != "input_image" or published[0][0] == "InputLayer")
     ]
     assert len(ours) == len(published) > 10
@@ -106,14 +107,14 @@ SIDES = {  # by hand: (n - 3) // 2 + 1 where Slim pads nothing, n / 2 rounded up
 
 @pytest.mark.parametrize(("name", "published"), [("inception_v3", V3), ("inception_v1", V1)])
 def test_endpoints_are_those_of_the_published_table(name, published):
-    found = features(build(name, auxiliary=name == "inception_v3"), published).output
+    found = features(common(name, auxiliary=name == "inception_v3"), published).output
     assert {endpoint: tuple(tensor.shape[1:]) for endpoint, tensor in found.items()} == published
 
 
 @pytest.mark.parametrize(("name", "size"), SIDES)
 def test_endpoints_at_an_even_size_are_as_published(name, size):
     published = SIDES[name, size]
-    found = features(build(name, image_size=size), published).output
+    found = features(common(name, image_size=size), published).output
     assert {endpoint: tensor.shape[1:3] for endpoint, tensor in found.items()} == {
         endpoint: (side, side) for endpoint, side in published.items()
     }
@@ -131,7 +132,7 @@ def test_endpoints_at_an_even_size_are_as_published(name, size):
     ],
 )
 def test_sizes_of_xception_are_as_published(name, size, sides):
-    found = [tensor.shape[1] for tensor in endpoints(build(name, image_size=size)).values() if len(tensor.shape) == 4]
+    found = [tensor.shape[1] for tensor in endpoints(common(name, image_size=size)).values() if len(tensor.shape) == 4]
     assert sorted(set(found), reverse=True) == sides
 
 

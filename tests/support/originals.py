@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-from ception import build
 from support import articles
+from support.networks import common
 from support.parity import copy_weights, difference, fill, logits, pixels
 
 PUBLISHED_IN_KERAS = {"xception": keras.applications.Xception, "inception_v3": keras.applications.InceptionV3}
@@ -27,7 +27,7 @@ def standardised(batch: np.ndarray) -> np.ndarray:
 
 def from_keras(name: str, size: int) -> float:
     """Relative difference from a network of keras.applications."""
-    ours = build(name, image_size=size)
+    ours = common(name, image_size=size)
     fill(ours, seed=1)
     theirs = PUBLISHED_IN_KERAS[name](weights=None, input_shape=(size, size, 3), classifier_activation=None)
     copy_weights(ours, theirs, turn_sums=True)
@@ -55,7 +55,7 @@ PUBLISHED_IN_ARTICLES = {"xception_light_norm": light_norm, "xception_chained_sh
 
 def from_article(name: str, theirs: keras.Model, size: int) -> float:
     """Relative difference from a network of an article."""
-    ours = build(name, image_size=size)
+    ours = common(name, image_size=size)
     fill(ours, seed=2)
     copy_weights(ours, theirs)
     batch = pixels(2, (size, size, 3))
@@ -76,7 +76,7 @@ def from_timm(name: str, size: int) -> float:
     """Relative difference from timm's network."""
     import torch
 
-    ours = build(name, image_size=size)
+    ours = common(name, image_size=size)
     fill(ours, seed=3)
     theirs = timm().create_model(name.replace("_", ""), pretrained=False).eval()
     theirs.load_state_dict({key: torch.from_numpy(value) for key, value in _in_timm(ours, theirs).items()})

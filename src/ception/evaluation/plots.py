@@ -16,6 +16,7 @@ from ception.evaluation.table import Table
 from ception.files import whole
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
     from PIL import Image
 
@@ -58,8 +59,8 @@ def curves_figure(history: Sequence[dict[str, float]], best_epoch: int | None) -
         best_epoch: Number of the epoch whose weights are kept, from 1 on, which is marked.
     """
     epochs = range(1, len(history) + 1)
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    figure, left, right = _pair()
+    for axes, key in ((left, "loss"), (right, "accuracy")):
         axes.plot(epochs, [row[key] for row in history], marker="o", markersize=3, label="training")
         axes.plot(epochs, [row[f"val_{key}"] for row in history], marker="o", markersize=3, label="validation")
         if best_epoch:
@@ -77,8 +78,7 @@ def curves_figure(history: Sequence[dict[str, float]], best_epoch: int | None) -
 
 def learning_rates(rates: Sequence[float], losses: Sequence[float], suggestion: float, phase: str, path: Path) -> None:
     """Draw the loss over the learning rate, with the suggested one marked."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _single((7, 4))
     axes.plot(rates, losses)
     axes.axvline(suggestion, color="grey", linestyle=":", label=f"falls most steeply: {suggestion:.1e}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss, running average", title=f"Phase: {phase}")
@@ -89,8 +89,7 @@ def learning_rates(rates: Sequence[float], losses: Sequence[float], suggestion: 
 
 def reliability_figure(table: Table, temperature: float) -> Figure:
     """Accuracy over confidence with and without the temperature, and how many pictures have which confidence."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, left, right = _pair()
     left.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect")
     kinds = [(temperature, f"temperature {temperature:.2f}", "-"), (1.0, "without", "--")]
     for value, label, style in kinds if temperature != 1 else kinds[:1]:
@@ -100,7 +99,7 @@ def reliability_figure(table: Table, temperature: float) -> Figure:
     left.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
     left.legend(framealpha=0)
     left.grid(alpha=0.3)
-    right.hist(confidence(table.logits, temperature), bins=np.linspace(0, 1, BINS + 1))
+    right.hist(confidence(table.logits, temperature), bins=np.linspace(0, 1, BINS + 1).tolist())
     right.set(xlabel="confidence", ylabel="pictures", xlim=(0, 1))
     right.grid(alpha=0.3)
     return figure
@@ -110,8 +109,7 @@ def coverage_figure(table: Table, temperature: float) -> Figure:
     """Precision and threshold over the share of pictures that are answered."""
     curve = coverage_curve(table.right, confidence(table.logits, temperature))
     covered = [point.coverage for point in curve]
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _single((10, 4))
     axes.plot(covered, [point.precision for point in curve], label="precision of the answers")
     axes.plot(covered, [point.threshold for point in curve], "--", label="threshold (--min-confidence)")
     axes.set(xlabel="share of pictures answered", xlim=(0, 1), ylim=(None, 1.01))
@@ -127,8 +125,10 @@ def contact_sheet(
     """Draw pictures in a grid with what was said of them, the wrong ones in red and with their true names."""
     columns = min(5, len(pictures))
     rows = math.ceil(len(pictures) / columns)
-    figure = Figure(figsize=(1.9 * columns, 2.35 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
+    width, height = 1.9 * columns, 2.35 * rows
+    figure = Figure(figsize=(width, height))
+    place = {"left": 0.05 / width, "right": 1 - 0.05 / width, "bottom": 0.05 / height, "top": 1 - 0.4 / height}
+    grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw=place | {"wspace": 0.06, "hspace": 0.26})
     for axes in grid.flat:
         axes.axis("off")
     for axes, picture, label, text, good in zip(grid.flat, pictures, labels, said, right, strict=False):
@@ -136,6 +136,29 @@ def contact_sheet(
         title = text if good else f"{text}\ntrue: {label}"
         axes.set_title(title, fontsize=9, color=_GOOD if good else _BAD, parse_math=False)
     _save(figure, path)
+
+
+# Margins that fit numbers and names of axes, in inches: to have Matplotlib find them takes as long as the drawing
+_LEFT, _RIGHT, _BOTTOM, _TOP = 0.65, 0.15, 0.55, 0.35
+
+
+def _pair() -> tuple[Figure, Axes, Axes]:
+    """A figure of 10 x 4 inches with two axes beside one another."""
+    figure = Figure(figsize=(10, 4))
+    left, right = figure.subplots(1, 2, gridspec_kw=_margins(10, 4) | {"wspace": 0.18})
+    return figure, left, right
+
+
+def _single(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    """A figure of this width and height in inches with one axes."""
+    figure = Figure(figsize=size)
+    return figure, figure.subplots(gridspec_kw=_margins(*size))
+
+
+def _margins(width: float, height: float) -> dict[str, float]:
+    return {
+        "left": _LEFT / width, "right": 1 - _RIGHT / width, "bottom": _BOTTOM / height, "top": 1 - _TOP / height,
+    }  # fmt: skip
 
 
 def _save(figure: Figure, path: Path) -> None:
