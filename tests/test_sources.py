@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import gzip
 import struct
 import sys
@@ -15,6 +14,7 @@ from ception.data import labelled_arrays, sources, splitting
 from ception.data.sources import TEST, TRAIN, UNSTATED, VAL, Dataset
 from ception.errors import InputError
 from support.pictures import content, write_pictures
+from support.reporters import Notes
 
 
 def arrays(count: int = 60, classes: int = 3, shape: tuple[int, ...] = (8, 8), seed: int = 0) -> dict[str, np.ndarray]:
@@ -71,7 +71,7 @@ class TestFolders:
         dataset = sources.load(tmp_path)
         assert len(dataset.labels) == 4
         assert dataset.ignored == {
-            "hidden": 2, "no pictures by their suffix": 1, "files outside class folders": 1, "empty folders": 1,
+            "hidden": 2, "no pictures": 2, "empty folders": 1,
         }  # fmt: skip
 
     def test_folders_within_classes_belong_to_them(self, tmp_path):
@@ -84,54 +84,53 @@ class TestFolders:
         assert set(dataset.class_names) == {"two words", "new\nline", "日本", "$x$ [b]"}
 
 
-class TestTables:
-    def write(self, path: Path, rows: list[list[str]]) -> Path:
-        with path.open("w", newline="") as file:
-            csv.writer(file).writerows(rows)
-        return path
+class TestArrays:
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("x_train", "y_train", "x_test", "y_test"), ("X_train", "y_train", "X_test", "y_test"),
+            ("train_images", "train_labels", "test_images", "test_labels"),
+        ],
+    )  # fmt: skip
+    def test_usual_names(self, tmp_path, names):
+        made = arrays()
+        np.savez(tmp_path / "d.npz", **dict(zip(names, made.values(), strict=True)), other=np.zeros(3))
+        notes = Notes()
+        dataset = sources.load(tmp_path / "d.npz", reporter=notes)
+        assert dataset.stated_splits.tolist() == [TRAIN] * 60 + [TEST] * 60
+        assert dataset.pictures.name(60) == f"{names[2]}[0]"
+        assert len(notes.lines) == (names[0] != "x_train")
 
-    def test_paths_are_relative_to_the_file(self, tmp_path):
-        write_pictures(tmp_path / "pictures", {"a": 2, "b": 1})
-        rows = [
-            ["label", "path", "split"],
-            ["cat", "pictures/a/000.png", "train"],
-            ["dog", "pictures/b/000.png", "test"],
-            ["cat", "pictures/a/001.png", ""],
-        ]
-        dataset = sources.load(self.write(tmp_path / "list.csv", rows))
-        assert dataset.class_names == ("cat", "dog")
-        assert dataset.stated_splits.tolist() == [TRAIN, TEST, UNSTATED]
-        assert dataset.pictures.open(0).size == (24, 20)
-
-    def test_further_columns_are_kept_and_repeated_rows_left_out(self, tmp_path):
-        write_pictures(tmp_path, {"a": 2})
-        rows = [
-            ["path", "camera", "label", "note"],
-            ["a/000.png", "old", "x", "1"], ["a/001.png", "new", "x"], ["a/000.png", "new", "x", "2"],
-            ["a/000.png", "new", "y", "3"],
-        ]  # fmt: skip
-        dataset = sources.load(self.write(tmp_path / "list.csv", rows))
-        assert dataset.labels.tolist() == [0, 0, 1]
-        assert dataset.columns == {"camera": ["old", "new", "new"], "note": ["1", "", "3"]}
-        assert dataset.ignored == {"repeated rows": 1}
+    @pytest.mark.parametrize(("x", "y"), [("x", "y"), ("images", "labels")])
+    def test_no_split(self, tmp_path, x, y):
+        made = arrays()
+        np.savez(tmp_path / "d.npz", **{x: made["x_train"], y: made["y_train"]})
+        assert (sources.load(tmp_path / "d.npz").stated_splits == UNSTATED).all()
 
     @pytest.mark.parametrize(
-        ("rows", "says"),
+        "labels",
         [
-            ([["path", "class"], ["a", "b"]], "no column label"),
-            ([["path", "label"], ["none.png", "b"]], "line 2: there is no file"),
-            ([["path", "label"], ["", "b"]], "line 2: path and label"),
-            ([["path", "label", "split"], ["list.csv", "b", "trian"]], "did you mean 'train'"),
-            ([["path", "label"]], "names no pictures"),
-            ([], "no column path and no label"),
+            np.eye(3, dtype=int)[np.arange(60) % 3], np.eye(3)[np.arange(60) % 3], np.arange(60) % 3.0,
+            (np.arange(60) % 3).astype(">i4"), np.arange(60)[:, None] % 3,
         ],
-    )
-    def test_what_is_wrong_is_named_with_its_line(self, tmp_path, rows, says):
-        with pytest.raises(InputError, match=says):
-            sources.load(self.write(tmp_path / "list.csv", rows))
+        ids=["one-hot", "one-hot floats", "floats", "big-endian", "a column"],
+    )  # fmt: skip
+    def test_labels_whose_meaning_is_plain(self, tmp_path, labels):
+        np.savez(tmp_path / "d.npz", **arrays() | {"y_train": labels})
+        dataset = sources.load(tmp_path / "d.npz")
+        assert (dataset.labels == np.arange(120) % 3).all()
 
+    def test_labels_that_are_names(self, tmp_path):
+        made = arrays()
+        names = np.array(["line", "box", "circle"])
+        made |= {key: names[made[key]] for key in ("y_train", "y_test")}
+        np.savez(tmp_path / "d.npz", **made)
+        dataset = sources.load(tmp_path / "d.npz")
+        assert (dataset.class_names, dataset.unnamed) == (("box", "circle", "line"), False)
+        assert dataset.labels[:3].tolist() == [2, 0, 1]
+        np.savez(tmp_path / "d.npz", **made, class_names=np.array(["line", "box", "circle"]))
+        assert sources.load(tmp_path / "d.npz").labels[:3].tolist() == [0, 1, 2]
 
-class TestArrays:
     def test_npz(self, tmp_path):
         made = arrays()
         np.savez_compressed(tmp_path / "d.npz", **made, class_names=np.array(["x", "y", "z"]))
@@ -180,7 +179,23 @@ class TestArrays:
             ({"y_train": np.linspace(0, 1, 60)}, "one whole number"),
             ({"x_train": np.zeros((60, 8, 8))}, "must be uint8"),
             ({"x_train": np.zeros((60, 64), np.uint8)}, "must be uint8"),
-            ({"x_train": np.array([{}] * 60)}, "x_train is object|Python objects"),
+            ({"x_train": np.zeros((60, 3, 8, 8), np.uint8)}, r"transpose\(0, 2, 3, 1\)"),
+            ({"x_train": np.array([{}] * 60)}, r"x_train is an array of Python objects: .*np\.stack"),
+            ({"y_train": np.array(["a"] * 60, object)}, "y_train is an array of Python objects"),
+            (
+                {"y_train": np.arange(60) % 3 + 1, "y_test": np.arange(60) % 3 + 1},
+                "labels begin at 1.*save y_train - 1",
+            ),
+            (
+                {
+                    "y_train": np.arange(60) % 3 + 1,
+                    "y_test": np.arange(60) % 3 + 1,
+                    "class_names": np.array(["a", "b", "c"]),
+                },
+                "labels begin at 1",
+            ),
+            ({"y_train": np.array(["a", "b"] * 30)}, "some labels are names and some are numbers"),
+            ({"X_train": np.zeros((60, 8, 8), np.uint8)}, "has x_train and X_train: leave one, called x_train"),
             ({"y_train": np.full(60, 10**12)}, "out of range"),
         ],
     )
@@ -261,8 +276,11 @@ class TestNames:
             sources.load(name)
 
     def test_empty_folder_and_other_file(self, tmp_path):
-        with pytest.raises(InputError, match="no class folders"):
+        with pytest.raises(InputError, match="holds no pictures: make one folder per class"):
             sources.load(tmp_path)
+        np.save(tmp_path / "x.npy", np.zeros(3))
+        with pytest.raises(InputError, match=r"one array without labels: np\.savez"):
+            sources.load(tmp_path / "x.npy")
         (tmp_path / "notes.txt").touch()
         with pytest.raises(InputError, match="no data set"):
             sources.load(tmp_path / "notes.txt")

@@ -86,8 +86,7 @@ def _passed_over(data: str | Path, dataset: sources.Dataset) -> dict[str, list[f
     """What a folder holds beside the data set; nothing where the data lie elsewhere."""
     if not Path(data).is_dir() or not isinstance(dataset.pictures, sources.Files):
         return {}
-    depth = 2 if (dataset.stated_splits != sources.UNSTATED).any() else 1
-    return findings.about_folders(passed_over.passed_over(Path(data), dataset.pictures.paths, depth))
+    return findings.about_folders(passed_over.passed_over(Path(data), dataset.pictures.paths))
 
 
 def _copies(facts: NDArray[np.void], reporter: Reporter) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:

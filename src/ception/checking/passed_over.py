@@ -7,14 +7,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ception.data.images import SUFFIXES
+from ception.data import naming
+from ception.data.layouts import layout
 from ception.files import is_own
-
-_SYSTEM = frozenset({"__MACOSX", "@eaDir"})  # folders that archives and network drives leave behind
-_STARTS = {
-    b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF",
-    b"RIFF": "WEBP",
-}  # fmt: skip
 
 
 @dataclass
@@ -34,55 +29,40 @@ class PassedOver:
     foreign: dict[str, str] = field(default_factory=dict)
 
 
-def passed_over(root: Path, loaded: Collection[str], depth: int) -> PassedOver:
+def passed_over(root: Path, loaded: Collection[str]) -> PassedOver:
     """What a folder holds beside the pictures that were loaded from it; folders with results of Ception do not count.
 
     Args:
         root: The folder.
         loaded: Paths of the loaded pictures, as they come from `root`.
-        depth: How far below the root the class folders lie: 1, or 2 where there are train and test folders.
     """
     passed = PassedOver()
     loaded = frozenset(map(os.path.normpath, loaded))
-    counts: dict[str, int] = {}
+    filled = {str(parent) for path in loaded for parent in Path(path).parents}
     for parent, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not is_own(Path(parent, name)))
         below = Path(parent).relative_to(root).parts
-        veiled = next((n for n, name in enumerate(below) if name.startswith(".") or name in _SYSTEM), None)
+        veiled = next((n for n, name in enumerate(below) if naming.is_hidden(name) or naming.is_system(name)), None)
         hidden = None if veiled is None else os.path.join(root, *below[: veiled + 1])
         for name in sorted(files):
             path = os.path.normpath(os.path.join(parent, name))
-            if (path in loaded or _noted(passed, path, hidden)) and len(below) >= depth:
-                folder = os.path.join(root, *below[:depth])
-                counts[folder] = counts.get(folder, 0) + 1
-        if len(below) == depth and hidden is None:
-            counts.setdefault(parent, 0)
-    passed.empty = [folder for folder, count in counts.items() if not count]
+            if path not in loaded and _noted(passed, path, hidden):
+                filled.update(map(str, Path(path).parents))  # a class folder with passed over pictures is not empty
+    passed.empty = [str(folder) for folder, _ in layout(root).class_folders() if str(folder) not in filled]
     return passed
 
 
 def _noted(passed: PassedOver, path: str, hidden: str | None) -> bool:
     """Note a file that was not loaded, below the hidden folder if there is one; whether it is a picture."""
     name = os.path.basename(path)
-    picture = os.path.splitext(name)[1].lower() in SUFFIXES
+    picture = naming.has_picture_suffix(name)
     if hidden is not None:
-        if picture or os.path.basename(hidden) in _SYSTEM:
-            passed.hidden[hidden] = passed.hidden.get(hidden, 0) + (picture and not name.startswith("._"))
-    elif name.startswith("."):  # such as what macOS writes beside each file
+        if picture or naming.is_system(os.path.basename(hidden)):
+            passed.hidden[hidden] = passed.hidden.get(hidden, 0) + (picture and not naming.is_hidden(name))
+    elif naming.is_hidden(name):  # such as what macOS writes beside each file
         return False
     elif picture:
         passed.outside.append(path)
-    elif kind := _kind(path):
+    elif kind := naming.picture_format(path):
         passed.foreign[path] = kind
     return picture
-
-
-def _kind(path: str) -> str:
-    """The format that a file's first bytes show; empty where they show none, or cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(12)
-    except OSError:
-        return ""
-    kind = next((kind for magic, kind in _STARTS.items() if start.startswith(magic)), "")
-    return "" if kind == "WEBP" and start[8:] != b"WEBP" else kind

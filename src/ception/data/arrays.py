@@ -9,7 +9,8 @@ import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,13 +41,30 @@ class Unpacking:
     reporter: Reporter
 
 
-def open_npz(path: Path, large: Collection[str], unpacking: Unpacking) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz file by name; no pickle is opened.
+def npz_names(path: Path) -> list[str]:
+    """The names of the arrays in an .npz file.
+
+    Raises:
+        InputError: the file is broken.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {reason(error)}") from None
+    except _BROKEN as error:
+        raise InputError(f"{path} is no whole .npz file: {error}") from None
+
+
+def open_npz(
+    path: Path, large: Collection[str], small: Collection[str], unpacking: Unpacking
+) -> dict[str, NDArray[Any]]:
+    """Arrays of an .npz file by name; no pickle is opened.
 
     Args:
         path: The file.
-        large: Names of arrays that are memory-mapped instead of read; others beside `y_...` and `class_names` are
-            left unread, as empty arrays.
+        large: Names of arrays that are memory-mapped.
+        small: Names of arrays that are read.
         unpacking: How to unpack them.
 
     Raises:
@@ -54,18 +72,17 @@ def open_npz(path: Path, large: Collection[str], unpacking: Unpacking) -> dict[s
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [item for item in archive.infolist() if item.filename.endswith(".npy")]
             opened = {}
-            for item in members:
-                name = item.filename[:-4]
-                with archive.open(item) as stream:
+            for item in archive.infolist():
+                name = item.filename.removesuffix(".npy")
+                if name == item.filename or name not in {*large, *small}:
+                    continue
+                with archive.open(item) as stream, _plain(path, name):
                     if name in large:
                         unpacked = _unpacked(path, item.filename, stream, item.file_size, unpacking)
                         opened[name] = np.load(unpacked, mmap_mode="r", allow_pickle=False)
-                    elif name.startswith("y_") or name == "class_names":
-                        opened[name] = np.load(io.BytesIO(stream.read()), allow_pickle=False)
                     else:
-                        opened[name] = np.empty(0)
+                        opened[name] = np.load(io.BytesIO(stream.read()), allow_pickle=False)
             return opened
     except InputError:
         raise
@@ -73,6 +90,20 @@ def open_npz(path: Path, large: Collection[str], unpacking: Unpacking) -> dict[s
         raise InputError(f"{path} cannot be read: {reason(error)}") from None
     except _BROKEN as error:
         raise InputError(f"{path} is no whole .npz file: {error}") from None
+
+
+@contextmanager
+def _plain(path: Path, name: str) -> Iterator[None]:
+    """Say of an array of Python objects, which only a pickle holds, how to save it."""
+    try:
+        yield
+    except ValueError as error:
+        if "allow_pickle" not in str(error) and "Python object" not in str(error):
+            raise
+        raise InputError(
+            f"{path}: {name} is an array of Python objects: save plain ones, pictures as np.stack(list(pictures)), "
+            "labels as np.array(labels.tolist())"
+        ) from None
 
 
 def open_idx(path: Path, unpacking: Unpacking) -> NDArray[np.uint8]:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 TRAIN, VAL, TEST, UNSTATED = 0, 1, 2, -1
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
-SPLIT_ALIASES = SPLITS | {"training": TRAIN, "valid": VAL, "validation": VAL, "testing": TEST}
 
 
 @dataclass(frozen=True, kw_only=True)

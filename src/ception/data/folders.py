@@ -3,85 +3,140 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ception.data import images
-from ception.data.dataset import SPLIT_ALIASES, UNSTATED, Dataset, from_names
+from ception.data import naming
+from ception.data.dataset import UNSTATED, Dataset, from_names
+from ception.data.layouts import layout, visible_folders
 from ception.data.pictures import Files
-from ception.errors import InputError
+from ception.errors import InputError, reason
 from ception.files import is_own
+from ception.reporting import Reporter
 
 
-def read(root: Path) -> Dataset:
+def read(root: Path, reporter: Reporter) -> Dataset:
     """The data set in a folder.
 
+    Args:
+        root: The folder.
+        reporter: Receives what was taken for what, where it could be taken otherwise.
+
     Raises:
-        InputError: no folder in it holds pictures, or one cannot be read.
+        InputError: no folder in it holds pictures, one cannot be read, or it can be read in two ways.
         OSError: the folder itself cannot be read.
     """
+    found = layout(root)
+    for note in found.notes:
+        reporter.note(note)
+    for warning in found.warnings:
+        reporter.warn(warning)
     ignored: Counter[str] = Counter()
-    top = _visible_folders(root, ignored)
-    split_folders = [path for path in top if path.name.lower() in SPLIT_ALIASES and _has_folders(path)]
+    for parent in dict.fromkeys([root, *(parent for parent, _ in found.parents)]):
+        _count_beside(parent, ignored)
     paths: list[str] = []
     names: list[str] = []
     stated: list[int] = []
-    for parent in split_folders or [root]:
-        split = SPLIT_ALIASES[parent.name.lower()] if split_folders else UNSTATED
-        for folder in _visible_folders(parent, ignored) if split_folders else top:
-            of_class = list(_walk(folder, ignored))
-            paths += of_class
-            names += [folder.name] * len(of_class)
-            stated += [split] * len(of_class)
-            if not of_class:
-                ignored["empty folders"] += 1
-    if split_folders and len(top) > len(split_folders):
-        ignored["folders beside the split's"] = len(top) - len(split_folders)
+    for folder, split in found.class_folders():
+        of_class = list(walk(folder, ignored, root))
+        if not of_class:
+            ignored["empty folders"] += 1
+        paths += of_class
+        names += [folder.name] * len(of_class)
+        stated += [_split_within(folder, path) for path in of_class] if found.class_first else [split] * len(of_class)
     if not paths:
-        raise InputError(f"{root} holds no class folders with pictures: make one folder per class and put pictures in")
+        raise InputError(_nothing_in(root))
     return from_names(root.resolve().name, Files(paths), names, stated, ignored)
 
 
 def pictures_in(folder: Path) -> Files:
-    """All pictures in a folder and the folders in it, hidden ones left out."""
-    return Files(list(_walk(folder, Counter())))
+    """All pictures in a folder and the folders in it, hidden ones and the system's left out."""
+    return Files(list(walk(folder, Counter(), folder)))
 
 
-def _visible_folders(root: Path, ignored: Counter[str]) -> list[Path]:
-    visible = []
-    for path in sorted(root.iterdir()):
-        if path.name.startswith("."):
-            ignored["hidden"] += 1
-        elif is_own(path):
-            ignored["results of Ception"] += 1
-        elif path.is_dir():
-            visible.append(path)
+def walk(folder: Path, ignored: Counter[str], root: Path) -> Iterator[str]:
+    """The pictures in a folder and the folders in it, in the order of their names; links are followed.
+
+    Args:
+        folder: The folder.
+        ignored: Counts what is passed over.
+        root: A folder above, or the same: links that lead to where this lies are passed over.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    above = [folder, *folder.parents]
+    above = above[1 : above.index(root) + 1] if root in above else []
+    yield from _walk(str(folder), ignored, {os.path.realpath(parent) for parent in above})
+
+
+def _walk(folder: str, ignored: Counter[str], seen: set[str]) -> Iterator[str]:
+    real = os.path.realpath(folder)
+    if real in seen:
+        ignored["links to folders that were read"] += 1
+        return
+    seen.add(real)
+    try:
+        with os.scandir(folder) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+            folders = {entry.path for entry in listed if entry.is_dir()}
+    except OSError as error:
+        raise InputError(f"{error.filename or folder} cannot be read: {reason(error)}") from None
+    inner = []
+    for entry in listed:
+        if why := _passed_over(entry.path, is_folder := entry.path in folders):
+            ignored[why] += 1
+        elif is_folder:
+            inner.append(entry.path)
         else:
-            ignored["files outside class folders"] += 1
-    return visible
+            yield entry.path
+    for path in inner:
+        yield from _walk(path, ignored, seen)
 
 
-def _has_folders(path: Path) -> bool:
-    return any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir())
+def _passed_over(path: str, is_folder: bool) -> str:
+    """What a file or folder is counted as that is not read; empty where it is read."""
+    name = os.path.basename(path)
+    if naming.is_hidden(name):
+        return "hidden"
+    if naming.is_system(name):
+        return "of the system"
+    if is_folder:
+        return "results of Ception" if is_own(Path(path)) else ""
+    return "" if naming.is_picture(path) else "no pictures"
 
 
-def _walk(folder: Path, ignored: Counter[str]) -> Iterator[str]:
-    """The pictures in a folder and the folders in it, by their suffix, in the order of their names."""
+def _count_beside(folder: Path, ignored: Counter[str]) -> None:
+    """Count what lies beside the folders that are read."""
+    read_on = {path.name for path in visible_folders(folder)}
+    for path in folder.iterdir():
+        if path.name not in read_on:
+            ignored[_passed_over(str(path), path.is_dir()) or "pictures outside class folders"] += 1
 
-    def refuse(error: OSError) -> None:
-        raise InputError(f"{error.filename} cannot be read: {error.strerror}")
 
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        hidden = [name for name in folders if name.startswith(".")]
-        own = [name for name in folders if is_own(Path(parent, name))]
-        if own:
-            ignored["results of Ception"] += len(own)
-        folders[:] = sorted(set(folders) - set(hidden) - set(own))
-        for name in sorted(files) + hidden:
-            if name.startswith("."):
-                ignored["hidden"] += 1
-            elif os.path.splitext(name)[1].lower() in images.SUFFIXES:
-                yield os.path.join(parent, name)
-            else:
-                ignored["no pictures by their suffix"] += 1
+def _split_within(folder: Path, path: str) -> int:
+    """The split that the first folder within the class folder states."""
+    split = naming.split_of(Path(path).relative_to(folder).parts[0])
+    return UNSTATED if split is None else split
+
+
+def _nothing_in(root: Path) -> str:
+    """Why a folder is no data set."""
+    flat = list(walk(root, Counter(), root))
+    if not flat:
+        seen = Counter(
+            path.suffix.lower() or "without a suffix" for path in root.rglob("*") if path.is_file()
+        )  # fmt: skip
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in seen.most_common(4))
+        return (
+            f"{root} holds no pictures{f' ({kinds})' if kinds else ''}: make one folder per class and put pictures in"
+        )
+    begin = Counter(match[1] for path in flat if (match := re.match(r"(\D*[^\W\d_])[\W_]*\d", os.path.basename(path))))
+    classes = [name for name, count in begin.most_common() if count > 1]
+    hint = f" (by their names the classes may be {', '.join(sorted(classes[:8]))})" if len(classes) > 1 else ""
+    return (
+        f"{root} holds {len(flat):,} pictures but no class folders: make one folder per class and put them in{hint}, "
+        "or list them in a CSV with path,label"
+    )

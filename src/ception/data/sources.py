@@ -27,7 +27,7 @@ def load(data: str | Path, *, cache_limit: float = 10.0, reporter: Reporter | No
     """The data set behind a path or a name.
 
     Args:
-        data: A folder, a .csv or .npz file, or one of `NAMES`.
+        data: A folder, a .csv, .tsv or .npz file, or one of `NAMES`.
         cache_limit: Most that the cache folder may hold, in GB (compressed arrays are unpacked there).
         reporter: Receives notes.
 
@@ -39,13 +39,11 @@ def load(data: str | Path, *, cache_limit: float = 10.0, reporter: Reporter | No
     try:
         if path.is_dir() and str(data):
             idx_files = labelled_arrays.idx_files(path)
-            return labelled_arrays.read_idx(path, idx_files, unpacking) if idx_files else folders.read(path)
+            if idx_files:
+                return labelled_arrays.read_idx(path, idx_files, unpacking)
+            return folders.read(path, unpacking.reporter)
         if path.is_file():
-            if path.suffix.lower() == ".csv":
-                return tables.read(path)
-            if path.suffix.lower() == ".npz":
-                return labelled_arrays.read_npz(path, path.stem, unpacking)
-            raise InputError(f"{path} is no data set: give a folder, a .csv or an .npz file, or {' or '.join(NAMES)}")
+            return _read_file(path, unpacking)
     except OSError as error:
         raise InputError(f"{error.filename or path} cannot be read: {reason(error)}") from None
     if str(data) == "fashion-mnist":
@@ -55,3 +53,15 @@ def load(data: str | Path, *, cache_limit: float = 10.0, reporter: Reporter | No
     if os.sep in str(data) or path.suffix:
         raise InputError(f"there is no file or folder {data}")
     raise InputError(f"there is no folder '{data}' and no data set of that name: {nearest(str(data), NAMES)}")
+
+
+def _read_file(path: Path, unpacking: arrays.Unpacking) -> Dataset:
+    """The data set in a file, by its suffix."""
+    suffix = path.suffix.lower()
+    if suffix in tables.SUFFIXES:
+        return tables.read(path, unpacking.reporter)
+    if suffix == ".npz":
+        return labelled_arrays.read_npz(path, path.stem, unpacking)
+    if suffix == ".npy":
+        raise InputError(f"{path} is one array without labels: np.savez('data.npz', x_train=..., y_train=...)")
+    raise InputError(f"{path} is no data set: give a folder, a .csv, .tsv or .npz file, or {' or '.join(NAMES)}")

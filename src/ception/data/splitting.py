@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ception.data.dataset import TEST, TRAIN, UNSTATED, VAL, Dataset
+from ception.data.dataset import SPLITS, TEST, TRAIN, UNSTATED, VAL, Dataset
 from ception.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,15 +85,32 @@ def check_trainable(dataset: Dataset, splits: NDArray[np.int8], origin: str) -> 
     if len(dataset.class_names) < 2:
         raise InputError(f"{origin} has one class only, '{dataset.class_names[0]}': a classifier needs two or more")
     counts = [counted(dataset, splits, number) for number in (TRAIN, VAL, TEST)]
+    _require_same_letters(dataset, counts, origin)
     for name, train, val, test in zip(dataset.class_names, *counts, strict=True):
         if not train:
-            raise InputError(f"{origin} has no training picture of class '{name}': add some, or remove the class")
+            way_out = "number the classes 0, 1, 2 ... without gaps" if dataset.unnamed else "add some"
+            raise InputError(f"{origin} has no training picture of class '{name}': {way_out}, or remove the class")
         for missing, count in (("val", val), ("test", test)):
             if not count:
                 raise InputError(
                     f"{origin} has no {missing} picture of class '{name}', which could not be scored: "
                     f"add one, or remove the {missing} set (Ception then makes one from the training pictures)"
                 )
+
+
+def _require_same_letters(dataset: Dataset, counts: Sequence[NDArray[np.int64]], origin: str) -> None:
+    """Refuse a class that one split spells otherwise than another: `val/Bees` beside `train/bees`."""
+    spelled: dict[str, int] = {}
+    for label, name in enumerate(dataset.class_names):
+        twin = spelled.setdefault(name.strip().casefold(), label)
+        lacking = [
+            split for split, count in zip(SPLITS, counts, strict=True) if not count[label] and count[twin]
+        ] if twin != label else []  # fmt: skip
+        if lacking:
+            raise InputError(
+                f"{origin}: '{dataset.class_names[twin]}' and '{name}' differ by capitals or spaces only, and "
+                f"'{name}' has no {lacking[0]} pictures: if they are one class, give its folders the same name"
+            )
 
 
 def counted(dataset: Dataset, splits: NDArray[np.int8], number: int) -> NDArray[np.int64]:
