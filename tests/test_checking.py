@@ -16,7 +16,6 @@ from ception.data import sources
 from ception.errors import InputError
 from ception.files import mark
 from ception.reporting import Reporter
-from ception.settings import TrainSettings
 from support.findings import findings_of, paths, scene, write_scenes
 from support.pictures import content, write_pictures
 
@@ -32,7 +31,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class TestPictures:
     def test_nothing_is_wrong_with_good_data(self, data):
         before = content(data)
-        result = ception.check(data)
+        result = ception.check(data, model="separable_cnn")
         assert (result.findings, result.ok, result.pictures) == ((), True, 30)
         assert result.classes == {"cat": 15, "dog": 15}
         assert sum(result.split.values()) == 30
@@ -93,7 +92,7 @@ class TestPictures:
         (data / "cat" / "text.png").write_text("no picture")
         (data / "cat" / "link.png").symlink_to("nowhere")
         Image.fromarray(np.random.default_rng(0).random((90, 120), np.float32)).save(data / "cat" / "real.tif")
-        result = ception.check(data)
+        result = ception.check(data, model="separable_cnn")
         (finding,) = result.findings
         said = {Path(item.pictures[0].path).name: item.note for item in finding.items}
         assert (finding.kind, finding.severity, result.ok) == ("unreadable", "error", False)
@@ -144,7 +143,7 @@ class TestFolders:
         (data / "cat" / "more").mkdir()
         scene(50).save(data / "cat" / "more" / "1.jpg")
         monkeypatch.chdir(data)
-        assert findings_of(".", out=data.parent / "page.html") == {}
+        assert findings_of(".", model="separable_cnn", out=data.parent / "page.html") == {}
 
     def test_an_empty_class_of_one_part_of_the_split(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -160,7 +159,7 @@ class TestFolders:
             scene(500 + index).save(data / "bird" / f"{index}.png")
         for index in range(15, 21):
             scene(index).save(data / "cat" / f"{index}.png")
-        result = ception.check(data)
+        result = ception.check(data, model="separable_cnn")
         findings = {finding.kind: finding for finding in result.findings}
         assert [item.note for item in findings["too_few"].items] == [
             "bird has 2 different pictures, of 3 that it needs"
@@ -206,8 +205,20 @@ class TestModel:
         with pytest.raises(InputError, match="did you mean 'xception'"):
             findings_of(data, model="xceptoin")
 
-    def test_the_size_of_the_default_network(self, data):
-        assert ception.check(data).image_size == ception.MODELS[TrainSettings().model].image_size
+    def test_the_size_is_that_of_the_network_that_training_would_take(self, data, tmp_path):
+        result = ception.check(data)
+        assert (result.model, result.image_size) == ("xception", (299, 299))
+        small = write_pictures(tmp_path / "small", {"a": 10, "b": 10}, size=(32, 32))
+        assert (ception.check(small).model, ception.check(small).image_size) == ("separable_cnn", (28, 28))
+
+    def test_photos_at_a_tiny_size_are_an_error(self, data):
+        assert "shrunk" not in findings_of(data, image_size=28)  # 90 pixels are not four times as many
+        for path in data.rglob("*.jpg"):
+            scene(int(path.stem)).resize((300, 200)).save(path)
+        found = findings_of(data, model="separable_cnn")["shrunk"]
+        assert (found.severity, found.count) == ("error", 30)
+        assert found.items[0].note == "300 x 200 pixels, the network takes 28 x 28"
+        assert "shrunk" not in findings_of(data, model="xception", image_size=71)
 
 
 class TestCache:

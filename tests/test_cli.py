@@ -47,7 +47,6 @@ class TestHelp:
         for name in TrainSettings.__dataclass_fields__:
             assert f"--{name.rstrip('_').replace('_', '-')} " in out
         for default in (
-            "[default: separable_cnn]",
             "[default: squash]",
             "(article: 10, best: 24, xception: 100,",
             "[default: 10.0]",

@@ -17,7 +17,7 @@ class TrainOptions(TypedDict, total=False):
     cache_limit: float
     backend: Backend | None
     device: str | None
-    model: str
+    model: str | None
     weights: str | None
     final_endpoint: str | None
     from_: str | None

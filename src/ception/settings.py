@@ -74,10 +74,11 @@ class TrainSettings(DeviceSettings, CacheSettings):
     """How to train a network.
 
     Attributes:
-        model: Network to train, as ception models lists them.
+        model: Network to train, as ception models lists them; when not given, xception with the weights imagenet for
+            colour photos, separable_cnn with fresh weights for grey or small pictures.
         weights: Fine-tune these weights: imagenet, a name that ception models --weights lists, or a weight file. First
             a fresh head is trained, then what lies after an endpoint of the network (see --from); all before it stays
-            frozen. Fresh weights, all trained, when not given.
+            frozen. Fresh weights, all trained, when not given beside --model.
         from_: Endpoint after which the network is fine-tuned, such as block13, or input for all of it; the last two
             blocks are when not given.
         head_only: Train the fresh head alone; the rest of the network stays as the weights have it.
@@ -127,7 +128,7 @@ class TrainSettings(DeviceSettings, CacheSettings):
         runs: Folder that receives the run's folder.
     """
 
-    model: str = "separable_cnn"
+    model: str | None = None
     weights: str | None = None
     final_endpoint: str | None = None
     from_: str | None = None
@@ -160,6 +161,12 @@ class TrainSettings(DeviceSettings, CacheSettings):
     skip_unreadable: bool = False
     seed: int = 0
     runs: Path = Path("runs")
+
+    @property
+    def network(self) -> str:
+        """The network's name, once it is settled."""
+        assert self.model is not None
+        return self.model
 
 
 @dataclass(frozen=True, kw_only=True)

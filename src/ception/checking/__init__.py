@@ -13,6 +13,7 @@ from ception.data import sources
 from ception.model_file import ModelDescription, describe
 from ception.models import catalog
 from ception.options import CheckOptions
+from ception.recommended import settled
 from ception.reporting import Reporter
 from ception.results import CheckResult
 from ception.settings import CheckSettings, TrainSettings, settings_of
@@ -38,8 +39,9 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     """
     settings = settings_of(CheckSettings, options)
     reporter = reporter or Reporter()
-    model, size, described = _model(settings)
+    described = _described(settings)  # a wrong model is told before anything is read
     dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
+    model, size = _model(settings, described, dataset)
     out = settings.out or Path(f"check-{dataset.name}.html")
     page.require_free(out)
     facts, failed = scan.scan(dataset.pictures, str(data), cache_limit=settings.cache_limit, reporter=reporter)
@@ -70,16 +72,24 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     return result
 
 
-def _model(settings: CheckSettings) -> tuple[str, tuple[int, int], ModelDescription | None]:
-    """What the model is called, the height and width it takes in pixels, and what it says of itself if it is a file."""
-    name = str(settings.model or TrainSettings().model)
-    described = None
-    if settings.model is not None and (os.path.exists(name) or os.sep in name or name.endswith(".keras")):
-        described = describe(name)
-        size = described.image.height, described.image.width
-    else:
-        size = catalog.find(name).image_size
-    return name, size if settings.image_size is None else (settings.image_size, settings.image_size), described
+def _described(settings: CheckSettings) -> ModelDescription | None:
+    """What the model says of itself if it is a file; None where it is a network's name, or none is given."""
+    name = str(settings.model or "")
+    if os.path.exists(name) or os.sep in name or name.endswith(".keras"):
+        return describe(name)
+    if name:
+        catalog.find(name)
+    return None
+
+
+def _model(
+    settings: CheckSettings, described: ModelDescription | None, dataset: sources.Dataset
+) -> tuple[str, tuple[int, int]]:
+    """What the model is called, that which training would take if none is given, and the size it takes in pixels."""
+    training = TrainSettings(model=settings.model, image_size=settings.image_size)
+    name = settings.model or settled(training, dataset).network
+    size = (described.image.height, described.image.width) if described else catalog.find(name).image_size
+    return name, size if settings.image_size is None else (settings.image_size, settings.image_size)
 
 
 def _passed_over(data: str | Path, dataset: sources.Dataset) -> dict[str, list[findings.Item]]:

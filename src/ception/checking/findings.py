@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from ception import recommended
 from ception.checking.passed_over import PassedOver
 from ception.data import splitting
 from ception.data.sources import SPLITS, TEST, TRAIN, UNSTATED, Dataset
@@ -87,6 +88,11 @@ KINDS = (
         name="too_few", severity="error", title="Too few pictures to train and score", unit="case",
         in_training="Training is refused.",
         way_out="Add pictures, or remove the class; a model can be scored on all of them with evaluate --split all.",
+    ),
+    Kind(
+        name="shrunk", severity="error", title="Pictures of which the network sees next to nothing", unit="picture",
+        in_training="They are shrunk so far that what tells the classes apart may be gone.",
+        way_out="Leave out --model, for the network that suits photos, or give a larger --image-size.",
     ),
     Kind(
         name="empty_class", severity="error", title="Class folders without a picture", unit="folder",
@@ -214,6 +220,10 @@ def about_pictures(
         "misnamed": _misnamed(dataset, facts),
         "small": where(
             (facts["width"] < width) | (facts["height"] < height),
+            lambda of: f"{of['width']} x {of['height']} pixels, the network takes {width} x {height}",
+        ),
+        "shrunk": where(
+            np.minimum(facts["width"], facts["height"]) >= recommended.too_large_for(min(size)),
             lambda of: f"{of['width']} x {of['height']} pixels, the network takes {width} x {height}",
         ),
         "rotated": where(facts["orientation"] > 1, lambda of: f"orientation {of['orientation']}"),

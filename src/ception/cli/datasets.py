@@ -34,7 +34,7 @@ def check(
     if settings.model and Path(settings.model).exists():
         print_next(f"ception evaluate {shlex.quote(settings.model)} {shlex.quote(data)}", quiet or json)
         return 0
-    same = TrainSettings(model=settings.model or TrainSettings().model, image_size=settings.image_size)
+    same = TrainSettings(model=settings.model, image_size=settings.image_size)
     print_next(f"ception train {shlex.quote(data)}{flags_of(same)}", quiet or json)
     return 0
 

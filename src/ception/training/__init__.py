@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from ception import backends
+from ception.data import sources
 from ception.options import TrainOptions
 from ception.reporting import Reporter
 from ception.settings import TrainSettings, settings_of
@@ -36,9 +37,8 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
         RunError: the training failed, say by a loss of NaN, or a file cannot be written.
     """
     began, reporter = time.monotonic(), reporter or Reporter()
-    settings = settings_of(TrainSettings, options)
-    recipes = preparation.require_sense(settings)
-    listed = preparation.read(data, settings, reporter)  # what can be wrong is told before Keras is imported
+    dataset, settings, recipes = preparation.opened(data, settings_of(TrainSettings, options), reporter)
+    listed = preparation.read(dataset, str(data), settings, reporter)  # what can be wrong is told before Keras is here
     backend = backends.start(settings.backend, reporter)
     with backends.on(settings.device):
         from ception.training import carrying_out, planning
@@ -46,7 +46,7 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
         dtype = planning.dtype_of(settings)
         reporter.note(f"Backend: {backend}, computing in {dtype}")
         plan, network = planning.plan(listed, settings, recipes, dtype, reporter)
-        folder = run_folder.create(settings.runs, f"{settings.model}-{listed.dataset.name}")
+        folder = run_folder.create(settings.runs, f"{settings.network}-{listed.dataset.name}")
         folder.save_decisions(Decisions(dtype))
         folder.save_plan(plan.as_dict() | run_folder.origin(data, settings, backend))
         reporter.note(f"Run folder: {folder.path}")
@@ -77,7 +77,8 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         return carrying_out.finished(folder)
     saved = folder.saved_plan()
     recipes = preparation.require_sense(saved.settings, saved.backend)
-    listed = preparation.read(saved.where(), saved.settings, reporter, source=saved.source)
+    dataset = sources.load(saved.where(), cache_limit=saved.settings.cache_limit, reporter=reporter)
+    listed = preparation.read(dataset, saved.source, saved.settings, reporter)
     backend = backends.start(saved.backend, reporter)
     with backends.on(saved.settings.device):
         from ception.training import carrying_out, planning
@@ -108,8 +109,9 @@ def find_learning_rate(
     Raises:
         InputError, RunError: as for `train`.
     """
-    settings, reporter = settings_of(TrainSettings, options), reporter or Reporter()
-    recipes, listed = preparation.require_sense(settings), preparation.read(data, settings, reporter)
+    reporter = reporter or Reporter()
+    dataset, settings, recipes = preparation.opened(data, settings_of(TrainSettings, options), reporter)
+    listed = preparation.read(dataset, str(data), settings, reporter)
     backends.start(settings.backend, reporter)
     with backends.on(settings.device):
         from ception.training import planning

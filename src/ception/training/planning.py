@@ -79,7 +79,7 @@ def plan(
     options = _network_options(settings, len(listed.dataset.class_names), listed.contract)
     opened = None
     if settings.weights:
-        opened = open_weights(settings.model, settings.weights, reporter=reporter)
+        opened = open_weights(settings.network, settings.weights, reporter=reporter)
         config = opened.config(**options)
         network = _network(config, opened, settings, dtype)
         phases = phases_of(settings, recipes, network)
@@ -87,7 +87,7 @@ def plan(
     _require_contrast(data, listed.source)
     if opened is None:
         mean_and_std = loading.mean_and_std(data.pixels, data.indices(sources.TRAIN))
-        config = NetworkConfig.of(settings.model, **options, scaling=mean_and_std)
+        config = NetworkConfig.of(settings.network, **options, scaling=mean_and_std)
         network = _network(config, None, settings, dtype)
         phases = phases_of(settings, recipes, network)
     description = ModelDescription(

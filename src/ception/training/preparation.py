@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ception import backends
+from ception import backends, recommended
 from ception.data import loading, sources, splitting
 from ception.data.images import ImageContract
 from ception.errors import InputError
@@ -88,15 +88,15 @@ def require_sense(settings: TrainSettings, backend: str | None = None) -> tuple[
         InputError: they do not, or the backend is not installed.
     """
     backends.choose(backend or settings.backend)
-    catalog.find(settings.model)
+    catalog.find(settings.network)
     recipes = recipes_of(settings)
     columns_of(settings.every)
     if settings.auxiliary:
-        catalog.require_auxiliary(settings.model)
+        catalog.require_auxiliary(settings.network)
     if settings.weights:
         if settings.auxiliary:
             raise InputError("the auxiliary head is for a training from fresh weights, without --weights")
-        require_file(settings.model, settings.weights)
+        require_file(settings.network, settings.weights)
     else:
         for name in ("partial", "from_", "head_only", "head_epochs", "batch_norm", "views"):
             if getattr(settings, name) != getattr(TrainSettings(), name):
@@ -108,29 +108,58 @@ def require_sense(settings: TrainSettings, backend: str | None = None) -> tuple[
     return recipes
 
 
-def read(data: str | Path, settings: TrainSettings, reporter: Reporter, *, source: str | None = None) -> Listed:
-    """Read, check and split a data set.
+def opened(
+    data: str | Path, settings: TrainSettings, reporter: Reporter
+) -> tuple[sources.Dataset, TrainSettings, tuple[Recipe, ...]]:
+    """A data set, the settings with a network named, and the recipe of each phase.
 
     Args:
         data: The data set.
         settings: The settings.
         reporter: Receives notes, warnings and progress.
-        source: What the user calls it; `data` when not given.
+
+    Raises:
+        InputError: there is no such data set, or the settings do not go together.
+        RunError: the weights that fit the data cannot be downloaded.
+    """
+    if settings.model is not None:
+        require_sense(settings)  # before anything is read
+    backends.choose(settings.backend)
+    dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
+    named = recommended.settled(settings, dataset, reporter)
+    recipes = require_sense(named)
+    if named.weights != settings.weights:
+        recommended.fetch(named, reporter)
+    return dataset, named, recipes
+
+
+def read(dataset: sources.Dataset, source: str, settings: TrainSettings, reporter: Reporter) -> Listed:
+    """Check and split a data set.
+
+    Args:
+        dataset: The data set.
+        source: What the user calls it.
+        settings: The settings.
+        reporter: Receives notes, warnings and progress.
 
     Raises:
         InputError: the data set cannot be trained on.
     """
-    size = settings.image_size or catalog.find(settings.model).image_size
+    size = settings.image_size or catalog.find(settings.network).image_size
     height, width = (size, size) if isinstance(size, int) else size
-    catalog.require_size(settings.model, height, width)
-    dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
+    catalog.require_size(settings.network, height, width)
     _tell_classes(dataset, reporter)
+    if (typical := recommended.typical_side(dataset)) >= recommended.too_large_for(min(height, width)):
+        reporter.warn(
+            f"the network sees {height} x {width} pixels of pictures of {typical}: what tells the classes apart may be "
+            "gone; leave out --model, for the network that suits photos, or give a larger --image-size"
+        )
     digests, unreadable = sources.digests(dataset.pictures, reporter)
     channels = settings.channels or loading.channels_of(dataset.pictures)
     contract = ImageContract(height=height, width=width, channels=channels, resize=settings.resize)
     splits = splitting.split(dataset, digests)  # of all files, so that evaluating finds the same splits
-    splitting.check_trainable(dataset, splits, str(data))
-    return Listed(str(source or data), dataset, digests, splits, contract, unreadable)
+    splitting.check_trainable(dataset, splits, source)
+    return Listed(source, dataset, digests, splits, contract, unreadable)
 
 
 def decode(listed: Listed, settings: TrainSettings, reporter: Reporter) -> Prepared:
