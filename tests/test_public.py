@@ -9,8 +9,8 @@ import ception
 
 NAMES = [
     "Classifier", "InputError", "MODELS", "Predictor", "Run", "RunError", "__version__", "build", "check", "compare",
-    "convert", "endpoints", "evaluate", "features", "find_learning_rate", "predict", "resume", "stages", "summary",
-    "train", "truncate",
+    "convert", "endpoints", "evaluate", "features", "find_learning_rate", "predict", "resume", "runs", "stages",
+    "summary", "train", "truncate",
 ]  # fmt: skip
 SIGNATURES = {
     "Classifier": "(*, config, class_names, image, record=<factory>, training_digests=<factory>, temperature=1.0, "
@@ -39,6 +39,7 @@ SIGNATURES = {
     "find_learning_rate": "(data, *, picture=None, reporter=None, **options)",
     "predict": "(model, pictures, top=5, *, reporter=None, **options)",
     "resume": "(run, *, reporter=None)",
+    "runs": "(folder='runs')",
     "stages": "(model)",
     "summary": "(model, *, image_size=None, every=None, batch_size=32, dtype='float32', **unknown)",
     "train": "(data, *, reporter=None, **options)",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ception.networks import build as build
     from ception.prediction import predict as predict
     from ception.predictor import Predictor as Predictor
+    from ception.run_list import runs as runs
     from ception.training import Run as Run
     from ception.training import find_learning_rate as find_learning_rate
     from ception.training import resume as resume
@@ -47,6 +48,7 @@ _HOMES = {
     "find_learning_rate": "training",
     "predict": "prediction",
     "resume": "training",
+    "runs": "run_list",
     "stages": "models.endpoints",
     "summary": "inspection",
     "train": "training",

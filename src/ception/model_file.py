@@ -17,6 +17,7 @@ from ception.data.images import ImageContract
 from ception.errors import InputError, reason
 from ception.models.config import NetworkConfig
 from ception.results import CoveragePoint
+from ception.run_list import run_named
 from ception.settings import Resize
 
 if TYPE_CHECKING:
@@ -119,7 +120,13 @@ class ModelDescription:
 
 
 def model_file(path: Path | str) -> Path:
-    """The model file that a path means: itself, or the one in a run folder."""
+    """The model file that a path means: itself, or that of a run folder, which `last` or a part of its name may mean.
+
+    Raises:
+        InputError: several runs have this part of a name.
+    """
+    if not Path(path).exists() and (run := run_named(path)):
+        path = run
     inside = Path(path) / "model.keras"
     return inside if inside.is_file() else Path(path)
 

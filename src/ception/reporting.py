@@ -28,3 +28,9 @@ class Reporter:
     def task(self, label: str, total: int) -> Iterator[Task]:
         """Progress over `total` steps for as long as the context lasts."""
         yield Task()
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things in words: `1 picture`, `1,200 classes`."""
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{count:,} {noun if count == 1 else plural}"

@@ -14,6 +14,7 @@ from ception.checking.passed_over import PassedOver
 from ception.data import splitting
 from ception.data.sources import SPLITS, TEST, TRAIN, UNSTATED, Dataset
 from ception.errors import InputError
+from ception.reporting import counted
 from ception.results import Case, CasePicture, Finding, Severity
 
 if TYPE_CHECKING:
@@ -344,13 +345,12 @@ def _finding(
     in_training, way_out = kind.in_training, kind.way_out
     if kind.name == "near_two_splits" and splits is not None:
         in_training, way_out = _parted(kind, items, dataset, splits)
-    plural = {"class": "classes"}.get(kind.unit, kind.unit + "s")
     return Finding(
         kind=kind.name,
         severity=kind.severity,
         title=kind.title,
         count=len(items),
-        counted=f"{len(items):,} {kind.unit if len(items) == 1 else plural}",
+        counted=counted(len(items), kind.unit),
         in_training=in_training,
         way_out=way_out,
         items=tuple(map(case, items)),

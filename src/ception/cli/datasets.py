@@ -1,4 +1,4 @@
-"""Commands about pictures on the disk: check a data set, and what the cache holds."""
+"""Commands about what lies on the disk: check a data set, list the runs, and what the cache holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ception.cli.app import AsJson, Flat, Quiet, app, flags_of, options_of
-from ception.cli.terminal import print_findings, print_json, print_next, terminal
+from ception.cli.terminal import print_findings, print_json, print_next, print_runs, terminal
 from ception.settings import CheckSettings, TrainSettings
 
 
@@ -36,6 +36,27 @@ def check(
         return 0
     same = TrainSettings(model=settings.model, image_size=settings.image_size)
     print_next(f"ception train {shlex.quote(data)}{flags_of(same)}", quiet or json)
+    return 0
+
+
+@app.command
+def runs(
+    folder: Annotated[Path, Parameter(help="Folder of the run folders.")] = Path("runs"),
+    /, *, quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """List the trainings in a folder with their scores, those on the same data together and the best first."""
+    from ception.run_list import runs
+
+    entries = runs(folder)
+    if json:
+        print_json([entry.as_dict() for entry in entries])
+    else:
+        print_runs(entries)
+    broken_off = next((entry for entry in entries if not entry.finished), None)
+    if broken_off:
+        print_next(f"ception train --resume {shlex.quote(broken_off.folder)}", quiet or json)
+    else:
+        print_next(f"ception predict {shlex.quote(entries[0].folder)} PICTURES", quiet or json)
     return 0
 
 

@@ -6,20 +6,20 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ception.reporting import Reporter, Task
+from ception.reporting import Reporter, Task, counted
 from ception.results import plain
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from ception.models.catalog import Architecture
-    from ception.results import Certificate, CheckResult, Comparison, NetworkSummary, Scores
+    from ception.results import Certificate, CheckResult, Comparison, NetworkSummary, RunEntry, Scores
     from ception.weights.published import PublishedWeights
 
 _MOST_CLASSES = 40  # rows of the table of classes
@@ -160,7 +160,7 @@ def print_findings(result: CheckResult) -> None:
     """What a check found: a table of all findings, then each with examples and the way out."""
     from rich.table import Table
 
-    print(f"{printable(result.name)}: {result.pictures:,} pictures in {len(result.classes)} classes")
+    print(f"{printable(result.name)}: {counted(result.pictures, 'picture')} in {counted(len(result.classes), 'class')}")
     if split := result.split:
         print(f"Training {split['train']:,}, validation {split['val']:,}, test {split['test']:,}")
     print(f"Checked for {printable(result.model)} at {' x '.join(map(str, result.image_size))} pixels")
@@ -184,6 +184,34 @@ def print_findings(result: CheckResult) -> None:
         print(f"  In training: {finding.in_training}")
         print(f"  Way out: {finding.way_out}")
     print(f"\nFound: {result.verdict}; shown in {printable(result.page)}")
+
+
+def print_runs(entries: Sequence[RunEntry]) -> None:
+    """A row per run: the data, what was trained, how good it is, how long it took and how large it is."""
+    from rich.table import Table
+
+    table = Table("run", "data", "network", box=None, pad_edge=False, header_style="bold")
+    for column in ("accuracy", "95 % interval", "pictures", "time", "model"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for entry in entries:
+        interval = entry.accuracy_interval
+        table.add_row(
+            printable(entry.folder), printable(entry.data),
+            entry.model + (f", {printable(entry.weights)}" if entry.weights else ""),
+            "-" if entry.accuracy is None else f"{entry.accuracy:.1%}" if entry.finished else "not finished",
+            f"{interval[0]:.1%} to {interval[1]:.1%}" if interval else "",
+            f"{entry.pictures:,}" if entry.pictures else "", _duration(entry.seconds),
+            _size(entry.model_bytes) if entry.model_bytes else "-",
+        )  # fmt: skip
+    _print_table(table)
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as `1 h 05 min`, `3 min 20 s` or `12 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def print_models(entries: Mapping[str, Architecture]) -> None:

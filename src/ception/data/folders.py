@@ -48,7 +48,8 @@ def read(root: Path, reporter: Reporter) -> Dataset:
         stated += [_split_within(folder, path) for path in of_class] if found.class_first else [split] * len(of_class)
     if not paths:
         raise InputError(_nothing_in(root))
-    return from_names(root.resolve().name, Files(paths), names, stated, ignored)
+    name = root.name if root.name not in ("", "..") else root.resolve().name  # as the user calls it
+    return from_names(name, Files(paths), names, stated, ignored)
 
 
 def pictures_in(folder: Path) -> Files:

@@ -17,6 +17,7 @@ from ception.results.predictions import Guess as Guess
 from ception.results.predictions import Prediction as Prediction
 from ception.results.result import Result as Result
 from ception.results.result import plain as plain
+from ception.results.runs import RunEntry as RunEntry
 from ception.results.scores import Calibration as Calibration
 from ception.results.scores import Changed as Changed
 from ception.results.scores import ClassComparison as ClassComparison

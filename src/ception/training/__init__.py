@@ -10,6 +10,7 @@ from ception import backends
 from ception.data import sources
 from ception.options import TrainOptions
 from ception.reporting import Reporter
+from ception.run_list import require_run
 from ception.settings import TrainSettings, settings_of
 from ception.training import preparation, run_folder
 from ception.training.run import Run as Run
@@ -60,7 +61,7 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
     schedule, random states and the order of the pictures are the same. A finished run is returned as it is.
 
     Args:
-        run: The run folder.
+        run: The run folder, or a short name of it: `last`, its number, or a part of its name.
         reporter: Receives notes, warnings and progress.
 
     Raises:
@@ -68,7 +69,7 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         RunError: as for `train`.
     """
     began, reporter = time.monotonic(), reporter or Reporter()
-    if (folder := RunFolder(Path(run))).model.is_file():
+    if (folder := RunFolder(require_run(run))).model.is_file():
         reporter.note(f"{run} is finished: there is nothing to resume")
         folder.finish()  # left where the last moment was interrupted
         backends.start(None, reporter)

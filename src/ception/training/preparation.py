@@ -16,7 +16,7 @@ from ception.data.images import ImageContract
 from ception.errors import InputError
 from ception.models import catalog
 from ception.models.config import columns_of
-from ception.reporting import Reporter
+from ception.reporting import Reporter, counted
 from ception.settings import TrainSettings, flag
 from ception.training.recipes import Recipe, recipes_of
 from ception.weights.published import require_file
@@ -200,7 +200,7 @@ def _tell_classes(dataset: sources.Dataset, reporter: Reporter) -> None:
     names = dataset.class_names
     ignored = ", ".join(f"{count} {what}" for what, count in dataset.ignored.items())
     reporter.note(
-        f"{len(dataset.labels):,} pictures, {len(names)} class{'es' if len(names) > 1 else ''}: "
+        f"{counted(len(dataset.labels), 'picture')}, {counted(len(names), 'class')}: "
         + ", ".join(names[:10])
         + (f" ... {names[-1]}" if len(names) > 10 else "")
         + (f"   ignored: {ignored}" if ignored else "")

@@ -1,0 +1,125 @@
+"""Run folders by short names, and what is in them at a glance."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ception.errors import InputError, nearest
+from ception.files import is_own
+from ception.results import RunEntry
+
+_NUMBERED = re.compile(r"(\d{3,})-")
+LAST = "last"
+
+
+def run_named(name: str | Path) -> Path | None:
+    """The run folder that a short name means; None where it means none.
+
+    Args:
+        name: `last`; a number, `3` or `003`; or a part of a name that only one run has. They are looked for in `runs`,
+            or in the folder before it: `other/last`.
+
+    Raises:
+        InputError: several runs have it.
+    """
+    folder, name = os.path.split(str(name))
+    names = _names(Path(folder or "runs"))
+    if not name or not names:
+        return None
+    if name == LAST:
+        return Path(folder or "runs", names[-1])
+    if name.isdecimal():
+        found = [one for one in names if int(_number(one)) == int(name)]
+    else:
+        found = [one for one in names if name in one]
+    if len(found) > 1:
+        raise InputError(f"'{name}' may be {', '.join(found[:-1])} or {found[-1]}: give more of the name")
+    return Path(folder or "runs", found[0]) if found else None
+
+
+def runs(folder: str | Path = "runs") -> tuple[RunEntry, ...]:
+    """All trainings in a folder with their scores, those on the same data beside one another, the best first.
+
+    Args:
+        folder: Where `train` puts the run folders.
+
+    Raises:
+        InputError: there is no such folder, or no run in it.
+    """
+    names = _names(Path(folder))
+    if not names:
+        raise InputError(f"there are no runs in {folder}: train one with ception train DATA, or name another folder")
+    entries = [_entry(Path(folder, name)) for name in names]
+    return tuple(sorted(entries, key=lambda entry: (entry.data, not entry.finished, -(entry.accuracy or 0))))
+
+
+def require_run(name: str | Path) -> Path:
+    """The run folder that a path or a short name means.
+
+    Raises:
+        InputError: there is none.
+    """
+    if Path(name).exists():
+        return Path(name)
+    if found := run_named(name):
+        return found
+    raise InputError(f"there is no run {name}: {nearest(Path(name).name, _names(Path(name).parent)) or 'none is here'}")
+
+
+def _names(folder: Path) -> list[str]:
+    """The names of the run folders in a folder, by their numbers."""
+    try:
+        found = [name for name in os.listdir(folder) if _NUMBERED.match(name) and is_own(folder / name)]
+    except OSError:
+        return []
+    return sorted(found, key=lambda name: (int(_number(name)), name))
+
+
+def _number(name: str) -> str:
+    found = _NUMBERED.match(name)
+    assert found is not None
+    return found[1]
+
+
+def _entry(folder: Path) -> RunEntry:
+    """What a run folder holds; a training that has not ended, or whose files are broken, has no scores."""
+    settings, scores = _json(folder / "settings.json"), _json(folder / "scores.json")
+    data, model = settings.get("data", {}), folder / "model.keras"
+    planned = settings.get("settings") or _json(folder / "checkpoints" / "plan.json").get("settings", {})
+    low, high = scores.get("accuracy_interval") or (None, None)
+    return RunEntry(
+        folder=str(folder),
+        data=str(data.get("name") or folder.name.partition("-")[2]),
+        model=str(planned.get("model") or "?"),
+        weights=planned.get("weights"),
+        accuracy=scores.get("accuracy"),
+        accuracy_interval=None if low is None or high is None else (low, high),
+        pictures=scores.get("count"),
+        seconds=_seconds(folder / "log.csv"),
+        model_bytes=model.stat().st_size if model.is_file() else None,
+        finished=bool(scores) and model.is_file(),
+    )
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    """The object in a file; empty where there is none."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _seconds(log: Path) -> float:
+    """How long the epochs took, in seconds, by the log."""
+    try:
+        with log.open(newline="") as file:
+            return sum(float(row.get("seconds") or 0) for row in csv.DictReader(file))
+    except (OSError, ValueError, csv.Error):
+        return 0.0
