@@ -131,6 +131,15 @@ class TestTables:
             sources.load(self.write(tmp_path / "list.csv", rows))
 
 
+def test_classes_that_are_all_numbers_are_sorted_as_numbers(tmp_path):
+    names = [str(number) for number in range(12)]
+    data = sources.load(write_pictures(tmp_path / "d", dict.fromkeys(names, 1)))
+    assert data.class_names == tuple(names)
+    assert [Path(path).parent.name for path in data.pictures.paths] == [names[label] for label in data.labels]
+    mixed = sources.load(write_pictures(tmp_path / "e", dict.fromkeys(["2", "10", "a"], 1)))
+    assert mixed.class_names == ("10", "2", "a")
+
+
 class TestArrays:
     def test_npz(self, tmp_path):
         made = arrays()

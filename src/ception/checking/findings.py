@@ -11,6 +11,7 @@ import numpy as np
 
 from ception.checking.passed_over import PassedOver
 from ception.data import splitting
+from ception.data.dataset import match_classes
 from ception.data.sources import SPLITS, TEST, TRAIN, UNSTATED, Dataset
 from ception.errors import InputError
 from ception.results import Case, CasePicture, Finding, Severity
@@ -291,17 +292,18 @@ def about_classes(dataset: Dataset, known: Sequence[str], unnamed: bool) -> dict
         known: Names of the model's classes.
         unnamed: Whether those are just numbers.
     """
-    if (dataset.unnamed or unnamed) and len(dataset.class_names) == len(known):
-        return {}
+    places = match_classes(dataset.class_names, known, nameless=dataset.unnamed or unnamed).places
     alike = {name.strip().casefold(): name for name in known}
-    unknown = [name for name in dataset.class_names if name not in set(known)]
+    shown = np.bincount(dataset.labels, minlength=len(places)) > 0
+    unknown = [dataset.class_names[k] for k in np.flatnonzero(shown) if places[k] is None]
+    found = {places[k] for k in np.flatnonzero(shown)}
     return {
         "unknown_classes": [
             Item(note=f"{name}" + (f"; the model calls it {alike[name.strip().casefold()]}"
                                    if name.strip().casefold() in alike else ""))
             for name in unknown
         ],
-        "absent_classes": [Item(note=name) for name in known if name not in set(dataset.class_names)],
+        "absent_classes": [Item(note=name) for place, name in enumerate(known) if place not in found],
     }  # fmt: skip
 
 

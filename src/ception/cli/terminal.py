@@ -105,7 +105,7 @@ def print_scores(scores: Scores) -> None:
     from rich.table import Table
 
     low, high = scores.accuracy_interval
-    print(f"Accuracy {scores.accuracy:.4f} on {scores.count:,} {scores.split} pictures "
+    print(f"Accuracy {scores.accuracy:.4f} on {scores.pictures_scored} "
           f"(95 % interval {low:.4f} to {high:.4f})")  # fmt: skip
     top5 = "" if scores.top5_accuracy is None else f"   top-5 {scores.top5_accuracy:.4f}"
     print(f"Balanced accuracy {scores.balanced_accuracy:.4f}   log loss {scores.log_loss:.4f}{top5}")

@@ -15,7 +15,7 @@ from ception import backends
 from ception.data import sources
 from ception.errors import InputError
 from ception.evaluation.calibration import confidence, threshold_for, wilson_interval
-from ception.evaluation.selection import data_label, matched, select, tabulate_data, warn_of_seen
+from ception.evaluation.selection import matched, select, tabulate_data, warn_of_seen
 from ception.evaluation.slices import grouping, sliced
 from ception.evaluation.table import Table
 from ception.files import mark, write_json
@@ -42,8 +42,8 @@ def evaluate(
 ) -> Scores:
     """Score a model on a data set.
 
-    The classes are matched by name. The scores, the table they come from, a picture of the confusion matrix and
-    a report are written to the output folder.
+    The classes are matched by name, or by number where all names are numbers. The scores, the table they come from, a
+    picture of the confusion matrix and a report are written to the output folder.
 
     Args:
         model: A model file or run folder, or a classifier (then nothing is written unless `out` is given).
@@ -64,16 +64,16 @@ def evaluate(
     dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
     labels = matched(dataset, described, reporter)
     group_of = grouping(dataset, settings.by) if settings.by else None
-    chosen, digests = select(dataset, str(data), settings.split, reporter)
+    chosen = select(dataset, str(data), settings.split, [described], reporter)
     if settings.split != "train":
-        warn_of_seen(described, digests, reporter)
-    table, indices = _tabulated(file or described, settings, labels, dataset, chosen, reporter)
-    output = settings.out or (file and _output_folder(file, data_label(dataset.name, settings.split)))
+        warn_of_seen(described, chosen, reporter)
+    table, indices = _tabulated(file or described, settings, labels, dataset, chosen.indices, reporter)
+    output = settings.out or (file and _output_folder(file, chosen.label))
     scores = replace(
         table.scores(described.temperature),
         model=None if file is None else str(file),
         data=str(data),
-        split=settings.split,
+        split=chosen.split,
         output=None if output is None else str(output),
         selective=promise and _kept(promise, table, described.temperature),
         slices=group_of and sliced(table, str(settings.by), [group_of(index) for index in indices.tolist()]),

@@ -50,7 +50,7 @@ def write_report(
     """
     context = {
         "title": f"{scores.accuracy:.1%} of {scores.count:,} pictures right",
-        "subtitle": f"{scores.model or 'a model'} on the {scores.split} pictures of {scores.data}",
+        "subtitle": f"{scores.model or 'a model'} on {scores.pictures_scored} of {scores.data}",
         "numbers": _numbers(scores),
         "curves": pages.svg(plots.curves_figure(history, _kept(history))) if history else None,
         "per_class": sorted(scores.per_class.items(), key=lambda item: item[1].f1),

@@ -143,10 +143,15 @@ class Scores(Result):
     selective: Selective | None = None
     slices: Slices | None = None
 
+    @property
+    def pictures_scored(self) -> str:
+        """How many pictures of which split are scored, in words."""
+        return f"all {self.count:,} pictures" if self.split == "all" else f"{self.count:,} {self.split} pictures"
+
     def __repr__(self) -> str:
         low, high = self.accuracy_interval
         return (
-            f"Scores(accuracy={self.accuracy:.4f} ({low:.4f} to {high:.4f}) on {self.count:,} {self.split} pictures, "
+            f"Scores(accuracy={self.accuracy:.4f} ({low:.4f} to {high:.4f}) on {self.pictures_scored}, "
             f"balanced_accuracy={self.balanced_accuracy:.4f}, log_loss={self.log_loss:.4f})"
         )
 
@@ -161,7 +166,7 @@ class Scores(Result):
         ]  # fmt: skip
         if self.top5_accuracy is not None:
             rows.insert(1, ("top-5 accuracy", f"{self.top5_accuracy:.4f}", "true class among the first five"))
-        return html_table(f"{self.count:,} {self.split} pictures of {self.data}", rows)
+        return html_table(f"{self.pictures_scored} of {self.data}", rows)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Scores:
