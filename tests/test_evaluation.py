@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +8,9 @@ import pytest
 from PIL import Image
 
 import ception
-from ception.data import sources
-from ception.data.images import ImageContract
 from ception.evaluation.plots import contact_sheet
-from ception.evaluation.selection import matched
-from ception.model_file import ModelDescription
-from ception.models.config import NetworkConfig
 from ception.prediction import predictions
 from support.pictures import content, write_pictures
-from support.reporters import Notes
 
 
 @pytest.fixture
@@ -43,7 +36,9 @@ class TestEvaluate:
         for split in ("train", "val", "test"):
             counts[split] = ception.evaluate(model, data, split=split, out=tmp_path / split).count
         with pytest.warns(UserWarning, match=f"{counts['train']} of these 120 pictures were in the model's training"):
-            assert ception.evaluate(model, data, split="all", out=tmp_path).count == sum(counts.values()) == 120
+            whole = ception.evaluate(model, data, split="all", out=tmp_path)
+        assert whole.including_seen.count == sum(counts.values()) == 120
+        assert whole.count == counts["val"] + counts["test"]
 
     def test_classes_match_by_name_in_any_order_and_number(self, model, tmp_path):
         data = write_pictures(tmp_path / "d" / "test", {"red": 6, "blue": 3}, seed=5)
@@ -86,141 +81,27 @@ class TestEvaluate:
         assert content(data) == before
 
 
-class TestWhichPicturesAreScored:
-    @pytest.fixture
-    def new(self, tmp_path) -> Path:
-        return write_pictures(tmp_path / "new", {"blue": 20, "green": 20, "red": 20}, seed=11)
+class TestGuessing:
+    def test_what_is_no_better_is_named(self, model, tmp_path, run_cli):
+        data = write_pictures(tmp_path / "d", {"red": 12, "blue": 8}, seed=3)
+        for one, other in (("red", "x"), ("blue", "red"), ("x", "blue")):
+            (data / one).rename(data / other)
+        code, out, _ = run_cli("evaluate", model, data, "--out", tmp_path / "out")
+        said = "Not better than guessing: 'blue' for every picture is right for 0.6000 of them; try more --epochs"
+        assert code == 0
+        assert out.splitlines()[1].startswith(said)
+        assert said.replace("'", "&#39;") in (tmp_path / "out" / "report.html").read_text()
+        assert json.loads((tmp_path / "out" / "scores.json").read_text())["better_than_guessing"] is False
 
-    def test_new_pictures_without_a_split_are_all_scored(self, model, new, tmp_path):
-        notes = Notes()
-        found = ception.evaluate(model, new, out=tmp_path / "out", reporter=notes)
-        assert (found.count, found.split) == (60, "all")
-        assert notes.notes[0] == f"all 60 pictures: {new} states no split and is not what the model was trained on"
-        assert "on all 60 pictures" in repr(found)
+    def test_what_is_better_is_not(self, trained, model, tmp_path, run_cli):
+        _, out, _ = run_cli("evaluate", model, trained.parents[1] / "colours", "--out", tmp_path / "out")
+        assert "guessing" not in out + (tmp_path / "out" / "report.html").read_text()
+        assert json.loads((tmp_path / "out" / "scores.json").read_text())["better_than_guessing"] is True
 
-    def test_by_hand_they_are_split_and_that_is_said(self, model, new, tmp_path):
-        notes = Notes()
-        counts = [ception.evaluate(model, new, split=split, out=tmp_path / "out", reporter=notes).count
-                  for split in ("train", "val", "test")]  # fmt: skip
-        assert sum(counts) == 60
-        assert 0 < counts[2] < 30
-        assert f"{counts[2]} of 60 pictures: {new} states no test pictures, so these are those of the split" in (
-            "\n".join(notes.notes)
-        )
-
-    def test_what_it_was_trained_on_is_split_also_with_some_pictures_more_or_less(self, trained, model, tmp_path):
-        data = tmp_path / "grown"
-        shutil.copytree(trained.parents[1] / "colours", data)
-        notes = Notes()
-        whole = ception.evaluate(model, data, out=tmp_path / "out", reporter=notes)
-        assert whole.split == "test"
-        assert f"{whole.count} of 120 pictures: those that the training left out for testing" in notes.notes
-        for path in sorted((data / "red").iterdir())[:10]:
-            path.unlink()
-        write_pictures(data, {"green/more": 30}, seed=12)
-        assert ception.evaluate(model, data, out=tmp_path / "out", reporter=Notes()).split == "test"
-
-    def test_few_pictures_need_no_split(self, model, tmp_path):
-        data = write_pictures(tmp_path / "d", {"red": 2}, seed=3)
-        assert ception.evaluate(model, data, out=tmp_path / "out").count == 2
-        with pytest.raises(ception.InputError, match="too few different pictures"):
-            ception.evaluate(model, write_pictures(tmp_path / "e", {"red": 1}, seed=3), split="test")
-
-    def test_a_stated_split_without_test_pictures_is_not_guessed(self, model, tmp_path):
-        data = write_pictures(tmp_path / "d" / "val", {"red": 6, "blue": 5}, seed=3).parent
-        with pytest.raises(ception.InputError, match=r"states a split without test pictures.*--split all"):
-            ception.evaluate(model, data)
-        assert ception.evaluate(model, data, split="val", out=tmp_path / "out").count == 11
-
-    def test_two_models_are_compared_on_all_of_it(self, model, new, tmp_path):
-        notes = Notes()
-        assert ception.compare(model, model, new, out=tmp_path / "out", reporter=notes).count == 60
-        assert notes.notes[0].endswith("is not what either model was trained on")
-
-    def test_what_is_passed_over_is_said(self, model, tmp_path):
-        data = write_pictures(tmp_path / "d", {"red": 2, "blue": 2}, seed=3)
-        (data / "green").mkdir()
-        notes = Notes()
-        assert ception.evaluate(model, data, out=tmp_path / "out", reporter=notes).count == 4
-        assert notes.notes[0] == f"Of {data} passed over: 1 empty folders"
-
-    @pytest.mark.parametrize(("name", "says"), [
-        ("Red", "rename 'Red' to 'red'$"), ("red ", "rename 'red ' to 'red'$"), ("mauve", "rename or remove what"),
-    ])  # fmt: skip
-    def test_a_class_with_another_name_is_refused_with_the_way_out(self, model, tmp_path, name, says):
-        with pytest.raises(ception.InputError, match=says):
-            ception.evaluate(model, write_pictures(tmp_path / "d", {name: 2, "blue": 2}))
-
-
-class TestNumberedClasses:
-    COUNT = 12
-
-    def bars(self, labels: np.ndarray) -> np.ndarray:
-        """Pictures whose bright bar lies the lower, the higher their label."""
-        random = np.random.default_rng(len(labels))
-        pictures = random.integers(0, 40, (len(labels), 28, 28), np.uint8)
-        for picture, label in zip(pictures, labels, strict=True):
-            picture[2 + 2 * label : 4 + 2 * label] = 250
-        return pictures
-
-    def write(self, root: Path, name: str = "{}") -> Path:
-        """Folders with a picture for each number."""
-        for label, picture in enumerate(self.bars(np.arange(self.COUNT))):
-            folder = root / name.format(label)
-            folder.mkdir(parents=True)
-            Image.fromarray(picture).save(folder / "0.png")
-        return root
-
-    def model(self, class_names: tuple[str, ...], unnamed: bool = False) -> ModelDescription:
-        return ModelDescription(
-            config=NetworkConfig.of("separable_cnn", classes=len(class_names)), class_names=class_names,
-            image=ImageContract(height=28, width=28, channels=1), unnamed=unnamed,
-        )  # fmt: skip
-
-    @pytest.mark.parametrize("name", ["{}", "{:02}", "{:03}"])
-    def test_folders_match_a_model_without_names(self, tmp_path, name):
-        dataset = sources.load(self.write(tmp_path / "d", name))
-        strings = [str(number) for number in range(self.COUNT)]
-        model = self.model(tuple(strings), unnamed=True)
-        labels = matched(dataset, model, Notes())
-        assert [int(Path(path).parent.name) for path in dataset.pictures.paths] == [int(strings[k]) for k in labels]
-        assert matched(dataset, self.model(tuple(sorted(strings))), Notes()).tolist() == [
-            sorted(strings).index(str(int(Path(path).parent.name))) for path in dataset.pictures.paths
-        ]
-
-    def test_arrays_match_a_model_of_folders_in_any_order(self, tmp_path):
-        y = np.arange(self.COUNT)
-        np.savez(tmp_path / "d.npz", x_test=self.bars(y), y_test=y)
-        names = tuple(sorted(f"{number:02}" for number in range(self.COUNT)))[::-1]
-        labels = matched(sources.load(tmp_path / "d.npz"), self.model(names), Notes())
-        assert [int(names[label]) for label in labels] == y.tolist()
-
-    def test_a_number_that_no_picture_has_does_not_count(self, tmp_path):
-        np.savez(tmp_path / "d.npz", x_test=self.bars(np.array([1, 2, 2])), y_test=[1, 2, 2])
-        model = self.model(("1", "2", "3"))
-        assert matched(sources.load(tmp_path / "d.npz"), model, Notes()).tolist() == [0, 1, 1]
-
-    def test_two_folders_of_one_number_are_refused(self, tmp_path):
-        data = write_pictures(tmp_path / "d", {"1": 1, "01": 1, "2": 1})
-        with pytest.raises(ception.InputError, match="'01' and '1' of d are the model's '1': put their pictures"):
-            matched(sources.load(data), self.model(("0", "1", "2"), unnamed=True), Notes())
-
-    def test_names_and_numbers_match_by_their_order_which_is_said(self, tmp_path):
-        np.savez(tmp_path / "d.npz", x_test=self.bars(np.array([0, 1])), y_test=[0, 1])
-        notes = Notes()
-        matched(sources.load(tmp_path / "d.npz"), self.model(("cat", "dog")), notes)
-        assert notes.notes == ["Classes are matched by their order: '0' is the model's 'cat', '1' is the model's 'dog'"]
-
-    def test_training_and_scoring_agree_on_arrays_and_folders(self, tmp_path):
-        y = np.arange(self.COUNT).repeat(30)
-        test = np.arange(self.COUNT)
-        np.savez(tmp_path / "bars.npz", x_train=self.bars(y), y_train=y, x_test=self.bars(test), y_test=test)
-        run = ception.train(tmp_path / "bars.npz", epochs=6, flip=False, runs=tmp_path / "runs")
-        data = self.write(tmp_path / "folders", "{:02}")
-        found = ception.evaluate(run.folder, data, out=tmp_path / "out")
-        assert (run.scores.accuracy, found.accuracy, found.count) == (1, 1, self.COUNT)
-        said = ception.predict(run.folder, data, 1)
-        assert [int(one.top[0].class_name) for one in said] == [int(Path(one.path).parent.name) for one in said]
+    def test_after_a_training_too(self, folder, tmp_path, run_cli):
+        options = ["--epochs", "1", "--image-size", "8", "--learning-rate", "1e-9", "--runs", tmp_path / "runs"]
+        _, out, _ = run_cli("train", folder, *options)
+        assert out.splitlines()[1].startswith("Not better than guessing: ")
 
 
 class TestPredict:

@@ -73,7 +73,7 @@ KINDS = (
     ),
     Kind(
         name="two_splits", severity="error", title="The same picture in two splits", unit="group",
-        in_training="The data state the split, so it is kept: scores on these pictures are too good.",
+        in_training="The data state the split, so it is kept; what was trained on does not count in the scores.",
         way_out="Delete the copies in all splits but one. (Splits that Ception makes never part equal files.)",
     ),
     Kind(
@@ -356,7 +356,7 @@ def _parted(kind: Kind, items: Sequence[Item], dataset: Dataset, splits: NDArray
     told = f" {touched:,} of {int((splits == TEST).sum()):,} test pictures have one in training or validation."
     if set(SPLITS.values()) - set(dataset.stated_splits.tolist()):
         return kind.in_training + told, kind.way_out
-    kept = next(kind.in_training for kind in KINDS if kind.name == "two_splits")
+    kept = "The data state the split, so it is kept: scores on these pictures are too good."
     return kept + told, "Delete them in all splits but one."
 
 

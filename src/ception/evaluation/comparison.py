@@ -17,6 +17,7 @@ from ception.data import sources
 from ception.data.images import PictureError, flatten
 from ception.errors import InputError
 from ception.evaluation.calibration import wilson_interval
+from ception.evaluation.metrics import group_scores
 from ception.evaluation.selection import Selection, matched, select, tabulate_data, warn_of_seen
 from ception.evaluation.table import Table
 from ception.files import mark, write_json
@@ -82,7 +83,16 @@ def compare(
 
 
 def paired(first: Table, second: Table) -> Comparison:
-    """Two tables with the same pictures in the same order, compared."""
+    """Two tables with the same pictures in the same order, compared on those that neither model was trained on.
+
+    They are compared on all where each picture was in the training of one of them.
+    """
+    whole = group_scores(first.right), group_scores(second.right)
+    seen = [None if table.seen is None else int(table.seen.sum()) for table in (first, second)]
+    rows = np.intersect1d(_unseen(first), _unseen(second))
+    left_out = 0 < len(rows) < len(first.labels)
+    if left_out:
+        first, second = first.take(rows), second.take(rows)
     count, names = len(first.labels), first.class_names
     gained, lost = ~first.right & second.right, first.right & ~second.right
     only_one, only_other = int(lost.sum()), int(gained.sum())
@@ -115,7 +125,14 @@ def paired(first: Table, second: Table) -> Comparison:
             )
             for row in np.flatnonzero(gained | lost).tolist()
         ),
+        seen_in_training=(seen[0], seen[1]),
+        including_seen=whole if left_out else None,
     )
+
+
+def _unseen(table: Table) -> NDArray[np.int64]:
+    """The rows that were not in the model's training, as far as that is known."""
+    return np.arange(len(table.labels)) if table.seen is None else np.flatnonzero(~table.seen)
 
 
 def mcnemar(only_one: int, only_other: int) -> float:
@@ -175,9 +192,8 @@ def _evaluated(
     _require_same_classes(*(description.class_names for description in described))
     labels = [matched(dataset, description, reporter) for description in described]
     chosen = select(dataset, origin, settings.split, described, reporter)
-    if settings.split != "train":
-        for model, description in zip(models, described, strict=True):
-            warn_of_seen(description, chosen, reporter, str(model))
+    for model, description in zip(models, described, strict=True):
+        warn_of_seen(description, chosen, reporter, str(model))
     with backends.on(settings.device, settings.backend), ExitStack() as stack:
         predictors = [
             stack.enter_context(Predictor.open(
@@ -186,7 +202,7 @@ def _evaluated(
                 cache_limit=settings.cache_limit, reporter=reporter,
             )) for model in models
         ]  # fmt: skip
-        tables = [table for table, _ in tabulate_data(predictors, labels, dataset, chosen.indices, reporter=reporter)]
+        tables = [table for table, _ in tabulate_data(predictors, labels, dataset, chosen, reporter=reporter)]
     return tables, chosen
 
 
@@ -208,7 +224,7 @@ def _aligned(first: Table, second: Table) -> tuple[Table, Table]:
     labels = np.argsort(columns)[second.labels]
     if (labels != first.labels).any():
         raise InputError("the runs were tested on pictures with different labels: give DATA to evaluate both on")
-    return first, Table(second.paths, labels, second.logits[:, columns], first.class_names)
+    return first, Table(second.paths, labels, second.logits[:, columns], first.class_names, second.seen)
 
 
 def _label(model: Path) -> str:

@@ -175,7 +175,9 @@ def _why(
     """Why these pictures are scored, where the data do not state it and the user has not said it."""
     count = len(dataset.labels)
     if split is None and chosen == "all":
-        return f"all {count:,} pictures: {origin} states no split and is not what {_subject(models)} trained on"
+        known = all(len(model.training_digests) for model in models)
+        other = f"is not what {_subject(models)} trained on" if known else "what the model was trained on is not known"
+        return f"all {count:,} pictures: {origin} states no split and {other}"
     if chosen == "all" or (dataset.stated_splits[indices] == sources.SPLITS[chosen]).all():
         return ""
     if left_out:
@@ -192,19 +194,21 @@ def _subject(models: Sequence[ModelDescription]) -> str:
 
 
 def warn_of_seen(described: ModelDescription, chosen: Selection, reporter: Reporter, name: str = "the model") -> None:
-    """Warn if pictures that are to be scored were in the training of the model, which the message calls `name`."""
-    if seen := int(described.seen_in_training(chosen.digests[chosen.indices]).sum()):
-        reporter.warn(
-            f"{seen:,} of these {len(chosen.indices):,} pictures were in {name}'s training: "
-            "the scores are better than on new pictures"
-        )
+    """Warn if the model, which the message calls `name`, was trained on pictures that are to be scored.
+
+    Not if these are the training pictures of its data and the user has asked for them.
+    """
+    count, seen = len(chosen.indices), int(described.seen_in_training(chosen.digests[chosen.indices]).sum())
+    if seen and not (seen == count and chosen.split == "train"):
+        then = "the scores say nothing of new pictures" if seen == count else "they do not count"
+        reporter.warn(f"{seen:,} of these {count:,} pictures were in {name}'s training: {then}")
 
 
 def tabulate_data(
     predictors: Sequence[Predictor],
     labels: Sequence[NDArray[np.integer]],
     dataset: sources.Dataset,
-    indices: NDArray[np.int64],
+    chosen: Selection,
     *,
     reporter: Reporter,
 ) -> list[tuple[Table, NDArray[np.int64]]]:
@@ -214,7 +218,7 @@ def tabulate_data(
         predictors: The models.
         labels: For each model the labels of the whole data set, counted as it does.
         dataset: The data set.
-        indices: Its pictures that are wanted.
+        chosen: Its pictures that are wanted.
         reporter: Receives progress, and a warning for each picture that cannot be read.
 
     Returns:
@@ -228,7 +232,7 @@ def tabulate_data(
     models = [predictor.description for predictor in predictors]
     for contract in dict.fromkeys(model.image for model in models):
         sharing = [number for number, model in enumerate(models) if model.image == contract]
-        batches = list(answered([predictors[number] for number in sharing], dataset.pictures, indices,
+        batches = list(answered([predictors[number] for number in sharing], dataset.pictures, chosen.indices,
                                 label="Evaluating", reporter=reporter))  # fmt: skip
         readable = np.concatenate([batch.indices for batch in batches]).astype(np.int64)
         names = [dataset.pictures.name(int(index)) for index in readable]
@@ -236,11 +240,13 @@ def tabulate_data(
             failed |= batch.errors
         for order, number in enumerate(sharing):
             logits = np.concatenate([batch.logits[order] for batch in batches])
-            answers[number] = Table(names, labels[number][readable], logits, models[number].class_names), readable
+            model = models[number]
+            seen = model.seen_in_training(chosen.digests[readable]) if len(model.training_digests) else None
+            answers[number] = Table(names, labels[number][readable], logits, model.class_names, seen), readable
     for index, why in list(failed.items())[:_MOST_NAMED]:
         reporter.warn(f"left out {dataset.pictures.name(index)}: {why}")
     if len(failed) > _MOST_NAMED:
         reporter.warn(f"left out {len(failed) - _MOST_NAMED} more that cannot be read")
-    if len(failed) == len(indices):
-        raise InputError(f"none of the {len(indices)} pictures of {dataset.name} can be read")
+    if len(failed) == len(chosen.indices):
+        raise InputError(f"none of the {len(failed)} pictures of {dataset.name} can be read")
     return [answers[number] for number in range(len(models))]
