@@ -87,7 +87,9 @@ class TestGuessing:
         for one, other in (("red", "x"), ("blue", "red"), ("x", "blue")):
             (data / one).rename(data / other)
         code, out, _ = run_cli("evaluate", model, data, "--out", tmp_path / "out")
-        said = "Not better than guessing: 'blue' for every picture is right for 0.6000 of them; try more --epochs"
+        said = (
+            "Not better than guessing: 'blue' for every picture is right for 0.6000 of them; train with more --epochs"
+        )
         assert code == 0
         assert out.splitlines()[1].startswith(said)
         assert said.replace("'", "&#39;") in (tmp_path / "out" / "report.html").read_text()

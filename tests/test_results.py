@@ -93,8 +93,20 @@ class TestScores:
         ("supports", "accuracy", "interval", "better", "says"),
         [
             ((60, 40), 0.8, (0.61, 0.9), True, ()),
-            ((60, 40), 0.8, (0.6, 0.9), False, ("Not surely better than guessing: 'a'", "try more pictures to score")),
-            ((40, 60), 0.6, (0.5, 0.7), False, ("Not better than guessing: 'b'", "right for 0.6000", "try more --epo")),
+            (
+                (60, 40),
+                0.8,
+                (0.6, 0.9),
+                False,
+                ("Not surely better than guessing: 'a'", "score more pictures, or train"),
+            ),
+            (
+                (40, 60),
+                0.6,
+                (0.5, 0.7),
+                False,
+                ("Not better than guessing: 'b'", "right for 0.6000", "; train with more --epo"),
+            ),
             ((0, 100), 1.0, (0.9, 1.0), None, ("All pictures are of class 'b'",)),
         ],
     )

@@ -138,6 +138,9 @@ def test_classes_that_are_all_numbers_are_sorted_as_numbers(tmp_path):
     assert [Path(path).parent.name for path in data.pictures.paths] == [names[label] for label in data.labels]
     mixed = sources.load(write_pictures(tmp_path / "e", dict.fromkeys(["2", "10", "a"], 1)))
     assert mixed.class_names == ("10", "2", "a")
+    picture = data.pictures.paths[0]
+    (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{picture},{n}\n" for n in ("10", "9", "1" * 5000)))
+    assert sources.load(tmp_path / "list.csv").class_names == ("10", "1" * 5000, "9")
 
 
 class TestArrays:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 TRAIN, VAL, TEST, UNSTATED = 0, 1, 2, -1
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
 SPLIT_ALIASES = SPLITS | {"training": TRAIN, "valid": VAL, "validation": VAL, "testing": TEST}
+_MOST_DIGITS = 100  # Python refuses to read numbers of some thousands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,8 @@ def from_names(
 
 def numbers_of(names: Sequence[str]) -> list[int] | None:
     """The numbers that names such as `0`, `1` or `00`, `01` are; None unless all are."""
-    return [int(name) for name in names] if all(name.isascii() and name.isdigit() for name in names) else None
+    numbers = all(name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS for name in names)
+    return [int(name) for name in names] if numbers else None
 
 
 @dataclass(frozen=True)

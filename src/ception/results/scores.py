@@ -194,11 +194,11 @@ class Scores(Result):
             return ""
         if better is None:
             return f"All pictures are of class '{most}': score others too, or the accuracy says little"
-        sure, more = ("", "") if self.accuracy <= self.majority_share else ("surely ", "more pictures to score, ")
+        sure, first = ("", "") if self.accuracy <= self.majority_share else ("surely ", "score more pictures, or ")
         return (
             f"Not {sure}better than guessing: '{most}' for every picture is right for {self.majority_share:.4f} of "
-            f"them; try {more}more --epochs, --model xception --weights imagenet, the rate that --find-lr finds, and "
-            "look at the data with ception check"
+            f"them; {first}train with more --epochs, the rate that --find-lr finds, or --model xception --weights "
+            "imagenet, and look at the data with ception check"
         )
 
     @property
