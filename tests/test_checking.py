@@ -188,6 +188,16 @@ class TestModel:
         ).save(tmp_path / "run" / "model.keras")
         return tmp_path / "run"
 
+    def test_numbers_as_names_match_as_numbers(self, tmp_path):
+        from ception.checking.findings import about_classes
+
+        data = sources.load(write_pictures(tmp_path / "d", dict.fromkeys(["00", "01", "02", "10"], 1)))
+        known = [str(number) for number in range(11)]
+        found = about_classes(data, known, unnamed=True)
+        assert found["unknown_classes"] == []
+        assert [item.note for item in found["absent_classes"]] == ["3", "4", "5", "6", "7", "8", "9"]
+        assert [item.note for item in about_classes(data, known[:10], unnamed=True)["unknown_classes"]] == ["10"]
+
     def test_its_classes_and_size(self, data, model, run_cli):
         findings = findings_of(data, model=model)
         assert [item.note for item in findings["unknown_classes"].items] == ["cat; the model calls it Cat"]

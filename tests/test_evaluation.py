@@ -36,7 +36,9 @@ class TestEvaluate:
         for split in ("train", "val", "test"):
             counts[split] = ception.evaluate(model, data, split=split, out=tmp_path / split).count
         with pytest.warns(UserWarning, match=f"{counts['train']} of these 120 pictures were in the model's training"):
-            assert ception.evaluate(model, data, split="all", out=tmp_path).count == sum(counts.values()) == 120
+            whole = ception.evaluate(model, data, split="all", out=tmp_path)
+        assert whole.including_seen.count == sum(counts.values()) == 120
+        assert whole.count == counts["val"] + counts["test"]
 
     def test_classes_match_by_name_in_any_order_and_number(self, model, tmp_path):
         data = write_pictures(tmp_path / "d" / "test", {"red": 6, "blue": 3}, seed=5)
@@ -77,6 +79,31 @@ class TestEvaluate:
         (tmp_path / "alone.keras").write_bytes(model.read_bytes())
         assert ception.evaluate("alone.keras", "d").output == "evaluation-d"
         assert content(data) == before
+
+
+class TestGuessing:
+    def test_what_is_no_better_is_named(self, model, tmp_path, run_cli):
+        data = write_pictures(tmp_path / "d", {"red": 12, "blue": 8}, seed=3)
+        for one, other in (("red", "x"), ("blue", "red"), ("x", "blue")):
+            (data / one).rename(data / other)
+        code, out, _ = run_cli("evaluate", model, data, "--out", tmp_path / "out")
+        said = (
+            "Not better than guessing: 'blue' for every picture is right for 0.6000 of them; train with more --epochs"
+        )
+        assert code == 0
+        assert out.splitlines()[1].startswith(said)
+        assert said.replace("'", "&#39;") in (tmp_path / "out" / "report.html").read_text()
+        assert json.loads((tmp_path / "out" / "scores.json").read_text())["better_than_guessing"] is False
+
+    def test_what_is_better_is_not(self, trained, model, tmp_path, run_cli):
+        _, out, _ = run_cli("evaluate", model, trained.parents[1] / "colours", "--out", tmp_path / "out")
+        assert "guessing" not in out + (tmp_path / "out" / "report.html").read_text()
+        assert json.loads((tmp_path / "out" / "scores.json").read_text())["better_than_guessing"] is True
+
+    def test_after_a_training_too(self, folder, tmp_path, run_cli):
+        options = ["--epochs", "1", "--image-size", "8", "--learning-rate", "1e-9", "--runs", tmp_path / "runs"]
+        _, out, _ = run_cli("train", folder, *options)
+        assert out.splitlines()[1].startswith("Not better than guessing: ")
 
 
 class TestPredict:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -127,4 +128,25 @@ def test_table_reads_back_exactly(tmp_path):
     assert again.class_names == table.class_names
     np.testing.assert_array_equal(again.labels, labels)
     np.testing.assert_array_equal(again.logits, logits)
+    assert again.seen is None
     assert again.scores() == table.scores()
+
+
+def test_a_table_keeps_what_was_seen_and_scores_the_rest(tmp_path):
+    labels, logits, names = example(50)
+    seen = np.arange(50) % 5 == 0
+    table = Table([str(number) for number in range(50)], labels, logits, tuple(names), seen)
+    table.write(tmp_path / "t.csv")
+    np.testing.assert_array_equal(Table.read(tmp_path / "t.csv").seen, seen)
+    found, rest = table.scores(), table.take(np.flatnonzero(~seen)).scores()
+    assert (found.count, found.seen_in_training, found.including_seen.count) == (40, 10, 50)
+    assert found.including_seen.accuracy == table.right.mean()
+    assert (found.accuracy, found.log_loss, found.confused) == (rest.accuracy, rest.log_loss, rest.confused)
+    whole = dataclasses.replace(table, seen=np.ones(50, bool)).scores()
+    assert (whole.count, whole.seen_in_training, whole.all_seen, found.all_seen) == (50, 50, True, False)
+
+
+def test_a_table_of_an_earlier_version_does_not_say_what_was_seen(tmp_path):
+    (tmp_path / "t.csv").write_text("path,label,logit_a,logit_b\np,b,0.5,1\n")
+    table = Table.read(tmp_path / "t.csv")
+    assert (table.class_names, table.seen, table.logits.tolist()) == (("a", "b"), None, [[0.5, 1]])

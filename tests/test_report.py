@@ -250,17 +250,18 @@ class TestCompareOnData:
         monkeypatch.chdir(tmp_path)
         other = write_pictures(tmp_path / "elsewhere", {"red": 20, "blue": 20}, seed=3)
         run = trained.name
-        for split in ("test", "val"):
-            ception.compare(trained, confused, data, split=split)
+        for split in (None, "test", "val", "all"):
+            ception.compare(trained, confused, data, split=split, reporter=Notes())
             ception.compare(trained, confused, other, split=split)
         ception.compare(trained, trained)
         with pytest.raises(ception.InputError, match="--split val needs DATA"):
             ception.compare(trained, trained, split="val")
         assert {path.name for path in tmp_path.glob("comparison*")} == {
             f"comparison-{run}-{run}", f"comparison-{run}-confused-colours", f"comparison-{run}-confused-colours-val",
-            f"comparison-{run}-confused-elsewhere", f"comparison-{run}-confused-elsewhere-val",
+            f"comparison-{run}-confused-colours-all", f"comparison-{run}-confused-elsewhere",
+            f"comparison-{run}-confused-elsewhere-test", f"comparison-{run}-confused-elsewhere-val",
         }  # fmt: skip
-        for split in ("", "-val"):
+        for split in ("", "-test", "-val"):
             written = json.loads((tmp_path / f"comparison-{run}-confused-elsewhere{split}/comparison.json").read_text())
             assert written["data"] == str(other)
 
@@ -291,8 +292,8 @@ class TestWhatAReviewFound:
         notes = Notes()
         found = ception.evaluate(run.folder / "model.keras", data, split="all", out=tmp_path / "o", reporter=notes)
         assert sum("left out" in text for text in notes.warnings) == 5
-        assert found.count == 28
         seen = run.classifier.record["data"]["counts"]
+        assert (found.count, found.including_seen.count) == (28 - seen["train"], 28)
         for part in ("val", "test"):
             count = ception.evaluate(run.classifier, data, split=part, reporter=Notes()).count
             assert count == seen[part]

@@ -43,6 +43,7 @@ def all_of_it(scores) -> Scores:
         selective=Selective(wished=0.9, min_confidence=0.5, precision=0.8, precision_interval=interval,
                             coverage=0.5, count=2),
         slices=Slices(by="camera", groups={"new": GroupScores(count=2, accuracy=0.5, accuracy_interval=interval)}),
+        seen_in_training=300, including_seen=GroupScores(count=1500, accuracy=0.5, accuracy_interval=interval),
     )  # fmt: skip
 
 
@@ -57,8 +58,15 @@ class TestScores:
             "calibration_error", "temperature", "uncalibrated", "per_class", "confused", "model", "data", "split",
             "output",
         ]  # fmt: skip
-        assert list(scores.as_dict()) == keys
-        assert list(all_of_it.as_dict()) == [*keys, "best_epoch", "selective", "slices"]
+        derived = ["seen_share", "majority_share", "better_than_guessing"]
+        assert list(scores.as_dict()) == [*keys, "seen_in_training", *derived]
+        assert list(all_of_it.as_dict()) == [
+            *keys, "best_epoch", "selective", "slices", "seen_in_training", "including_seen", *derived,
+        ]  # fmt: skip
+        assert all_of_it.as_dict()["including_seen"] == {
+            "count": 1500, "accuracy": 0.5, "accuracy_interval": [0.5, 0.9],
+        }  # fmt: skip
+        assert (scores.as_dict()["seen_share"], all_of_it.as_dict()["seen_share"]) == (None, 0.2)
         assert scores.as_dict()["accuracy_interval"] == [0.7, 0.8]
         assert scores.as_dict()["confused"] == [{"label": "a", "predicted": "b", "count": 3}]
 
@@ -79,6 +87,38 @@ class TestScores:
         for cell in ("0.7500", "95 % interval 0.7000 to 0.8000", "0.9500", "0.6250 without temperature"):
             assert f"<td>{cell}</td>" in table
         assert "top-5" not in all_of_it._repr_html_()
+        assert "300 of 1,500 pictures (20.0%) were in the model&#x27;s training" in all_of_it._repr_html_()
+
+    @pytest.mark.parametrize(
+        ("supports", "accuracy", "interval", "better", "says"),
+        [
+            ((60, 40), 0.8, (0.61, 0.9), True, ()),
+            (
+                (60, 40),
+                0.8,
+                (0.6, 0.9),
+                False,
+                ("Not surely better than guessing: 'a'", "score more pictures, or train"),
+            ),
+            (
+                (40, 60),
+                0.6,
+                (0.5, 0.7),
+                False,
+                ("Not better than guessing: 'b'", "right for 0.6000", "; train with more --epo"),
+            ),
+            ((0, 100), 1.0, (0.9, 1.0), None, ("All pictures are of class 'b'",)),
+        ],
+    )
+    def test_whether_they_are_better_than_guessing(self, scores, supports, accuracy, interval, better, says):
+        per_class = {
+            name: ClassScores(precision=0.5, recall=0.5, f1=0.5, support=support)
+            for name, support in zip("ab", supports, strict=True)
+        }
+        found = replace(scores, count=100, accuracy=accuracy, accuracy_interval=interval, per_class=per_class)
+        assert found.better_than_guessing is better
+        assert len(found.cautions) == bool(says)
+        assert all(text in found.cautions[0] for text in says)
 
 
 def test_a_comparison_in_plain_values_and_words():
@@ -93,7 +133,7 @@ def test_a_comparison_in_plain_values_and_words():
         "only_one_right": 1, "only_other_right": 2, "p_value": 1.0, "different": False,
         "per_class": {"a": {"recall": [0.5, 1.0], "support": 2, "p_value": 0.5}},
         "changed": [{"path": "p", "label": "a", "predicted": ["a", "b"]}], "models": ["m", "n"], "data": None,
-        "output": "",
+        "output": "", "seen_in_training": [None, None],
     }]  # fmt: skip
     assert "0.5000 and 0.7500 on 10 pictures, difference=+0.2500 (-0.1250 to +0.5000)" in repr(result)
 

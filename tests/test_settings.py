@@ -143,7 +143,7 @@ def test_a_number_out_of_its_range_is_refused(kind: Any, option: str, bad: float
         (TrainSettings, "channels", True, "--channels cannot be True: known: 1, 3"),
         (CompareSettings, "backend", "theano", "--backend cannot be 'theano': did you mean 'tensorflow'? "
          "(known: tensorflow, jax, torch)"),
-        (EvaluateSettings, "split", None, "--split cannot be None: known: train, val, test, all"),
+        (TrainSettings, "resize", None, "--resize cannot be None: known: squash, crop, pad"),
         (TrainSettings, "epochs", "3", "--epochs must be a whole number, got '3'"),
         (TrainSettings, "epochs", 3.0, "--epochs must be a whole number, got 3.0"),
         (TrainSettings, "epochs", True, "--epochs must be a whole number, got True"),

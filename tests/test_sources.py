@@ -84,6 +84,18 @@ class TestFolders:
         assert set(dataset.class_names) == {"two words", "new\nline", "日本", "$x$ [b]"}
 
 
+def test_classes_that_are_all_numbers_are_sorted_as_numbers(tmp_path):
+    names = [str(number) for number in range(12)]
+    data = sources.load(write_pictures(tmp_path / "d", dict.fromkeys(names, 1)))
+    assert data.class_names == tuple(names)
+    assert [Path(path).parent.name for path in data.pictures.paths] == [names[label] for label in data.labels]
+    mixed = sources.load(write_pictures(tmp_path / "e", dict.fromkeys(["2", "10", "a"], 1)))
+    assert mixed.class_names == ("10", "2", "a")
+    picture = data.pictures.paths[0]
+    (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{picture},{n}\n" for n in ("10", "9", "1" * 5000)))
+    assert sources.load(tmp_path / "list.csv").class_names == ("10", "1" * 5000, "9")
+
+
 class TestArrays:
     @pytest.mark.parametrize(
         "names",

@@ -60,7 +60,7 @@ class EvaluateOptions(TypedDict, total=False):
     device: str | None
     engine: EngineName | None
     dtype: Dtype
-    split: Split
+    split: Split | None
     batch_size: int
     target_precision: float | None
     by: str | None
@@ -89,7 +89,7 @@ class CompareOptions(TypedDict, total=False):
     device: str | None
     engine: EngineName | None
     dtype: Dtype
-    split: Split
+    split: Split | None
     out: str | Path | None
 
 

@@ -174,8 +174,9 @@ class EvaluateSettings(EngineSettings):
     """How to score a model.
 
     Attributes:
-        split: Split of the data to score on; `test` is its test set or, where it has none, the same
-            test pictures that training left out.
+        split: Split of the data to score on: train, val, test or all. When not given, the test set that the data state;
+            else, of the data that the model was trained on, the test pictures that the training left out; else all.
+            By hand, data that state no split are split as a training on them would do it.
         batch_size: Pictures in one step.
         target_precision: Share of right answers, 0..1, that is wished for: the confidence from which on the validation
             pictures promise it is tried here, and told as --min-confidence for predict.
@@ -184,7 +185,7 @@ class EvaluateSettings(EngineSettings):
             evaluations/ in the model's run folder, or evaluation-DATA here when the model lies in no run.
     """
 
-    split: Split = "test"
+    split: Split | None = None
     batch_size: int = 64
     target_precision: float | None = None
     by: str | None = None
@@ -218,10 +219,10 @@ class CompareSettings(EngineSettings):
     Attributes:
         split: Split of the data to compare on, as for evaluate.
         out: Folder for the numbers and the pictures that changed sides; when not given, comparison-ONE-OTHER with the
-            name of DATA and, other than test, the split.
+            name of DATA and, other than what is compared without --split, the split.
     """
 
-    split: Split = "test"
+    split: Split | None = None
     out: Path | None = None
 
 

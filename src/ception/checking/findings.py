@@ -12,6 +12,7 @@ import numpy as np
 from ception import recommended
 from ception.checking.passed_over import PassedOver
 from ception.data import splitting
+from ception.data.dataset import match_classes
 from ception.data.sources import SPLITS, TEST, TRAIN, UNSTATED, Dataset
 from ception.errors import InputError
 from ception.reporting import counted
@@ -74,7 +75,7 @@ KINDS = (
     ),
     Kind(
         name="two_splits", severity="error", title="The same picture in two splits", unit="group",
-        in_training="The data state the split, so it is kept: scores on these pictures are too good.",
+        in_training="The data state the split, so it is kept; what was trained on does not count in the scores.",
         way_out="Delete the copies in all splits but one. (Splits that Ception makes never part equal files.)",
     ),
     Kind(
@@ -302,17 +303,18 @@ def about_classes(dataset: Dataset, known: Sequence[str], unnamed: bool) -> dict
         known: Names of the model's classes.
         unnamed: Whether those are just numbers.
     """
-    if (dataset.unnamed or unnamed) and len(dataset.class_names) == len(known):
-        return {}
+    places = match_classes(dataset.class_names, known, nameless=dataset.unnamed or unnamed).places
     alike = {name.strip().casefold(): name for name in known}
-    unknown = [name for name in dataset.class_names if name not in set(known)]
+    shown = np.bincount(dataset.labels, minlength=len(places)) > 0
+    unknown = [dataset.class_names[k] for k in np.flatnonzero(shown) if places[k] is None]
+    found = {places[k] for k in np.flatnonzero(shown)}
     return {
         "unknown_classes": [
             Item(note=f"{name}" + (f"; the model calls it {alike[name.strip().casefold()]}"
                                    if name.strip().casefold() in alike else ""))
             for name in unknown
         ],
-        "absent_classes": [Item(note=name) for name in known if name not in set(dataset.class_names)],
+        "absent_classes": [Item(note=name) for place, name in enumerate(known) if place not in found],
     }  # fmt: skip
 
 
@@ -364,7 +366,7 @@ def _parted(kind: Kind, items: Sequence[Item], dataset: Dataset, splits: NDArray
     told = f" {touched:,} of {int((splits == TEST).sum()):,} test pictures have one in training or validation."
     if set(SPLITS.values()) - set(dataset.stated_splits.tolist()):
         return kind.in_training + told, kind.way_out
-    kept = next(kind.in_training for kind in KINDS if kind.name == "two_splits")
+    kept = "The data state the split, so it is kept: scores on these pictures are too good."
     return kept + told, "Delete them in all splits but one."
 
 

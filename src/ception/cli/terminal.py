@@ -105,8 +105,13 @@ def print_scores(scores: Scores) -> None:
     from rich.table import Table
 
     low, high = scores.accuracy_interval
-    print(f"Accuracy {scores.accuracy:.4f} on {scores.count:,} {scores.split} pictures "
+    first, after = (scores.cautions[:1], scores.cautions[1:]) if scores.all_seen else ((), scores.cautions)
+    for line in first:
+        print(printable(line))
+    print(f"Accuracy {scores.accuracy:.4f} on {scores.pictures_scored} "
           f"(95 % interval {low:.4f} to {high:.4f})")  # fmt: skip
+    for line in after:
+        print(printable(line))
     top5 = "" if scores.top5_accuracy is None else f"   top-5 {scores.top5_accuracy:.4f}"
     print(f"Balanced accuracy {scores.balanced_accuracy:.4f}   log loss {scores.log_loss:.4f}{top5}")
     print(f"Calibration error {scores.calibration_error:.4f} with temperature {scores.temperature:.3f} "
@@ -141,6 +146,8 @@ def print_comparison(result: Comparison) -> None:
 
     low, high = result.difference_interval
     verdict = "a real difference" if result.different else "no difference that these pictures show"
+    for line in result.cautions:
+        print(line)
     for name, accuracy in zip(result.models, result.accuracy, strict=True):
         print(f"{accuracy:.4f}  {printable(name)}")
     print(f"Difference {result.difference:+.4f} on {result.count:,} pictures "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TRAIN, VAL, TEST, UNSTATED = 0, 1, 2, -1
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
+_MOST_DIGITS = 100  # Python refuses to read numbers of some thousands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ def from_names(
     ignored: Mapping[str, int],
     columns: Mapping[str, Sequence[str]] | None = None,
 ) -> Dataset:
-    """A data set whose classes are the different names, sorted.
+    """A data set whose classes are the different names, sorted; as numbers where all are.
 
     Args:
         name: Of the data set.
@@ -70,7 +71,11 @@ def from_names(
         ignored: As in `Dataset`.
         columns: As in `Dataset`.
     """
-    class_names = tuple(sorted(set(names)))
+    different = sorted(set(names))
+    numbers = numbers_of(different)
+    if numbers is not None:
+        different = [name for _, name in sorted(zip(numbers, different, strict=True))]
+    class_names = tuple(different)
     label_of = {class_name: label for label, class_name in enumerate(class_names)}
     return Dataset(
         name=name,
@@ -81,3 +86,43 @@ def from_names(
         ignored=dict(ignored),
         columns=columns or {},
     )
+
+
+def numbers_of(names: Sequence[str]) -> list[int] | None:
+    """The numbers that names such as `0`, `1` or `00`, `01` are; None unless all are."""
+    numbers = all(name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS for name in names)
+    return [int(name) for name in names] if numbers else None
+
+
+@dataclass(frozen=True)
+class ClassMatches:
+    """Which classes of a model those of a data set are.
+
+    Attributes:
+        places: For each class of the data set its index among the model's; None where the model does not know it.
+        by: What they are matched by.
+    """
+
+    places: tuple[int | None, ...]
+    by: Literal["name", "number", "order"]
+
+
+def match_classes(names: Sequence[str], known: Sequence[str], *, nameless: bool) -> ClassMatches:
+    """Which classes of a model those of a data set are.
+
+    Args:
+        names: Names of the data set's classes.
+        known: Names of the model's classes.
+        nameless: Whether the names of one side are just numbers that stand for missing names.
+    """
+    index = {name: place for place, name in enumerate(known)}
+    by_name = tuple(map(index.get, names))
+    if None not in by_name:
+        return ClassMatches(by_name, "name")
+    numbers, numbers_known = numbers_of(names), numbers_of(known)
+    if numbers is not None and numbers_known is not None and len(set(numbers_known)) == len(known):
+        place_of = {number: place for place, number in enumerate(numbers_known)}
+        return ClassMatches(tuple(map(place_of.get, numbers)), "number")
+    if nameless and len(names) == len(known):
+        return ClassMatches(tuple(range(len(known))), "order")
+    return ClassMatches(by_name, "name")

@@ -15,7 +15,7 @@ from ception import backends
 from ception.data import sources
 from ception.errors import InputError
 from ception.evaluation.calibration import confidence, threshold_for, wilson_interval
-from ception.evaluation.selection import data_label, matched, select, tabulate_data, warn_of_seen
+from ception.evaluation.selection import Selection, matched, select, tabulate_data, warn_of_seen
 from ception.evaluation.slices import grouping, sliced
 from ception.evaluation.table import Table
 from ception.files import mark, write_json
@@ -42,8 +42,8 @@ def evaluate(
 ) -> Scores:
     """Score a model on a data set.
 
-    The classes are matched by name. The scores, the table they come from, a picture of the confusion matrix and
-    a report are written to the output folder.
+    The classes are matched by name, or by number where all names are numbers. The scores, the table they come from, a
+    picture of the confusion matrix and a report are written to the output folder.
 
     Args:
         model: A model file or run folder, or a classifier (then nothing is written unless `out` is given).
@@ -64,19 +64,20 @@ def evaluate(
     dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
     labels = matched(dataset, described, reporter)
     group_of = grouping(dataset, settings.by) if settings.by else None
-    chosen, digests = select(dataset, str(data), settings.split, reporter)
-    if settings.split != "train":
-        warn_of_seen(described, digests, reporter)
+    chosen = select(dataset, str(data), settings.split, [described], reporter)
+    warn_of_seen(described, chosen, reporter)
     table, indices = _tabulated(file or described, settings, labels, dataset, chosen, reporter)
-    output = settings.out or (file and _output_folder(file, data_label(dataset.name, settings.split)))
+    counted = table.take(table.scored)
+    output = settings.out or (file and _output_folder(file, chosen.label))
     scores = replace(
         table.scores(described.temperature),
         model=None if file is None else str(file),
         data=str(data),
-        split=settings.split,
+        split=chosen.split,
         output=None if output is None else str(output),
-        selective=promise and _kept(promise, table, described.temperature),
-        slices=group_of and sliced(table, str(settings.by), [group_of(index) for index in indices.tolist()]),
+        selective=promise and _kept(promise, counted, described.temperature),
+        slices=group_of
+        and sliced(counted, str(settings.by), [group_of(index) for index in indices[table.scored].tolist()]),
     )
     if output is not None:
         history = _history(file) if file else []
@@ -89,7 +90,7 @@ def _tabulated(
     settings: EvaluateSettings,
     labels: NDArray[np.integer],
     dataset: sources.Dataset,
-    chosen: NDArray[np.int64],
+    chosen: Selection,
     reporter: Reporter,
 ) -> tuple[Table, NDArray[np.int64]]:
     """What the model says of the chosen pictures that can be read, and their indices."""
@@ -97,8 +98,8 @@ def _tabulated(
         backends.on(settings.device, settings.backend),
         Predictor.open(
             model, engine=settings.engine, dtype=settings.dtype, batch_size=settings.batch_size,
-            pictures=len(chosen), backend=settings.backend, device=settings.device, cache_limit=settings.cache_limit,
-            reporter=reporter,
+            pictures=len(chosen.indices), backend=settings.backend, device=settings.device,
+            cache_limit=settings.cache_limit, reporter=reporter,
         ) as predictor,
     ):  # fmt: skip
         (answers,) = tabulate_data([predictor], [labels], dataset, chosen, reporter=reporter)
@@ -121,6 +122,8 @@ def write(
 ) -> None:
     """Save scores, predictions, the confusion matrix and the report into a folder, which is made.
 
+    The predictions are of all pictures, matrix and report of those that are scored.
+
     Args:
         output: The folder.
         table: What the model said of each picture.
@@ -134,13 +137,15 @@ def write(
 
     mark(output)
     table.write(output / "predictions.csv")
-    confusion(table, output / "confusion.png")
+    rows = table.scored
+    counted = table.take(rows)
+    confusion(counted, output / "confusion.png")
     data = described.record.get("data", {})
     write_report(
         output / "report.html",
-        table,
+        counted,
         scores,
-        picture=picture,
+        picture=lambda row: picture(int(rows[row])),
         coverage=described.coverage,
         history=history,
         footer=f"{described.config.name}, trained on {data.get('name', 'unknown data')}. Written by Ception.",

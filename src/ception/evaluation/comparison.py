@@ -17,7 +17,8 @@ from ception.data import sources
 from ception.data.images import PictureError, flatten
 from ception.errors import InputError
 from ception.evaluation.calibration import wilson_interval
-from ception.evaluation.selection import data_label, matched, select, tabulate_data, warn_of_seen
+from ception.evaluation.metrics import group_scores
+from ception.evaluation.selection import Selection, matched, select, tabulate_data, warn_of_seen
 from ception.evaluation.table import Table
 from ception.files import mark, write_json
 from ception.model_file import describe
@@ -58,14 +59,15 @@ def compare(
     models = Path(one), Path(other)
     label = f"comparison-{_label(models[0])}-{_label(models[1])}"
     if data is None:
-        if settings.split != "test":
+        if settings.split not in (None, "test"):
             raise InputError(f"--split {settings.split} needs DATA: without it, both runs' test pictures are compared")
         dataset = None
         first, second = _aligned(*map(_table_of_run, models))
     else:
         dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
-        label += f"-{data_label(dataset.name[:40], settings.split)}"
-        first, second = _aligned(*_evaluated(models, dataset, str(data), settings, reporter))
+        tables, chosen = _evaluated(models, dataset, str(data), settings, reporter)
+        label += "-" + dataset.name[:40] + chosen.label.removeprefix(dataset.name)
+        first, second = _aligned(*tables)
     output = settings.out or Path(label)
     result = replace(
         paired(first, second),
@@ -81,7 +83,16 @@ def compare(
 
 
 def paired(first: Table, second: Table) -> Comparison:
-    """Two tables with the same pictures in the same order, compared."""
+    """Two tables with the same pictures in the same order, compared on those that neither model was trained on.
+
+    They are compared on all where each picture was in the training of one of them.
+    """
+    whole = group_scores(first.right), group_scores(second.right)
+    seen = [None if table.seen is None else int(table.seen.sum()) for table in (first, second)]
+    rows = np.intersect1d(_unseen(first), _unseen(second))
+    left_out = 0 < len(rows) < len(first.labels)
+    if left_out:
+        first, second = first.take(rows), second.take(rows)
     count, names = len(first.labels), first.class_names
     gained, lost = ~first.right & second.right, first.right & ~second.right
     only_one, only_other = int(lost.sum()), int(gained.sum())
@@ -114,7 +125,14 @@ def paired(first: Table, second: Table) -> Comparison:
             )
             for row in np.flatnonzero(gained | lost).tolist()
         ),
+        seen_in_training=(seen[0], seen[1]),
+        including_seen=whole if left_out else None,
     )
+
+
+def _unseen(table: Table) -> NDArray[np.int64]:
+    """The rows that were not in the model's training, as far as that is known."""
+    return np.arange(len(table.labels)) if table.seen is None else np.flatnonzero(~table.seen)
 
 
 def mcnemar(only_one: int, only_other: int) -> float:
@@ -166,26 +184,26 @@ def _table_of_run(run: Path) -> Table:
 
 def _evaluated(
     models: Sequence[Path], dataset: sources.Dataset, origin: str, settings: CompareSettings, reporter: Reporter
-) -> list[Table]:
-    """What the models say of one split of a data set, whose pictures are read once for both."""
+) -> tuple[list[Table], Selection]:
+    """What the models say of one split of a data set, whose pictures are read once for both, and which these are."""
     described = [describe(model) for model in models]
     for description in described:
         description.require_weights()
     _require_same_classes(*(description.class_names for description in described))
     labels = [matched(dataset, description, reporter) for description in described]
-    indices, digests = select(dataset, origin, settings.split, reporter)
-    if settings.split != "train":
-        for model, description in zip(models, described, strict=True):
-            warn_of_seen(description, digests, reporter, str(model))
+    chosen = select(dataset, origin, settings.split, described, reporter)
+    for model, description in zip(models, described, strict=True):
+        warn_of_seen(description, chosen, reporter, str(model))
     with backends.on(settings.device, settings.backend), ExitStack() as stack:
         predictors = [
             stack.enter_context(Predictor.open(
                 model, engine=settings.engine, dtype=settings.dtype, batch_size=EvaluateSettings().batch_size,
-                pictures=len(indices), backend=settings.backend, device=settings.device,
+                pictures=len(chosen.indices), backend=settings.backend, device=settings.device,
                 cache_limit=settings.cache_limit, reporter=reporter,
             )) for model in models
         ]  # fmt: skip
-        return [table for table, _ in tabulate_data(predictors, labels, dataset, indices, reporter=reporter)]
+        tables = [table for table, _ in tabulate_data(predictors, labels, dataset, chosen, reporter=reporter)]
+    return tables, chosen
 
 
 def _require_same_classes(one: Sequence[str], other: Sequence[str]) -> None:
@@ -206,7 +224,7 @@ def _aligned(first: Table, second: Table) -> tuple[Table, Table]:
     labels = np.argsort(columns)[second.labels]
     if (labels != first.labels).any():
         raise InputError("the runs were tested on pictures with different labels: give DATA to evaluate both on")
-    return first, Table(second.paths, labels, second.logits[:, columns], first.class_names)
+    return first, Table(second.paths, labels, second.logits[:, columns], first.class_names, second.seen)
 
 
 def _label(model: Path) -> str:

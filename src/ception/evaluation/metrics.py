@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ception.evaluation.calibration import confidence, expected_calibration_error, log_loss, wilson_interval
-from ception.results import Calibration, ClassScores, Confusion, Scores
+from ception.results import Calibration, ClassScores, Confusion, GroupScores, Scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +49,12 @@ def scores(
         per_class=per_class,
         confused=_confused(labels, predicted, class_names),
     )
+
+
+def group_scores(right: NDArray[np.bool_]) -> GroupScores:
+    """The accuracy on a group of pictures, by whether each is right."""
+    hits, count = int(right.sum()), len(right)
+    return GroupScores(count=count, accuracy=hits / count, accuracy_interval=wilson_interval(hits, count))
 
 
 def _per_class(

@@ -41,7 +41,7 @@ def write_report(
 
     Args:
         path: The file.
-        table: What the model said of each picture.
+        table: What the model said of each picture that is scored.
         scores: What `ception.evaluate` returns.
         picture: Gives the picture of a row of the table; may raise `PictureError`.
         coverage: Precision and coverage on the validation pictures, for the advice on a threshold.
@@ -49,8 +49,10 @@ def write_report(
         footer: A last line.
     """
     context = {
-        "title": f"{scores.accuracy:.1%} of {scores.count:,} pictures right",
-        "subtitle": f"{scores.model or 'a model'} on the {scores.split} pictures of {scores.data}",
+        "title": f"{scores.accuracy:.1%} of {scores.count:,} pictures right"
+        + (", but all were in the training" if scores.all_seen else ""),
+        "cautions": scores.cautions,
+        "subtitle": f"{scores.model or 'a model'} on {scores.pictures_scored} of {scores.data}",
         "numbers": _numbers(scores),
         "curves": pages.svg(plots.curves_figure(history, _kept(history))) if history else None,
         "per_class": sorted(scores.per_class.items(), key=lambda item: item[1].f1),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ception.data import sources, splitting
+from ception.data.dataset import match_classes
 from ception.errors import InputError
 from ception.evaluation.table import Table
 from ception.predictor import Predictor, answered
@@ -19,81 +21,194 @@ if TYPE_CHECKING:
     from ception.model_file import ModelDescription
 
 _MOST_NAMED = 20  # pictures that cannot be read
+_MOST_PAIRS = 3  # classes whose match is told
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The pictures of a data set that are scored.
+
+    Attributes:
+        indices: Which they are.
+        digests: Digests of all pictures of the data set, of type `V16`.
+        split: What they are: `train`, `val`, `test` or `all`.
+        label: What folders of results call them: the name of the data set, with the split where that is another one
+            than without a wish.
+    """
+
+    indices: NDArray[np.int64]
+    digests: NDArray[np.void]
+    split: str
+    label: str
 
 
 def matched(dataset: sources.Dataset, described: ModelDescription, reporter: Reporter) -> NDArray[np.int32]:
     """The data set's labels, counted as the model counts its classes.
 
-    Classes match by name; where one side has no names, by index if the counts agree, which the reporter is told.
+    Classes match by name, and where all names are numbers by number. Where one side has no names, they match by their
+    order if the counts agree. The reporter is told of all but the first.
 
     Raises:
-        InputError: the data set has a class that the model does not know.
+        InputError: the data set has a class that the model does not know, or two that are one to it.
     """
-    nameless = dataset.unnamed or described.unnamed
-    if nameless:
-        reporter.note("Classes are matched by their numbers: one side has no names")
-    known = {name: number for number, name in enumerate(described.class_names)}
-    if nameless and len(dataset.class_names) == len(known):
-        return dataset.labels
-    unknown = [name for name in dataset.class_names if name not in known]
+    matches = match_classes(dataset.class_names, described.class_names, nameless=dataset.unnamed or described.unnamed)
+    if matches.by != "name":
+        reporter.note(f"Classes are matched by their {matches.by}: " + _pairs(dataset, described, matches.places))
+    shown = np.bincount(dataset.labels, minlength=len(dataset.class_names)) > 0
+    unknown = [dataset.class_names[k] for k in np.flatnonzero(shown) if matches.places[k] is None]
     if unknown:
+        raise InputError(_told_unknown(unknown, dataset, described.class_names))
+    places = np.array([-1 if place is None else place for place in matches.places], np.int32)
+    used, times = np.unique(places[shown], return_counts=True)
+    if (times > 1).any():
+        place = used[times > 1][0]
+        names = [repr(dataset.class_names[k]) for k in np.flatnonzero(places == place)]
         raise InputError(
-            f"the model does not know {'class' if len(unknown) == 1 else 'classes'} "
-            f"{', '.join(repr(name) for name in unknown[:5])}{' ...' if len(unknown) > 5 else ''} of {dataset.name}; "
-            f"it knows {', '.join(described.class_names[:20])}{' ...' if len(known) > 20 else ''}"
+            f"the classes {' and '.join(names)} of {dataset.name} are the model's '{described.class_names[place]}': "
+            "put their pictures into one"
         )
-    return np.array([known[name] for name in dataset.class_names], np.int32)[dataset.labels]
+    return places[dataset.labels]
+
+
+def _pairs(dataset: sources.Dataset, described: ModelDescription, places: Sequence[int | None]) -> str:
+    """The first classes of the data set with what the model calls them."""
+    known = [(name, described.class_names[place])
+             for name, place in zip(dataset.class_names, places, strict=True) if place is not None]  # fmt: skip
+    more = " ..." if len(known) > _MOST_PAIRS else ""
+    return ", ".join(f"'{name}' is the model's '{other}'" for name, other in known[:_MOST_PAIRS]) + more
+
+
+def _told_unknown(unknown: Sequence[str], dataset: sources.Dataset, known: Sequence[str]) -> str:
+    """The line that says which classes of the data set a model does not know, and what to do."""
+    alike = {other.strip().casefold(): other for other in known}
+    meant = [(one, alike[one.strip().casefold()]) for one in unknown if one.strip().casefold() in alike]
+    way_out = "rename or remove what it does not know"
+    if dataset.unnamed:
+        way_out = "give the data their class_names"
+    elif meant:
+        way_out = "rename " + ", ".join(f"'{one}' to '{other}'" for one, other in meant[:5])
+    return (
+        f"the model does not know {'class' if len(unknown) == 1 else 'classes'} "
+        f"{', '.join(map(repr, unknown[:5]))}{' ...' if len(unknown) > 5 else ''} of {dataset.name}; "
+        f"it knows {', '.join(known[:20])}{' ...' if len(known) > 20 else ''}: {way_out}"
+    )
 
 
 def select(
-    dataset: sources.Dataset, origin: str, split: str, reporter: Reporter
-) -> tuple[NDArray[np.int64], NDArray[np.void]]:
-    """The indices of the pictures of a split, and their digests.
+    dataset: sources.Dataset,
+    origin: str,
+    split: str | None,
+    models: Sequence[ModelDescription],
+    reporter: Reporter,
+) -> Selection:
+    """The pictures of a data set that are scored.
+
+    Without a wish they are the test pictures that the data state; else, of the data that a model was trained on, those
+    that its training left out for testing; else all.
 
     Args:
         dataset: The data set.
         origin: What the user calls it.
-        split: `train`, `val`, `test` or `all`.
-        reporter: Receives the progress.
+        split: `train`, `val`, `test` or `all`, where data without a split are split as a training on them would do it.
+        models: The models that are scored.
+        reporter: Receives the progress, and why these pictures.
 
     Raises:
-        InputError: the data set cannot be split, or has no such pictures.
+        InputError: the data set cannot be split, has no such pictures, or states a split without a test set.
     """
     digests, _ = sources.digests(dataset.pictures, reporter)
-    if split == "all":
-        indices = np.arange(len(dataset.labels))
-    else:
-        try:
-            splits = splitting.split(dataset, digests)
-        except InputError as error:
-            raise InputError(f"{error}, or score all pictures with --split all") from None
-        indices = np.flatnonzero(splits == sources.SPLITS[split])
-    if not len(indices):
-        raise InputError(f"{origin} has no {split} pictures: choose another --split, or all")
-    return indices, digests[indices]
-
-
-def data_label(name: str, split: str) -> str:
-    """What folders of results call the data: the name of the data set, with the split where that is not `test`."""
-    return name if split == "test" else f"{name}-{split}"
-
-
-def warn_of_seen(
-    described: ModelDescription, digests: NDArray[np.void], reporter: Reporter, name: str = "the model"
-) -> None:
-    """Warn if pictures that are to be scored were in the training of the model, which the message calls `name`."""
-    if seen := int(described.seen_in_training(digests).sum()):
-        reporter.warn(
-            f"{seen:,} of these {len(digests):,} pictures were in {name}'s training: "
-            "the scores are better than on new pictures"
+    if dataset.ignored:
+        passed_over = ", ".join(f"{count:,} {what}" for what, count in dataset.ignored.items())
+        reporter.note(f"Of {origin} passed over: {passed_over}")
+    left_out = any(_split_by_training(dataset, digests, model) for model in models)
+    usual = "test" if left_out else _stated_split(dataset)
+    chosen = split or usual
+    if chosen is None:
+        raise InputError(
+            f"{origin} states a split without test pictures, and is not what "
+            f"{_subject(models)} trained on: score all pictures with --split all, or choose another --split"
         )
+    indices = np.arange(len(dataset.labels))
+    if chosen != "all":
+        indices = np.flatnonzero(_splits(dataset, digests) == sources.SPLITS[chosen])
+    if not len(indices):
+        raise InputError(f"{origin} has no {chosen} pictures: choose another --split, or all")
+    if why := _why(dataset, indices, origin, split, chosen, left_out, models):
+        reporter.note(why)
+    return Selection(indices, digests, chosen, dataset.name if chosen == usual else f"{dataset.name}-{chosen}")
+
+
+def _stated_split(dataset: sources.Dataset) -> str | None:
+    """What is scored of data that no model was trained on; None where they state a split, but no test pictures."""
+    if (dataset.stated_splits == sources.TEST).any():
+        return "test"
+    return "all" if (dataset.stated_splits == sources.UNSTATED).all() else None
+
+
+def _splits(dataset: sources.Dataset, digests: NDArray[np.void]) -> NDArray[np.int8]:
+    try:
+        return splitting.split(dataset, digests)
+    except InputError as error:
+        raise InputError(f"{error}, or score all pictures with --split all") from None
+
+
+def _split_by_training(dataset: sources.Dataset, digests: NDArray[np.void], model: ModelDescription) -> bool:
+    """Whether the model was trained on the data set, by the split that follows from its pictures.
+
+    It was if it has seen most of what this split trains on and little of the rest, also where some pictures have come
+    or gone since. Pictures of a training that was told its split lie in all parts alike.
+    """
+    try:
+        trains = splitting.split(dataset, digests) == sources.TRAIN
+    except InputError:
+        return False
+    seen = model.seen_in_training(digests)
+    return bool(
+        trains.any() and seen[trains].mean() >= 0.5 and not seen[~trains].sum() >= 0.5 * max(1, (~trains).sum())
+    )
+
+
+def _why(
+    dataset: sources.Dataset, indices: NDArray[np.int64], origin: str, split: str | None, chosen: str, left_out: bool,
+    models: Sequence[ModelDescription],
+) -> str:  # fmt: skip
+    """Why these pictures are scored, where the data do not state it and the user has not said it."""
+    count = len(dataset.labels)
+    if split is None and chosen == "all":
+        known = all(len(model.training_digests) for model in models)
+        other = f"is not what {_subject(models)} trained on" if known else "what the model was trained on is not known"
+        return f"all {count:,} pictures: {origin} states no split and {other}"
+    if chosen == "all" or (dataset.stated_splits[indices] == sources.SPLITS[chosen]).all():
+        return ""
+    if left_out:
+        did = {"train": "trained on", "val": "validated on", "test": "left out for testing"}[chosen]
+        return f"{len(indices):,} of {count:,} pictures: those that the training {did}"
+    return (
+        f"{len(indices):,} of {count:,} pictures: {origin} states no {chosen} pictures, so these are those "
+        "of the split that a training on it would make; --split all scores all"
+    )
+
+
+def _subject(models: Sequence[ModelDescription]) -> str:
+    return "the model was" if len(models) == 1 else "either model was"
+
+
+def warn_of_seen(described: ModelDescription, chosen: Selection, reporter: Reporter, name: str = "the model") -> None:
+    """Warn if the model, which the message calls `name`, was trained on pictures that are to be scored.
+
+    Not if these are the training pictures of its data and the user has asked for them.
+    """
+    count, seen = len(chosen.indices), int(described.seen_in_training(chosen.digests[chosen.indices]).sum())
+    if seen and not (seen == count and chosen.split == "train"):
+        then = "the scores say nothing of new pictures" if seen == count else "they do not count"
+        reporter.warn(f"{seen:,} of these {count:,} pictures were in {name}'s training: {then}")
 
 
 def tabulate_data(
     predictors: Sequence[Predictor],
     labels: Sequence[NDArray[np.integer]],
     dataset: sources.Dataset,
-    indices: NDArray[np.int64],
+    chosen: Selection,
     *,
     reporter: Reporter,
 ) -> list[tuple[Table, NDArray[np.int64]]]:
@@ -103,7 +218,7 @@ def tabulate_data(
         predictors: The models.
         labels: For each model the labels of the whole data set, counted as it does.
         dataset: The data set.
-        indices: Its pictures that are wanted.
+        chosen: Its pictures that are wanted.
         reporter: Receives progress, and a warning for each picture that cannot be read.
 
     Returns:
@@ -117,7 +232,7 @@ def tabulate_data(
     models = [predictor.description for predictor in predictors]
     for contract in dict.fromkeys(model.image for model in models):
         sharing = [number for number, model in enumerate(models) if model.image == contract]
-        batches = list(answered([predictors[number] for number in sharing], dataset.pictures, indices,
+        batches = list(answered([predictors[number] for number in sharing], dataset.pictures, chosen.indices,
                                 label="Evaluating", reporter=reporter))  # fmt: skip
         readable = np.concatenate([batch.indices for batch in batches]).astype(np.int64)
         names = [dataset.pictures.name(int(index)) for index in readable]
@@ -125,11 +240,13 @@ def tabulate_data(
             failed |= batch.errors
         for order, number in enumerate(sharing):
             logits = np.concatenate([batch.logits[order] for batch in batches])
-            answers[number] = Table(names, labels[number][readable], logits, models[number].class_names), readable
+            model = models[number]
+            seen = model.seen_in_training(chosen.digests[readable]) if len(model.training_digests) else None
+            answers[number] = Table(names, labels[number][readable], logits, model.class_names, seen), readable
     for index, why in list(failed.items())[:_MOST_NAMED]:
         reporter.warn(f"left out {dataset.pictures.name(index)}: {why}")
     if len(failed) > _MOST_NAMED:
         reporter.warn(f"left out {len(failed) - _MOST_NAMED} more that cannot be read")
-    if len(failed) == len(indices):
-        raise InputError(f"none of the {len(indices)} pictures of {dataset.name} can be read")
+    if len(failed) == len(chosen.indices):
+        raise InputError(f"none of the {len(failed)} pictures of {dataset.name} can be read")
     return [answers[number] for number in range(len(models))]

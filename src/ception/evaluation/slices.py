@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ception.errors import InputError, nearest
-from ception.evaluation.calibration import wilson_interval
+from ception.evaluation.metrics import group_scores
 from ception.evaluation.table import Table
-from ception.results import GroupScores, Slices
+from ception.results import Slices
 
 if TYPE_CHECKING:
     from ception.data.sources import Dataset
@@ -50,19 +50,10 @@ def sliced(table: Table, by: str, groups: Sequence[str]) -> Slices:
         groups: Name of the group of each row.
     """
     names, group_of = np.unique(np.array(groups, object).astype(str), return_inverse=True)
-    counts = np.bincount(group_of, minlength=len(names))
-    hits = np.bincount(group_of[table.right], minlength=len(names))
     order = sorted(range(len(names)), key=lambda k: _with_numbers(str(names[k])))
     return Slices(
         by=by,
-        groups={
-            str(names[k]): GroupScores(
-                count=int(counts[k]),
-                accuracy=float(hits[k] / counts[k]),
-                accuracy_interval=wilson_interval(int(hits[k]), int(counts[k])),
-            )
-            for k in order
-        },
+        groups={str(names[k]): group_scores(table.right[group_of == k]) for k in order},
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ception.evaluation.metrics import scores
+from ception.evaluation.metrics import group_scores, scores
 from ception.files import whole
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ception.results import Scores
 
+_SEEN = "seen_in_training"
 # any file name comes through, also one that is no Unicode
 _CODING: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
 
@@ -31,12 +32,20 @@ class Table:
         labels: Index of the true class of each picture, of shape (pictures,).
         logits: float32 of shape (pictures, classes).
         class_names: Names of the classes, in the order of the logits.
+        seen: Whether each picture was in the model's training, of shape (pictures,); None where that is not known.
     """
 
     paths: Sequence[str]
     labels: NDArray[np.integer]
     logits: NDArray[np.float32]
     class_names: tuple[str, ...]
+    seen: NDArray[np.bool_] | None = None
+
+    @property
+    def scored(self) -> NDArray[np.int64]:
+        """The rows that scores are computed from: those that were not in the training, or all where all were."""
+        seen = self.seen
+        return np.arange(len(self.labels)) if seen is None or seen.all() else np.flatnonzero(~seen)
 
     @property
     def predicted(self) -> NDArray[np.integer]:
@@ -55,31 +64,46 @@ class Table:
         return np.asarray(confusion_matrix(self.labels, self.predicted, labels=np.arange(len(self.class_names))))
 
     def scores(self, temperature: float = 1.0) -> Scores:
-        """How well the model tells the pictures, with its logits divided by the temperature."""
-        return scores(self.labels, self.logits, self.class_names, temperature)
+        """How well the model tells the pictures that are scored, with its logits divided by the temperature."""
+        counted = self.take(self.scored)
+        found = scores(counted.labels, counted.logits, self.class_names, temperature)
+        left_out = len(counted.labels) < len(self.labels)
+        return replace(
+            found,
+            seen_in_training=None if self.seen is None else int(self.seen.sum()),
+            including_seen=group_scores(self.right) if left_out else None,
+        )
 
     def take(self, rows: NDArray[np.integer]) -> Table:
         """A table of some rows in the given order."""
-        return Table([self.paths[row] for row in rows], self.labels[rows], self.logits[rows], self.class_names)
+        paths, seen = [self.paths[row] for row in rows], None if self.seen is None else self.seen[rows]
+        return Table(paths, self.labels[rows], self.logits[rows], self.class_names, seen)
 
     def write(self, path: Path) -> None:
-        """Save as CSV: `path,label,logit_<class>...`; the logits read back exactly."""
+        """Save as CSV: `path,label,logit_<class>...,seen_in_training`; the logits read back exactly.
+
+        The last column is 1 or 0, and empty where that is not known.
+        """
+        told = [""] * len(self.labels) if self.seen is None else [str(int(one)) for one in self.seen]
         with whole(path) as unfinished, unfinished.open("w", **_CODING) as file:
             rows = csv.writer(file)
-            rows.writerow(["path", "label", *(f"logit_{name}" for name in self.class_names)])
-            for name, label, logits in zip(self.paths, self.labels, self.logits, strict=True):
-                rows.writerow([name, self.class_names[label], *(f"{value:.9g}" for value in logits)])
+            rows.writerow(["path", "label", *(f"logit_{name}" for name in self.class_names), _SEEN])
+            for name, label, logits, seen in zip(self.paths, self.labels, self.logits, told, strict=True):
+                rows.writerow([name, self.class_names[label], *(f"{value:.9g}" for value in logits), seen])
 
     @classmethod
     def read(cls, path: Path) -> Table:
-        """The table in a file that `write` made."""
+        """The table in a file that `write` made, of this version or an earlier one."""
         with path.open(**_CODING) as file:
             rows = csv.reader(file)
-            class_names = tuple(column.removeprefix("logit_") for column in next(rows)[2:])
+            class_names = tuple(column.removeprefix("logit_") for column in next(rows)[2:] if column != _SEEN)
             index = {name: number for number, name in enumerate(class_names)}
-            paths, labels, logits = [], [], []
+            paths, labels, logits, told = [], [], [], []
             for name, label, *values in rows:
                 paths.append(name)
                 labels.append(index[label])
-                logits.append([float(value) for value in values])
-        return cls(paths, np.array(labels), np.array(logits, np.float32).reshape(-1, len(class_names)), class_names)
+                logits.append([float(value) for value in values[: len(class_names)]])
+                told.append("".join(values[len(class_names) :]))
+        seen = np.array([one == "1" for one in told]) if told and set(told) <= {"0", "1"} else None
+        numbers = np.array(logits, np.float32).reshape(-1, len(class_names))
+        return cls(paths, np.array(labels), numbers, class_names, seen)

@@ -25,14 +25,17 @@ class Result:
     Attributes:
         _OMITTED: Fields that are left out of the plain values where they are None.
         _KEYS: Keys of fields whose name is another one there.
+        _DERIVED: Properties that stand there after the fields.
     """
 
     _OMITTED: ClassVar[frozenset[str]] = frozenset()
     _KEYS: ClassVar[Mapping[str, str]] = {}
+    _DERIVED: ClassVar[tuple[str, ...]] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as JSON has them."""
-        named = {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
+        """The fields as JSON has them, and what is derived from them."""
+        names = [*(one.name for one in fields(self)), *self._DERIVED]  # type: ignore[arg-type]
+        named = {name: getattr(self, name) for name in names}
         return {
             self._KEYS.get(name, name): plain(value)
             for name, value in named.items()

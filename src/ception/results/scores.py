@@ -120,9 +120,13 @@ class Scores(Result):
         best_epoch: Number of the epoch whose weights were kept, of a training.
         selective: What the wished precision comes to.
         slices: The scores of groups.
+        seen_in_training: Pictures that the model was trained on. They do not count, unless all were: `count` and all
+            scores are without them. None where the model does not say what it was trained on.
+        including_seen: The accuracy with them; None where no other number comes from that.
     """
 
-    _OMITTED = frozenset({"best_epoch", "selective", "slices"})
+    _OMITTED = frozenset({"best_epoch", "selective", "slices", "including_seen"})
+    _DERIVED = ("seen_share", "majority_share", "better_than_guessing")
 
     count: int
     accuracy: float
@@ -142,11 +146,72 @@ class Scores(Result):
     best_epoch: int | None = None
     selective: Selective | None = None
     slices: Slices | None = None
+    seen_in_training: int | None = None
+    including_seen: GroupScores | None = None
+
+    @property
+    def all_seen(self) -> bool:
+        """Whether the model was trained on all pictures that are scored."""
+        return bool(self.seen_in_training) and self.including_seen is None
+
+    @property
+    def seen_share(self) -> float | None:
+        """Share, 0..1, of all pictures that the model was trained on; None where that is not known."""
+        if self.seen_in_training is None:
+            return None
+        return self.seen_in_training / (self.including_seen.count if self.including_seen else self.count)
+
+    @property
+    def majority_share(self) -> float:
+        """Share, 0..1, of the most frequent class among the pictures scored: the accuracy of always naming it."""
+        return max(one.support for one in self.per_class.values()) / self.count
+
+    @property
+    def better_than_guessing(self) -> bool | None:
+        """Whether the interval of the accuracy lies above `majority_share`; None where one class alone has pictures."""
+        if sum(one.support > 0 for one in self.per_class.values()) < 2:
+            return None
+        return self.accuracy_interval[0] > self.majority_share
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What must be known before the scores are believed, a line for each."""
+        return tuple(filter(None, (self._of_seen(), self._of_guessing())))
+
+    def _of_seen(self) -> str:
+        if self.all_seen:
+            return f"All {self.count:,} pictures were in the model's training: these scores say nothing of new pictures"
+        if one := self.including_seen:
+            return (
+                f"{self.seen_in_training:,} of {one.count:,} pictures ({self.seen_share:.1%}) were in the model's "
+                f"training and do not count; with them the accuracy is {one.accuracy:.4f}"
+            )
+        return ""
+
+    def _of_guessing(self) -> str:
+        better, most = self.better_than_guessing, max(self.per_class, key=lambda name: self.per_class[name].support)
+        if better:
+            return ""
+        if better is None:
+            return f"All pictures are of class '{most}': score others too, or the accuracy says little"
+        sure, first = ("", "") if self.accuracy <= self.majority_share else ("surely ", "score more pictures, or ")
+        return (
+            f"Not {sure}better than guessing: '{most}' for every picture is right for {self.majority_share:.4f} of "
+            f"them; {first}train with more --epochs, the rate that --find-lr finds, or --model xception --weights "
+            "imagenet, and look at the data with ception check"
+        )
+
+    @property
+    def pictures_scored(self) -> str:
+        """How many pictures of which split are scored, in words."""
+        if self.including_seen:
+            return f"{self.count:,} {self.split} pictures not seen in training".replace(" all ", " ")
+        return f"all {self.count:,} pictures" if self.split == "all" else f"{self.count:,} {self.split} pictures"
 
     def __repr__(self) -> str:
         low, high = self.accuracy_interval
         return (
-            f"Scores(accuracy={self.accuracy:.4f} ({low:.4f} to {high:.4f}) on {self.count:,} {self.split} pictures, "
+            f"Scores(accuracy={self.accuracy:.4f} ({low:.4f} to {high:.4f}) on {self.pictures_scored}, "
             f"balanced_accuracy={self.balanced_accuracy:.4f}, log_loss={self.log_loss:.4f})"
         )
 
@@ -159,9 +224,10 @@ class Scores(Result):
             ("calibration error", f"{self.calibration_error:.4f}",
              f"{self.uncalibrated.calibration_error:.4f} without temperature"),
         ]  # fmt: skip
+        rows += [("caution", "", line) for line in self.cautions]
         if self.top5_accuracy is not None:
             rows.insert(1, ("top-5 accuracy", f"{self.top5_accuracy:.4f}", "true class among the first five"))
-        return html_table(f"{self.count:,} {self.split} pictures of {self.data}", rows)
+        return html_table(f"{self.pictures_scored} of {self.data}", rows)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Scores:
@@ -180,10 +246,16 @@ class Scores(Result):
         if wished := values.get("selective"):
             read["selective"] = Selective(**wished | {"precision_interval": tuple(wished["precision_interval"])})
         if slices := values.get("slices"):
-            groups = {name: GroupScores(**one | {"accuracy_interval": tuple(one["accuracy_interval"])})
-                      for name, one in slices["groups"].items()}  # fmt: skip
+            groups = {name: _group(one) for name, one in slices["groups"].items()}
             read["slices"] = Slices(by=slices["by"], groups=groups)
+        if including := values.get("including_seen"):
+            read["including_seen"] = _group(including)
         return cls(**read)
+
+
+def _group(values: Mapping[str, Any]) -> GroupScores:
+    """What `as_dict` of a group's scores gave."""
+    return GroupScores(**{**values, "accuracy_interval": tuple(values["accuracy_interval"])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,7 +323,12 @@ class Comparison(Result):
         models: The two models as they were named.
         data: The data set; None where what two runs said of their test pictures was compared.
         output: Folder with `comparison.json` and, where the pictures can be read, `changed.png`.
+        seen_in_training: Pictures that the first and the second model were trained on. What either has seen does not
+            count, unless that is all; `count` and all numbers are without it. None where a model does not say.
+        including_seen: The accuracies with them; None where no other numbers come from that.
     """
+
+    _OMITTED = frozenset({"including_seen"})
 
     count: int
     accuracy: tuple[float, float]
@@ -266,6 +343,30 @@ class Comparison(Result):
     models: tuple[str, str] = ("", "")
     data: str | None = None
     output: str = ""
+    seen_in_training: tuple[int | None, int | None] = (None, None)
+    including_seen: tuple[GroupScores, GroupScores] | None = None
+
+    @property
+    def all_seen(self) -> bool:
+        """Whether each picture was in the training of one of the models at least."""
+        return any(self.seen_in_training) and self.including_seen is None
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What must be known before the comparison is believed, a line for each."""
+        told = " and ".join(
+            f"{seen:,} in that of the {which}"
+            for seen, which in zip(self.seen_in_training, ("first", "second"), strict=True) if seen
+        )  # fmt: skip
+        if self.all_seen:
+            return (f"All {self.count:,} pictures were in a model's training ({told}): this says nothing of new ones",)
+        if self.including_seen:
+            one, other = self.including_seen
+            return (
+                f"{one.count - self.count:,} of {one.count:,} pictures were in a model's training ({told}) and do not "
+                f"count; with them the accuracies are {one.accuracy:.4f} and {other.accuracy:.4f}",
+            )
+        return ()
 
     def __repr__(self) -> str:
         low, high = self.difference_interval

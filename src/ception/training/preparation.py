@@ -248,7 +248,7 @@ def _warn_of_leaks(
     trained[picture[splits == sources.TRAIN]] = True
     leaked = int(trained[picture[splits != sources.TRAIN]].sum())
     if leaked:
-        reporter.warn(f"{leaked:,} validation or test pictures stand in training too: the scores flatter the model")
+        reporter.warn(f"{leaked:,} validation or test pictures stand in training too: they do not count in the scores")
     label = np.zeros(len(different), np.int64)
     label[picture] = dataset.labels
     torn = np.flatnonzero(label[picture] != dataset.labels)

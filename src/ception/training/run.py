@@ -47,5 +47,6 @@ class Run:
             "network": f"{self.classifier.config.name} at {' x '.join(map(str, self.classifier.image.shape))}",
             "classes": f"{len(names)}: {', '.join(names[:5])}{more}",
             "accuracy": f"{scores.accuracy:.4f} ({low:.4f} to {high:.4f}) on {scores.count:,} test pictures",
+            **({"but": "; ".join(scores.cautions)} if scores.cautions else {}),
             "epochs": f"{len(self.history)} in {seconds:,.0f} s, the best one {scores.best_epoch}",
         }

@@ -32,6 +32,7 @@ def scored(plan: Plan, classifier: Classifier, batch_size: int, reporter: Report
         classifier, engine="keras" if by_hand else None, batch_size=batch_size, measure=False, reporter=reporter
     ) as predictor:
         validation = _table(plan, predictor, sources.VAL)
+        validation = validation.take(validation.scored)  # what was trained on would promise too much
         test = _table(plan, predictor, sources.TEST)
     temperature = fit_temperature(validation.labels, validation.logits)
     curve = coverage_curve(validation.right, confidence(validation.logits, temperature))
@@ -44,4 +45,5 @@ def _table(plan: Plan, predictor: Predictor, split: int) -> Table:
     indices = data.indices(split)
     parts = [predictor.logits(data.pixels[indices[start : start + size]]) for start in range(0, len(indices), size)]
     names = [data.dataset.pictures.name(int(index)) for index in indices]
-    return Table(names, data.dataset.labels[indices], np.concatenate(parts), data.dataset.class_names)
+    seen = predictor.description.seen_in_training(data.digests[indices])
+    return Table(names, data.dataset.labels[indices], np.concatenate(parts), data.dataset.class_names, seen)
