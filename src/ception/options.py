@@ -47,6 +47,7 @@ class TrainOptions(TypedDict, total=False):
     views: int | None
     dtype: Dtype | None
     time_budget: float | None
+    group: str | None
     skip_unreadable: bool
     seed: int
     runs: str | Path
@@ -99,4 +100,5 @@ class CheckOptions(TypedDict, total=False):
     cache_limit: float
     model: str | None
     image_size: int | None
+    group: str | None
     out: str | Path | None

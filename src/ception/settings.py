@@ -123,6 +123,9 @@ class TrainSettings(DeviceSettings, CacheSettings):
             with --weights bfloat16 where this machine is quicker with it, else float32.
         time_budget: Minutes in which the training shall end, by fewer epochs where they take longer. The frozen part's
             work and one epoch of each phase take what they take, and scoring comes after.
+        group: Keep pictures in one split that belong together, such as the frames of one track: folder (those in one
+            folder), a column of the CSV, or a regular expression that is searched in each path, whose group in brackets
+            names the picture's group, such as '(.+)_'.
         skip_unreadable: Leave out pictures that cannot be read instead of stopping.
         seed: Start of every random choice: initial weights, order of the pictures, dropout.
         runs: Folder that receives the run's folder.
@@ -158,6 +161,7 @@ class TrainSettings(DeviceSettings, CacheSettings):
     views: int | None = None
     dtype: Dtype | None = None
     time_budget: float | None = None
+    group: str | None = None
     skip_unreadable: bool = False
     seed: int = 0
     runs: Path = Path("runs")
@@ -272,11 +276,13 @@ class CheckSettings(CacheSettings):
         model: Network whose own size the pictures should have, or model file or run folder, whose classes are compared
             too; the network that train takes when not given.
         image_size: Side of the square that training will use, in pixels; the network's own when not given.
+        group: What keeps pictures in one split, as for train.
         out: Page to write, .html; check-DATA.html here when not given.
     """
 
     model: str | None = None
     image_size: int | None = None
+    group: str | None = None
     out: Path | None = None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from ception.checking import duplicates, findings, page, passed_over, scan
-from ception.data import sources
+from ception.data import grouping, sources
 from ception.model_file import ModelDescription, describe
 from ception.models import catalog
 from ception.options import CheckOptions
@@ -41,6 +41,7 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     reporter = reporter or Reporter()
     described = _described(settings)  # a wrong model is told before anything is read
     dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
+    dataset = grouping.grouped(dataset, settings.group)
     model, size = _model(settings, described, dataset)
     out = settings.out or Path(f"check-{dataset.name}.html")
     page.require_free(out)
@@ -48,7 +49,7 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     splits, lacking = findings.split_as_trained(dataset, facts["digest"])
     cases = findings.about_pictures(dataset, facts, failed, size) | {"too_few": lacking}
     cases |= findings.about_copies(dataset, splits, *_copies(facts, reporter))
-    cases |= _passed_over(data, dataset)
+    cases |= _passed_over(data, dataset) | findings.about_series(dataset)
     if described is not None:
         cases |= findings.about_classes(dataset, described.class_names, described.unnamed)
     listed = findings.listed(cases, dataset, splits)

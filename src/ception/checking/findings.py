@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
@@ -11,9 +12,9 @@ import numpy as np
 
 from ception import recommended
 from ception.checking.passed_over import PassedOver
-from ception.data import splitting
+from ception.data import grouping, splitting
 from ception.data.dataset import match_classes
-from ception.data.sources import SPLITS, TEST, TRAIN, UNSTATED, Dataset
+from ception.data.sources import SPLITS, TEST, TRAIN, UNSTATED, VAL, Dataset
 from ception.errors import InputError
 from ception.reporting import counted
 from ception.results import Case, CasePicture, Finding, Severity
@@ -85,6 +86,11 @@ KINDS = (
         "on them are too good.",
         way_out="Delete all but one of each group, or state the split in a CSV (path,label,split) that keeps them "
         "together.",
+    ),
+    Kind(
+        name="series", severity="warning", title="Names that look like frames of series", unit="case",
+        in_training="A split by pictures puts frames of one series into several, and scores on them are too good.",
+        way_out=f"Keep each series in one split: --group {shlex.quote(grouping.SERIES)}, for train and check.",
     ),
     Kind(
         name="too_few", severity="error", title="Too few pictures to train and score", unit="case",
@@ -293,6 +299,14 @@ def about_folders(passed: PassedOver) -> dict[str, list[Item]]:
         "outside": [Item(note=path) for path in passed.outside],
         "foreign_suffix": [Item(note=f"{path} is a {kind}") for path, kind in passed.foreign.items()],
     }
+
+
+def about_series(dataset: Dataset) -> dict[str, list[Item]]:
+    """Frames that a split would part, by kind of finding."""
+    found = grouping.series(dataset)
+    if found is None or {VAL, TEST} <= set(dataset.stated_splits.tolist()):
+        return {}
+    return {"series": [Item(note=f"{found.count:,} series, about {found.pictures} in each, such as {found.example}")]}
 
 
 def about_classes(dataset: Dataset, known: Sequence[str], unnamed: bool) -> dict[str, list[Item]]:

@@ -32,6 +32,8 @@ class Dataset:
         ignored: What was passed over, with counts: `{"hidden": 2}`.
         unnamed: Whether the source has no class names and `class_names` are just numbers.
         columns: Further columns of a CSV by name, one value for each picture.
+        root: The folder within which the files' paths mean something; empty where there are none.
+        groups: For each picture the name of a group that stays in one split; None where each is by itself.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Dataset:
     ignored: dict[str, int]
     unnamed: bool = False
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    root: str = ""
+    groups: tuple[str, ...] | None = None
 
     def without(self, indices: Sequence[int]) -> Dataset:
         """The data set less some of its pictures, which must be files."""
@@ -50,7 +54,8 @@ class Dataset:
         paths = [self.pictures.paths[index] for index in keep]
         columns = {name: [values[index] for index in keep] for name, values in self.columns.items()}
         labels, stated = self.labels[keep], self.stated_splits[keep]
-        return replace(self, pictures=Files(paths), labels=labels, stated_splits=stated, columns=columns)
+        groups = None if self.groups is None else tuple(self.groups[index] for index in keep)
+        return replace(self, pictures=Files(paths), labels=labels, stated_splits=stated, columns=columns, groups=groups)
 
 
 def from_names(
@@ -60,6 +65,7 @@ def from_names(
     stated: Sequence[int],
     ignored: Mapping[str, int],
     columns: Mapping[str, Sequence[str]] | None = None,
+    root: str = "",
 ) -> Dataset:
     """A data set whose classes are the different names, sorted; as numbers where all are.
 
@@ -70,6 +76,7 @@ def from_names(
         stated_splits: As in `Dataset`.
         ignored: As in `Dataset`.
         columns: As in `Dataset`.
+        root: As in `Dataset`.
     """
     different = sorted(set(names))
     numbers = numbers_of(different)
@@ -85,6 +92,7 @@ def from_names(
         stated_splits=np.array(stated, np.int8),
         ignored=dict(ignored),
         columns=columns or {},
+        root=root,
     )
 
 

@@ -49,7 +49,7 @@ def read(root: Path, reporter: Reporter) -> Dataset:
     if not paths:
         raise InputError(_nothing_in(root))
     name = root.name if root.name not in ("", "..") else root.resolve().name  # as the user calls it
-    return from_names(name, Files(paths), names, stated, ignored)
+    return from_names(name, Files(paths), names, stated, ignored, root=str(root))
 
 
 def pictures_in(folder: Path) -> Files:

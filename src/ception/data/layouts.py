@@ -152,10 +152,10 @@ def _with_classes(inner: Path) -> Layout:
 
 
 def _shared(within: Iterable[Sequence[Path]]) -> list[str]:
-    """Names of folders, numbers and dates apart, that all hold alike; empty where there are not at least two."""
+    """Names of folders, numbered ones apart, that all hold alike; empty where there are not at least two."""
     sets = [{one.name for one in subfolders} for subfolders in within]
     names = sorted(set.intersection(*sets))
-    return names[:_NAMED] if len(names) > 1 and any(any(map(str.isalpha, name)) for name in names) else []
+    return names[:_NAMED] if len(names) > 1 and any(not any(map(str.isdigit, name)) for name in names) else []
 
 
 def _full(folder: Path) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,8 @@ def split(dataset: Dataset, digest: NDArray[np.void]) -> NDArray[np.int8]:
     What the source states is kept. Otherwise the split follows from a hash of the picture's bytes alone,
     so that it does not change when pictures are added and equal pictures never part: 70/10/20
     train/val/test, 90/10 train/val where there is a test set, 80/20 train/test where there is a
-    validation set. A class that would get no test (then no val) picture gives its lowest hashes.
+    validation set. A class that would get no test (then no val) picture gives its lowest hashes. Where the pictures are
+    grouped, it follows from a hash of the group's name instead, and no group is parted.
 
     Args:
         dataset: The data set.
@@ -40,7 +43,7 @@ def split(dataset: Dataset, digest: NDArray[np.void]) -> NDArray[np.int8]:
         splits[splits == UNSTATED] = TRAIN
         return splits
     splits[(splits == UNSTATED) | (splits == TRAIN)] = TRAIN
-    key = digest.view((np.uint8, 16))[:, :8].copy().view(">u8")[:, 0]
+    key = _keys(dataset, digest)
     share = key / 2.0**64
     limits = [(TEST, 0.0 if has_test else 0.2), (VAL, 0.0 if has_val else 0.1)]
     low = 0.0
@@ -51,6 +54,16 @@ def split(dataset: Dataset, digest: NDArray[np.void]) -> NDArray[np.int8]:
         if fraction:
             _give_lowest(splits, key, free, dataset, number)
     return splits
+
+
+def _keys(dataset: Dataset, digest: NDArray[np.void]) -> NDArray[np.uint64]:
+    """The number that decides each picture's split, evenly among all: equal for what must not be parted."""
+    if dataset.groups is not None:
+        of_group = {
+            name: hashlib.blake2b(os.fsencode(name), digest_size=16).digest() for name in sorted(set(dataset.groups))
+        }
+        digest = np.array([of_group[name] for name in dataset.groups], "V16")
+    return np.asarray(digest.view((np.uint8, 16))[:, :8].copy().view(">u8")[:, 0])
 
 
 def _give_lowest(
@@ -64,8 +77,9 @@ def _give_lowest(
         candidates = np.unique(key[of_class & free & (splits == TRAIN)])
         if len(candidates) < 2:
             needed = 1 + sum(not (dataset.stated_splits == other).any() for other in (VAL, TEST))
+            what = "different pictures" if dataset.groups is None else f"groups ({len(candidates)})"
             raise InputError(
-                f"class '{name}' has too few different pictures for training, validation and test: "
+                f"class '{name}' has too few {what} for training, validation and test: "
                 f"{int(of_class.sum())}; give it at least {needed}"
             )
         splits[free & (key == candidates[0])] = number

@@ -68,7 +68,7 @@ def read(path: Path, reporter: Reporter) -> Dataset:
     labels = _labels([label for _, label in lines], path, reporter)
     by_column = {name: [line.further[number] for line in lines.values()] for number, name in enumerate(columns.further)}
     pictures, stated = Files([picture for picture, _ in lines]), [line.split for line in lines.values()]
-    return from_names(path.stem, pictures, labels, stated, ignored, by_column)
+    return from_names(path.stem, pictures, labels, stated, ignored, by_column, root=str(path.parent))
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:

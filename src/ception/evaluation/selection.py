@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ception.data import sources, splitting
+from ception.data import grouping, sources, splitting
 from ception.data.dataset import match_classes
 from ception.errors import InputError
 from ception.evaluation.table import Table
@@ -120,7 +120,8 @@ def select(
     if dataset.ignored:
         passed_over = ", ".join(f"{count:,} {what}" for what, count in dataset.ignored.items())
         reporter.note(f"Of {origin} passed over: {passed_over}")
-    left_out = any(_split_by_training(dataset, digests, model) for model in models)
+    as_trained = [one for model in models if _split_by_training(one := _grouped(dataset, model), digests, model)]
+    left_out = bool(as_trained)
     usual = "test" if left_out else _stated_split(dataset)
     chosen = split or usual
     if chosen is None:
@@ -130,7 +131,7 @@ def select(
         )
     indices = np.arange(len(dataset.labels))
     if chosen != "all":
-        indices = np.flatnonzero(_splits(dataset, digests) == sources.SPLITS[chosen])
+        indices = np.flatnonzero(_splits((as_trained or [dataset])[0], digests) == sources.SPLITS[chosen])
     if not len(indices):
         raise InputError(f"{origin} has no {chosen} pictures: choose another --split, or all")
     if why := _why(dataset, indices, origin, split, chosen, left_out, models):
@@ -150,6 +151,15 @@ def _splits(dataset: sources.Dataset, digests: NDArray[np.void]) -> NDArray[np.i
         return splitting.split(dataset, digests)
     except InputError as error:
         raise InputError(f"{error}, or score all pictures with --split all") from None
+
+
+def _grouped(dataset: sources.Dataset, model: ModelDescription) -> sources.Dataset:
+    """The data set with its pictures grouped as the model's training did, if they can be."""
+    settings = model.record.get("settings")
+    try:
+        return grouping.grouped(dataset, settings.get("group") if isinstance(settings, dict) else None)
+    except InputError:
+        return dataset
 
 
 def _split_by_training(dataset: sources.Dataset, digests: NDArray[np.void], model: ModelDescription) -> bool:

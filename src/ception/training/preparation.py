@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ception import backends, recommended
-from ception.data import loading, sources, splitting
+from ception.data import grouping, loading, sources, splitting
 from ception.data.images import ImageContract
 from ception.errors import InputError
 from ception.models import catalog
@@ -148,7 +149,9 @@ def read(dataset: sources.Dataset, source: str, settings: TrainSettings, reporte
     size = settings.image_size or catalog.find(settings.network).image_size
     height, width = (size, size) if isinstance(size, int) else size
     catalog.require_size(settings.network, height, width)
+    dataset = grouping.grouped(dataset, settings.group)
     _tell_classes(dataset, reporter)
+    _warn_of_series(dataset, reporter)
     if (typical := recommended.typical_side(dataset)) >= recommended.too_large_for(min(height, width)):
         reporter.warn(
             f"the network sees {height} x {width} pixels of pictures of {typical}: what tells the classes apart may be "
@@ -205,6 +208,16 @@ def _tell_classes(dataset: sources.Dataset, reporter: Reporter) -> None:
         + (f" ... {names[-1]}" if len(names) > 10 else "")
         + (f"   ignored: {ignored}" if ignored else "")
     )
+
+
+def _warn_of_series(dataset: sources.Dataset, reporter: Reporter) -> None:
+    found = grouping.series(dataset)
+    if found and not {sources.VAL, sources.TEST} <= set(dataset.stated_splits.tolist()):
+        reporter.warn(
+            f"names such as {found.example} look like frames of {found.count:,} series, about {found.pictures} in "
+            "each: frames in two splits flatter the scores; keep each series in one with "
+            f"--group {shlex.quote(grouping.SERIES)}"
+        )
 
 
 def _tell_unreadable(

@@ -1,0 +1,90 @@
+"""Pictures that belong together, as the frames of one track or the visits of one patient, and stay in one split."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+from ception.data.dataset import Dataset
+from ception.data.pictures import Files
+from ception.errors import InputError, nearest
+
+FOLDER = "folder"
+SERIES = r"(.+)[_-]\d+"  # what is suggested where names look like TRACK_FRAME
+_FRAMES = 5  # pictures that a series has on average, from which on its frames are taken for alike
+_SERIES_NAME = re.compile(r"(.*\d)[_-](\d+)")
+
+
+@dataclass(frozen=True)
+class Series:
+    """Names of files that look like frames of series.
+
+    Attributes:
+        count: How many series there are.
+        pictures: How many pictures are in one.
+        example: The name of a picture.
+    """
+
+    count: int
+    pictures: int
+    example: str
+
+
+def grouped(dataset: Dataset, group: str | None) -> Dataset:
+    """The data set, its pictures grouped.
+
+    Args:
+        dataset: The data set.
+        group: `folder` for the folder that a picture lies in, the name of a column of the table, or a regular
+            expression that is searched in the picture's path within the data, whose groups, or else all of it, name the
+            picture's group; None leaves every picture by itself.
+
+    Raises:
+        InputError: there is no such column, the expression is none, or it is not found in a path.
+    """
+    if group is None:
+        return dataset
+    if group in dataset.columns:
+        return replace(dataset, groups=tuple(dataset.columns[group]))
+    if not isinstance(dataset.pictures, Files):
+        raise InputError("--group is for pictures in files: those in arrays have no names")
+    paths = [os.path.relpath(path, dataset.root).replace(os.sep, "/") for path in dataset.pictures.paths]
+    if group == FOLDER:
+        return replace(dataset, groups=tuple(os.path.dirname(path) for path in paths))
+    if group.isidentifier():
+        raise InputError(
+            f"--group {group} is no column of the table: {nearest(group, [FOLDER, *dataset.columns])}; a regular "
+            "expression, such as '(.+)_', is searched in the paths"
+        )
+    try:
+        pattern = re.compile(group)
+    except re.error as error:
+        raise InputError(f"--group '{group}' is no regular expression: {error}") from None
+    return replace(dataset, groups=tuple(_found(pattern, path) for path in paths))
+
+
+def series(dataset: Dataset) -> Series | None:
+    """The series of frames that the names of the files look like; None where they do not, or are grouped."""
+    if dataset.groups is not None or not isinstance(dataset.pictures, Files):
+        return None
+    frames: dict[str, set[int]] = defaultdict(set)
+    for path in dataset.pictures.paths:
+        found = _SERIES_NAME.fullmatch(os.path.splitext(path)[0])
+        if found is None:
+            return None
+        frames[found[1]].add(int(found[2]))
+    longest = max(frames.values(), key=len)
+    followed = sum(number + 1 in longest for number in longest)
+    if len(dataset.labels) < _FRAMES * len(frames) or 2 * followed < len(longest):
+        return None
+    return Series(len(frames), round(len(dataset.labels) / len(frames)), os.path.basename(dataset.pictures.paths[0]))
+
+
+def _found(pattern: re.Pattern[str], path: str) -> str:
+    """The group of a picture."""
+    found = pattern.search(path)
+    if found is None:
+        raise InputError(f"--group '{pattern.pattern}' is not found in {path}: all paths within the data must have it")
+    return "\0".join(part or "" for part in found.groups()) if found.groups() else found[0]
