@@ -46,8 +46,9 @@ class TestWhichPicturesAreScored:
                   for split in ("train", "val", "test")]  # fmt: skip
         assert sum(counts) == 60
         assert 0 < counts[2] < 30
-        assert f"{counts[2]} of 60 pictures: {new} states no test pictures, so these are those of the split" in (
-            "\n".join(notes.notes)
+        assert notes.notes[2] == (
+            f"{counts[2]} of 60 pictures: the test part of the split that a training on {new} would make; "
+            "--split all scores all"
         )
 
     def test_what_it_was_trained_on_is_split_also_with_some_pictures_more_or_less(self, trained, model, tmp_path):
@@ -73,6 +74,15 @@ class TestWhichPicturesAreScored:
         with pytest.raises(ception.InputError, match=r"states a split without test pictures.*--split all"):
             ception.evaluate(model, data)
         assert ception.evaluate(model, data, split="val", out=tmp_path / "out").count == 11
+
+    def test_a_stated_test_set_needs_no_pictures_to_train_on(self, model, tmp_path):
+        data = write_pictures(tmp_path / "d" / "test", {"red": 3, "blue": 3}, seed=3).parent
+        write_pictures(data / "train", {"red": 1}, seed=4)
+        notes = Notes()
+        found = ception.evaluate(model, data, out=tmp_path / "out", reporter=notes)
+        assert (found.count, found.split, notes.notes) == (6, "test", [])
+        with pytest.raises(ception.InputError, match="too few different pictures"):
+            ception.evaluate(model, data, split="train")
 
     def test_two_models_are_compared_on_all_of_it(self, model, new, tmp_path):
         notes = Notes()

@@ -121,7 +121,7 @@ def select(
         passed_over = ", ".join(f"{count:,} {what}" for what, count in dataset.ignored.items())
         reporter.note(f"Of {origin} passed over: {passed_over}")
     as_trained = [one for model in models if _split_by_training(one := _grouped(dataset, model), digests, model)]
-    left_out = bool(as_trained)
+    left_out, like_training = bool(as_trained), (as_trained or [dataset])[0]
     usual = "test" if left_out else _stated_split(dataset)
     chosen = split or usual
     if chosen is None:
@@ -129,13 +129,15 @@ def select(
             f"{origin} states a split without test pictures, and is not what "
             f"{_subject(models)} trained on: score all pictures with --split all, or choose another --split"
         )
-    indices = np.arange(len(dataset.labels))
-    if chosen != "all":
-        indices = np.flatnonzero(_splits((as_trained or [dataset])[0], digests) == sources.SPLITS[chosen])
+    these = np.ones(len(dataset.labels), bool) if chosen == "all" else _in_split(like_training, digests, chosen)
+    indices = np.flatnonzero(these)
     if not len(indices):
         raise InputError(f"{origin} has no {chosen} pictures: choose another --split, or all")
-    if why := _why(dataset, indices, origin, split, chosen, left_out, models):
-        reporter.note(why)
+    if chosen == "all":
+        if split is None:
+            reporter.note(f"all {len(indices):,} pictures: {origin} states no split and {_other_data(models)}")
+    elif (these != (dataset.stated_splits == sources.SPLITS[chosen])).any():
+        reporter.note(f"{len(indices):,} of {len(these):,} pictures: {_by_hash(origin, chosen, left_out)}")
     return Selection(indices, digests, chosen, dataset.name if chosen == usual else f"{dataset.name}-{chosen}")
 
 
@@ -146,9 +148,13 @@ def _stated_split(dataset: sources.Dataset) -> str | None:
     return "all" if (dataset.stated_splits == sources.UNSTATED).all() else None
 
 
-def _splits(dataset: sources.Dataset, digests: NDArray[np.void]) -> NDArray[np.int8]:
+def _in_split(dataset: sources.Dataset, digests: NDArray[np.void], split: str) -> NDArray[np.bool_]:
+    """Whether each picture is in a split: as the data state it, or as it follows from the pictures."""
+    stated = dataset.stated_splits == sources.SPLITS[split]
+    if split != "train" and stated.any():
+        return np.asarray(stated)
     try:
-        return splitting.split(dataset, digests)
+        return np.asarray(splitting.split(dataset, digests) == sources.SPLITS[split])
     except InputError as error:
         raise InputError(f"{error}, or score all pictures with --split all") from None
 
@@ -173,30 +179,21 @@ def _split_by_training(dataset: sources.Dataset, digests: NDArray[np.void], mode
     except InputError:
         return False
     seen = model.seen_in_training(digests)
-    return bool(
-        trains.any() and seen[trains].mean() >= 0.5 and not seen[~trains].sum() >= 0.5 * max(1, (~trains).sum())
-    )
+    return bool(2 * seen[trains].sum() >= trains.sum() > 0 and 2 * seen[~trains].sum() <= (~trains).sum())
 
 
-def _why(
-    dataset: sources.Dataset, indices: NDArray[np.int64], origin: str, split: str | None, chosen: str, left_out: bool,
-    models: Sequence[ModelDescription],
-) -> str:  # fmt: skip
-    """Why these pictures are scored, where the data do not state it and the user has not said it."""
-    count = len(dataset.labels)
-    if split is None and chosen == "all":
-        known = all(len(model.training_digests) for model in models)
-        other = f"is not what {_subject(models)} trained on" if known else "what the model was trained on is not known"
-        return f"all {count:,} pictures: {origin} states no split and {other}"
-    if chosen == "all" or (dataset.stated_splits[indices] == sources.SPLITS[chosen]).all():
-        return ""
+def _other_data(models: Sequence[ModelDescription]) -> str:
+    if all(len(model.training_digests) for model in models):
+        return f"is not what {_subject(models)} trained on"
+    return "what the model was trained on is not known"
+
+
+def _by_hash(origin: str, split: str, left_out: bool) -> str:
+    """What the pictures of a split are that the data do not state, by whether a model was trained by it."""
     if left_out:
-        did = {"train": "trained on", "val": "validated on", "test": "left out for testing"}[chosen]
-        return f"{len(indices):,} of {count:,} pictures: those that the training {did}"
-    return (
-        f"{len(indices):,} of {count:,} pictures: {origin} states no {chosen} pictures, so these are those "
-        "of the split that a training on it would make; --split all scores all"
-    )
+        did = {"train": "trained on", "val": "validated on", "test": "left out for testing"}[split]
+        return f"those that the training {did}"
+    return f"the {split} part of the split that a training on {origin} would make; --split all scores all"
 
 
 def _subject(models: Sequence[ModelDescription]) -> str:
