@@ -283,12 +283,23 @@ class TestRefusals:
             for one, other in zip(before, network.get_weights(), strict=True):
                 np.testing.assert_array_equal(one, other)
 
-    def test_a_hidden_layer_in_the_head_is_refused(self, tmp_path):
+    def test_a_head_of_several_layers_is_left_out_where_ours_is_trained_and_refused_where_it_predicts(self, tmp_path):
         body = keras.applications.Xception(weights=None, include_top=False, input_shape=(71, 71, 3), pooling="avg")
-        x = keras.layers.Dense(8, activation="relu")(body.output)
+        fill(body, seed=6)
+        x = keras.layers.BatchNormalization()(keras.layers.Dense(2048, activation="relu")(body.output))
         path = write_legacy(keras.Model(body.input, keras.layers.Dense(3)(x)), tmp_path / "two.h5")
-        with pytest.raises(InputError, match="does not fit xception"):
-            build("xception", weights=path, image_size=71, classes=3, partial=True)
+        path_of_flat = tmp_path / "flat.h5"
+        with pytest.warns(UserWarning, match=r"the head is fresh, and batch_normalization\w*, dense\w* are"):
+            network = build("xception", weights=path, image_size=71, classes=3, seed=1)
+        batch = pixels(2, (71, 71, 3))
+        pooled = logits(ception.truncate(network, "pool"), batch).reshape(2, -1)
+        assert difference(pooled, logits(body, batch / 127.5 - 1)) < ROUNDING
+        fresh = build("xception", image_size=71, classes=3, seed=1).get_layer("logits").get_weights()[0]
+        np.testing.assert_array_equal(network.get_layer("logits").get_weights()[0], fresh)
+        with pytest.raises(
+            InputError, match=r"has no place; .*; ception train DATA --model xception --weights .*two.h5"
+        ):
+            ception.Classifier.pretrained("xception", path)
 
     def test_networks_whose_weights_have_no_hash_say_where_they_are(self):
         with pytest.raises(InputError, match=r"inception_v1_2016_08_28.tar.gz has no published hash"):

@@ -16,6 +16,8 @@ from ception.files import cache_folder
 from ception.models.config import TO_ONE, NetworkConfig, NetworkOptions, Scaling
 from ception.reporting import Reporter
 from ception.weights.checkpoints import Checkpoint, read
+from ception.weights.followed import FollowedNetwork
+from ception.weights.graphs import UnfollowedError
 from ception.weights.names import IN_TIMM, Scheme, scheme_of
 from ception.weights.published import PublishedWeights, record_of, require_file
 
@@ -44,13 +46,49 @@ class OpenedWeights:
         """Their licence, or `unknown`."""
         return self.record.licence if self.record else "unknown"
 
+    @cached_property
+    def followed(self) -> FollowedNetwork | None:
+        """The network as the file's own configuration has it; None for a file of weights alone.
+
+        Raises:
+            InputError: it cannot be followed.
+        """
+        if not self.checkpoint.configuration:
+            return None
+        try:
+            return FollowedNetwork(self.checkpoint.configuration, self.checkpoint.tensors)
+        except UnfollowedError as error:
+            raise self.unfollowed(error) from None
+
+    def unfollowed(self, error: UnfollowedError, instead: str = "") -> InputError:
+        """The error that the file's network cannot be followed, with a way out."""
+        path = self.checkpoint.path
+        body = f"ception train DATA --model {self.network} --weights {path} takes its body, with a fresh head"
+        return InputError(f"{path} and {self.network} do not compute the same: its {error}: {instead}{body}")
+
     @property
     def scaling(self) -> Scaling:
-        """What the pixels are scaled by: as the record says, or our own model file; else to -1..1."""
+        """What the pixels are scaled by: as the record says, or the file itself; else to -1..1."""
         if self.record:
             return self.record.mean, self.record.std
         own = self._own_config.get("scaling")
-        return (own[0], own[1]) if isinstance(own, list) and len(own) == 2 else TO_ONE
+        if isinstance(own, list) and len(own) == 2:
+            return own[0], own[1]
+        try:
+            return (self.followed and self.followed.scaling) or TO_ONE
+        except (InputError, UnfollowedError):
+            return TO_ONE
+
+    @property
+    def doubt(self) -> str:
+        """Why the scaling may be another one than the file's; "" where it is known, or the file says nothing of it."""
+        try:
+            if not self.record and self.followed:
+                self.followed.scaling  # noqa: B018 - whether it can be followed
+        except (InputError, UnfollowedError) as error:
+            mean, std = self.scaling
+            return f"{self.checkpoint.path}: its {error}; pixels are taken as (pixel - {mean}) / {std}"
+        return ""
 
     @property
     def port(self) -> str | None:
@@ -74,7 +112,7 @@ class OpenedWeights:
         return NetworkConfig.of(self.network, **{**own, **given})
 
     @property
-    def _own_config(self) -> dict[str, Any]:
+    def _own_config(self) -> Mapping[str, Any]:
         """What a model file of this package says its network was built with; nothing for any other file."""
         config = self.checkpoint.described.get("network")
         return config if isinstance(config, dict) else {}
