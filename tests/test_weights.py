@@ -296,6 +296,9 @@ class TestRefusals:
         assert difference(pooled, logits(body, batch / 127.5 - 1)) < ROUNDING
         fresh = build("xception", image_size=71, classes=3, seed=1).get_layer("logits").get_weights()[0]
         np.testing.assert_array_equal(network.get_layer("logits").get_weights()[0], fresh)
+        flat = keras.Model(body.input, keras.layers.Dense(3)(keras.layers.Flatten()(body.layers[-2].output)))
+        report = load(network, OpenedWeights(network.name, read(write_legacy(flat, path_of_flat))))
+        assert (report.fresh, report.left_out) == (["logits/kernel", "logits/bias"], [])
         with pytest.raises(
             InputError, match=r"has no place; .*; ception train DATA --model xception --weights .*two.h5"
         ):

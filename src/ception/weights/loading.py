@@ -124,7 +124,7 @@ def require_family(weights: OpenedWeights) -> None:
         path = weights.checkpoint.path
         made = "was made by Teachable Machine: it " if path.with_name("labels.txt").is_file() else ""
         raise InputError(
-            f"{path} {made}holds a {other}, not a {weights.network}, and other networks are not read here: train on "
+            f"{path} {made}holds another network ({other}), not {weights.network}, and others are not read here: train on "
             f"the same pictures instead, with ception train DATA --model {weights.network}"
         )
 

@@ -76,6 +76,11 @@ def read(path: Path | str) -> Checkpoint:
 
 def _located(path: Path) -> Path:
     """The file that a path means: itself, or for a TF-Slim checkpoint its index or single file."""
+    if path.is_dir() and (path / "saved_model.pb").is_file():
+        raise InputError(
+            f"{path} is a SavedModel of TensorFlow, a program that is not run here: load it in its own Keras and "
+            "save model.keras with model.save(), or the weights with model.save_weights('some.weights.h5')"
+        )
     if path.is_dir():
         inside = sorted(file for file in path.iterdir() if file.suffix in (".index", ".ckpt") and file.is_file())
         if len(inside) != 1:
@@ -105,6 +110,19 @@ def _refuse_failed_download(path: Path, head: bytes, text: bytes) -> None:
         )
 
 
+def _refuse_exported(path: Path, head: bytes) -> None:
+    """Refuse a network that was exported for another program to run it, in a form that training does not read back."""
+    suffix = path.suffix.lower()
+    name = "LiteRT (TensorFlow Lite)" if head[4:8] == b"TFL3" or suffix == ".tflite" else {
+        ".onnx": "ONNX", ".pb": "TensorFlow", ".mlmodel": "Core ML", ".pdmodel": "Paddle",
+    }.get(suffix)  # fmt: skip
+    if name:
+        raise InputError(
+            f"{path} is a network exported for {name}, not a weight file: take the model that it was exported from; "
+            f"{READABLE} load"
+        )
+
+
 def _reader(path: Path) -> tuple[str, Callable[[Path], Checkpoint]]:
     """What a file's content says it is, in words, and what reads it."""
     with path.open("rb") as file:
@@ -125,6 +143,7 @@ def _reader(path: Path) -> tuple[str, Callable[[Path], Checkpoint]]:
         return "PyTorch", read_torch
     if text.startswith(b"{") and path.name.endswith(".weights.json"):
         return "Keras", read_shards
+    _refuse_exported(path, head)
     if format_name := _FORMATS.get(path.suffix.lower()):
         raise InputError(f"{path} is no whole {format_name} file (truncated, or another format): {DOWNLOAD_AGAIN}")
     raise InputError(f"{path} is no weight file, or a broken one: {READABLE} load")
