@@ -124,8 +124,8 @@ def require_family(weights: OpenedWeights) -> None:
         path = weights.checkpoint.path
         made = "was made by Teachable Machine: it " if path.with_name("labels.txt").is_file() else ""
         raise InputError(
-            f"{path} {made}holds another network ({other}), not {weights.network}, and others are not read here: train on "
-            f"the same pictures instead, with ception train DATA --model {weights.network}"
+            f"{path} {made}holds another network ({other}), not {weights.network}; others are not read: train on the "
+            f"same pictures instead, with ception train DATA --model {weights.network}"
         )
 
 

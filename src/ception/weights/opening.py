@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
@@ -13,12 +13,15 @@ from typing import Any, Unpack
 from ception import downloads
 from ception.errors import InputError, RunError
 from ception.files import cache_folder
+from ception.models.building import thin
+from ception.models.catalog import MODELS
 from ception.models.config import TO_ONE, NetworkConfig, NetworkOptions, Scaling
 from ception.reporting import Reporter
-from ception.weights.checkpoints import Checkpoint, read
+from ception.weights.checkpoints import Checkpoint, read, require_finite
+from ception.weights.checkpoints.state_dicts import best_prefix, under
 from ception.weights.followed import FollowedNetwork
 from ception.weights.graphs import UnfollowedError
-from ception.weights.names import IN_TIMM, Scheme, scheme_of
+from ception.weights.names import IN_TIMM, Scheme, pairs, scheme_of
 from ception.weights.published import PublishedWeights, record_of, require_file
 
 
@@ -133,7 +136,7 @@ def open_weights(network: str, weights: str | Path, *, reporter: Reporter | None
     record = record_of(network, str(weights))
     if record is None:
         require_file(network, weights)
-        return OpenedWeights(network, read(weights))
+        return OpenedWeights(network, fitting(network, read(weights)))
     if record.url.startswith("hf:"):
         return OpenedWeights(network, read(_from_hub(record.url.removeprefix("hf:"), reporter=reporter)), record)
     if not record.digest:
@@ -142,6 +145,39 @@ def open_weights(network: str, weights: str | Path, *, reporter: Reporter | None
         )
     path = downloads.fetch(record.url, record.digest, megabytes=record.megabytes, reporter=reporter)
     return OpenedWeights(network, read(path), record)
+
+
+def fitting(network: str, checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint of PyTorch with the set of its tensors that fits a network, under the names of the network alone.
+
+    Where none fits, it is returned as it is, for loading to say what is wrong with it.
+
+    Args:
+        network: A key of `MODELS`.
+        checkpoint: What `read` gave.
+
+    Raises:
+        InputError: the tensors that fit are not finite.
+    """
+    if checkpoint.layout != "torch":
+        return checkpoint
+    scheme = IN_TIMM[network].scheme if network in IN_TIMM else "timm"
+    auxiliary = MODELS[network].auxiliary
+    wanted = {pair.theirs for pair in pairs(thin(network, auxiliary=auxiliary), scheme) if "?" not in pair.theirs}
+    best, count, prefix = "", 0, ""
+    sets = {checkpoint.found: checkpoint.tensors, **checkpoint.others}
+    for where, tensors in sets.items():
+        before, number = best_prefix(tensors, wanted)
+        if number > count:
+            best, count, prefix = where, number, before
+    if 2 * count < len(wanted):
+        return checkpoint
+    kept, left = under(sets[best], prefix)
+    said = [best] * bool(best) + [f"those under '{prefix}'"] * bool(prefix)
+    said += [f"{len(left)} of the training left out ({', '.join(left[:3])}{' ...' if left[3:] else ''})"] * bool(left)
+    fitted = replace(checkpoint, tensors=kept, found=", ".join(said), others={})
+    require_finite(fitted)
+    return fitted
 
 
 def _from_hub(repository: str, *, reporter: Reporter | None = None) -> Path:

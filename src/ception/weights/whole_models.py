@@ -73,7 +73,7 @@ def read_whole(
         raise InputError(f"{opened.checkpoint.path} has {count} classes, but --classes names {len(class_names)}")
     config = opened.config(**{**followed, "classes": count, **given})
     if not opened.record:
-        taken |= _said(config, given, followed)
+        taken |= _said(config, given, followed, "the file scales nothing" if theirs else "the file does not say")
     if class_names:
         taken["classes"] = f"{', '.join(class_names[:10])}{' ...' if len(class_names) > 10 else ''}, {_HAND}"
     if opened.checkpoint.found:
@@ -134,7 +134,7 @@ def _scaling(opened: OpenedWeights, theirs: FollowedNetwork) -> Scaling | None:
         raise opened.unfollowed(error, "say with --scaling what it does, or ") from None
 
 
-def _said(config: NetworkConfig, given: Mapping[str, Any], followed: Mapping[str, Any]) -> dict[str, str]:
+def _said(config: NetworkConfig, given: Mapping[str, Any], followed: Mapping[str, Any], unsaid: str) -> dict[str, str]:
     """Size and scaling, and who says so."""
 
     def source(option: str) -> str:
@@ -144,6 +144,6 @@ def _said(config: NetworkConfig, given: Mapping[str, Any], followed: Mapping[str
     mean, std = ([*value] if isinstance(value, tuple) else f"{value:g}" for value in config.scaling)
     scaling = source("scaling")
     if scaling == _OWN:
-        scaling = "as the published network expects: the file scales nothing; --scaling says otherwise"
+        scaling = f"as the published network expects: {unsaid}; --scaling says otherwise"
     return {"image_size": f"{height} x {width} pixels, {source('image_size')}",
             "scaling": f"(pixel - {mean}) / {std}, {scaling}"}  # fmt: skip

@@ -20,7 +20,7 @@ from ception.weights.checkpoints.torch_files import read_safetensors, read_torch
 from ception.weights.hdf5 import SIGNATURE
 from ception.weights.tensors import RefusedError, is_finite
 
-__all__ = ["Checkpoint", "read"]
+__all__ = ["Checkpoint", "read", "require_finite"]
 
 _FORMATS = {
     ".h5": "HDF5", ".hdf5": "HDF5", ".keras": "Keras", ".safetensors": "safetensors", ".pth": "PyTorch",
@@ -37,8 +37,9 @@ def read(path: Path | str) -> Checkpoint:
             folder with just one.
 
     Returns:
-        All floating-point tensors. Of a training's state in PyTorch those of its `state_dict` or `model`, not the
-        moving average beside it; without what wrappers put before every name (`module.`, `_orig_mod.`, `model.`).
+        All floating-point tensors. Of a training's state in PyTorch the largest set of named ones, not the moving
+        average beside it, and the other sets as `others`; without what wrappers put before every name (`module.`,
+        `_orig_mod.`, `model.`).
 
     Raises:
         InputError: there is no such file, it is broken or no weight file, it holds no weights or such as are not
@@ -65,20 +66,25 @@ def read(path: Path | str) -> Checkpoint:
         raise InputError(
             f"{path} holds no weights, only a {format_name} file's frame: save the weights, not the configuration"
         )
+    require_finite(checkpoint)
+    return checkpoint
+
+
+def require_finite(checkpoint: Checkpoint) -> None:
+    """Raise an InputError if a tensor of a checkpoint has values that are not finite."""
     for name, tensor in checkpoint.tensors.items():
         if not is_finite(tensor):
             raise InputError(
-                f"{path} is refused: {one_line(name)} has values that are not finite: the training that wrote it had "
-                "diverged, or the file is damaged"
+                f"{checkpoint.path} is refused: {one_line(name)} has values that are not finite: the training that "
+                "wrote it had diverged, or the file is damaged"
             )
-    return checkpoint
 
 
 def _located(path: Path) -> Path:
     """The file that a path means: itself, or for a TF-Slim checkpoint its index or single file."""
     if path.is_dir() and (path / "saved_model.pb").is_file():
         raise InputError(
-            f"{path} is a SavedModel of TensorFlow, a program that is not run here: load it in its own Keras and "
+            f"{path} is a SavedModel of TensorFlow, a program that is not run: load it in its own Keras and "
             "save model.keras with model.save(), or the weights with model.save_weights('some.weights.h5')"
         )
     if path.is_dir():
