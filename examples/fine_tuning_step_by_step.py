@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--model", default="xception")
     parser.add_argument("--weights", default="imagenet", help="or the path of a weight file")
     parser.add_argument("--at", default="block13", help="the last endpoint that stays frozen")
+    parser.add_argument("--final-endpoint", help="end the network there, for weights that end there, such as mixed8")
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--out", default="step-by-step.keras")
@@ -36,8 +37,9 @@ def main() -> None:
     #    alone; the classifier also knows what a picture must look like, and how all of it is saved.)
     dataset = sources.load(options.photos)
     classifier = ception.Classifier.build(
-        options.model, dataset.class_names, weights=options.weights, image_size=options.image_size
-    )
+        options.model, dataset.class_names, weights=options.weights, image_size=options.image_size,
+        final_endpoint=options.final_endpoint,
+    )  # fmt: skip
     network = classifier.network
 
     # 2. Pictures are uint8, 0..255: our networks scale inside. And what the network gives at an endpoint, by name.

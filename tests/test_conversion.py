@@ -58,8 +58,8 @@ class TestKeras:
         written = json.loads(out.with_suffix(".certificate.json").read_text())
         assert written == certificate.as_dict()
         assert list(written) == [
-            "source", "sha256", "model", "scheme", "matched", "missing", "unused", "adapted", "original", "filled_by",
-            "endpoints", "logits", "out",
+            "source", "sha256", "model", "scheme", "matched", "missing", "unused", "adapted", "taken", "original",
+            "filled_by", "endpoints", "logits", "out",
         ]  # fmt: skip
         assert written["sha256"] == hashlib.sha256(legacy.read_bytes()).hexdigest()
 

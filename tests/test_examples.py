@@ -31,9 +31,11 @@ def run(tmp_path, monkeypatch, capfd):
 @not_on_jax
 def test_step_by_step(run, folder, tmp_path):
     build("inception_v1", classes=5, image_size=32).save_weights(tmp_path / "w.weights.h5")
-    options = ("--model", "inception_v1", "--weights", "w.weights.h5", "--at", "mixed5b", "--image-size", "32")
+    options = ("--model", "inception_v1", "--weights", "w.weights.h5", "--at", "mixed5b", "--image-size", "32",
+               "--final-endpoint", "mixed5b")  # fmt: skip
     assert "mixed5b: (90, 1, 1, 832)" in run("fine_tuning_step_by_step.py", folder, *options)
-    assert ception.Classifier.load(tmp_path / "step-by-step.keras").class_names == ("blue", "green", "red")
+    classifier = ception.Classifier.load(tmp_path / "step-by-step.keras")
+    assert (classifier.class_names, classifier.config.final_endpoint) == (("blue", "green", "red"), "mixed5b")
 
 
 @not_on_jax

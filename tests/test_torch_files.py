@@ -42,7 +42,15 @@ def test_safetensors_of_their_own_writer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: s,
+        lambda s: {"state_dict": s, "epoch": 3},
+        lambda s: {"model": s},
+        lambda s: {"net": {"model_ema": s}, "optimizer_state_dict": s | {"more": next(iter(s.values()))}},
+    ],
+)
 def test_torch_files(tmp_path: Path, torch: Any, zipped: bool, wrap: Callable[[Any], Any]) -> None:
     state = torch_state(torch)
     path = tmp_path / "m.pth"

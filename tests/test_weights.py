@@ -16,6 +16,7 @@ from ception.weights.loading import load
 from ception.weights.names import IN_KERAS, IN_TIMM, Theirs, pairs
 from ception.weights.opening import OpenedWeights
 from ception.weights.published import WEIGHTS, imagenet_classes, record_of
+from support.networks import thin
 from support.originals import PUBLISHED_IN_KERAS, in_torch, logits_in_torch, write_legacy
 from support.parity import difference, fill, logits, pixels
 
@@ -245,12 +246,27 @@ class TestRefusals:
         path = write_legacy(part, tmp_path / "part.h5")
         network = build("xception", image_size=71, seed=1)
         before = network.get_weights()
-        with pytest.raises(InputError, match=r"missing; the first: .* accept that with --partial"):
+        with pytest.raises(InputError, match=r"missing; .* with --final-endpoint block3, or .* with --partial"):
             load(network, OpenedWeights(network.name, read(path)))
         for one, other in zip(before, network.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
         report = load(network, OpenedWeights(network.name, read(path)), partial=True)
         assert len(report.matched) == sum(len(layer.weights) for layer in part.layers)
+        early, _, _ = ception.Classifier.pretrained("xception", path, final_endpoint="block3", image_size=71)
+        assert early.record["missing"] == ["logits/kernel", "logits/bias"]
+        batch = pixels(2, (71, 71, 3))
+        assert difference(logits(ception.truncate(early.network, "block3"), batch), logits(part, batch)) < ROUNDING
+
+    def test_a_head_on_other_features_of_equal_shape_stays_fresh(self, tmp_path):
+        """The maps of mixed9 have as many channels as those of mixed10, on which the file's head was trained."""
+        whole = thin("inception_v3")
+        fill(whole, seed=2)
+        whole.save_weights(tmp_path / "whole.weights.h5")
+        early = thin("inception_v3", final_endpoint="mixed9", weights=tmp_path / "whole.weights.h5", seed=1)
+        fresh = thin("inception_v3", final_endpoint="mixed9", seed=1)
+        kernels = [network.get_layer("logits").get_weights()[0] for network in (early, fresh, whole)]
+        assert kernels[0].shape == kernels[2].shape
+        np.testing.assert_array_equal(kernels[0], kernels[1])
 
     @pytest.mark.parametrize(
         ("given", "says"),
@@ -283,12 +299,26 @@ class TestRefusals:
             for one, other in zip(before, network.get_weights(), strict=True):
                 np.testing.assert_array_equal(one, other)
 
-    def test_a_hidden_layer_in_the_head_is_refused(self, tmp_path):
+    def test_a_head_of_several_layers_is_left_out_where_ours_is_trained_and_refused_where_it_predicts(self, tmp_path):
         body = keras.applications.Xception(weights=None, include_top=False, input_shape=(71, 71, 3), pooling="avg")
-        x = keras.layers.Dense(8, activation="relu")(body.output)
+        fill(body, seed=6)
+        x = keras.layers.BatchNormalization()(keras.layers.Dense(2048, activation="relu")(body.output))
         path = write_legacy(keras.Model(body.input, keras.layers.Dense(3)(x)), tmp_path / "two.h5")
-        with pytest.raises(InputError, match="does not fit xception"):
-            build("xception", weights=path, image_size=71, classes=3, partial=True)
+        path_of_flat = tmp_path / "flat.h5"
+        with pytest.warns(UserWarning, match=r"the head is fresh, and batch_normalization\w*, dense\w* are"):
+            network = build("xception", weights=path, image_size=71, classes=3, seed=1)
+        batch = pixels(2, (71, 71, 3))
+        pooled = logits(ception.truncate(network, "pool"), batch).reshape(2, -1)
+        assert difference(pooled, logits(body, batch / 127.5 - 1)) < ROUNDING
+        fresh = build("xception", image_size=71, classes=3, seed=1).get_layer("logits").get_weights()[0]
+        np.testing.assert_array_equal(network.get_layer("logits").get_weights()[0], fresh)
+        flat = keras.Model(body.input, keras.layers.Dense(3)(keras.layers.Flatten()(body.layers[-2].output)))
+        report = load(network, OpenedWeights(network.name, read(write_legacy(flat, path_of_flat))))
+        assert (report.fresh, report.left_out) == (["logits/kernel", "logits/bias"], [])
+        with pytest.raises(
+            InputError, match=r"has no place; .*; ception train DATA --model xception --weights .*two.h5"
+        ):
+            ception.Classifier.pretrained("xception", path)
 
     def test_networks_whose_weights_have_no_hash_say_where_they_are(self):
         with pytest.raises(InputError, match=r"inception_v1_2016_08_28.tar.gz has no published hash"):

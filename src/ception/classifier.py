@@ -22,19 +22,16 @@ from ception.models.catalog import find
 from ception.models.config import NetworkConfig, NetworkOptions
 from ception.models.kinds import stock_class, stock_config
 from ception.networks import filled
+from ception.reporting import Reporter
 from ception.settings import Resize
-from ception.weights.checkpoints import Checkpoint, read
-from ception.weights.loading import Report, classes_in
+from ception.weights.checkpoints import read
+from ception.weights.loading import Report, classes_in, require_family
 from ception.weights.names import variables
-from ception.weights.opening import open_weights
-from ception.weights.published import imagenet_classes
+from ception.weights.opening import OpenedWeights, open_weights
+from ception.weights.whole_models import read_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from ception.reporting import Reporter
-
-_CROP = 0.875  # of the shorter side, as most published weights were evaluated
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -160,8 +157,11 @@ class Classifier(ModelDescription):
         opened = open_weights(name, weights) if weights else None
         options["classes"] = len(class_names)
         config = opened.config(**options) if opened else NetworkConfig.of(name, **options)
+        network, report = filled(config, opened)
+        if report and report.left_out:
+            Reporter().warn(f"{weights}: {report.of_another_head()}")
         return cls(
-            network=filled(config, opened)[0],
+            network=network,
             config=config,
             class_names=tuple(class_names),
             image=_contract(config, resize=resize),
@@ -171,43 +171,46 @@ class Classifier(ModelDescription):
 
     @classmethod
     def pretrained(
-        cls, name: str, weights: str | Path, *, partial: bool = False, reporter: Reporter | None = None
-    ) -> tuple[Classifier, Report, Checkpoint]:
+        cls, name: str, weights: str | Path, *, partial: bool = False, class_names: Sequence[str] | None = None,
+        reporter: Reporter | None = None, **options: Unpack[NetworkOptions],
+    ) -> tuple[Classifier, Report, OpenedWeights]:  # fmt: skip
         """A classifier from published weights or a weight file, without any training.
 
         The head is the file's; ImageNet's names go with 1,000 classes, others are numbers. Pictures are cropped and
-        scaled as the record of the weights says; without one, -1..1 and a central crop of 0.875.
+        scaled as the record of the weights says, or as the file of a whole Keras model does; without either, -1..1
+        and a central crop of 0.875. What was taken from where is `record["taken"]`.
 
         Args:
             name: Network, a key of `MODELS`.
             weights: As for `ception.build`.
             partial: Whether the weights may lack tensors of the network.
+            class_names: Names of the classes, in the order of the logits.
             reporter: Receives the progress of a download.
+            options: What is known by hand of the network: `image_size`, `scaling`, `final_endpoint`. It wins over what
+                the file says.
 
         Returns:
-            The classifier, what became of the tensors, and the checkpoint.
+            The classifier, what became of the tensors, and the weights.
 
         Raises:
-            InputError: there are no such weights, or they do not fit.
+            InputError: there are no such weights, they do not fit, or the file's network computes something else.
             RunError: they cannot be downloaded.
         """
         find(name)
         opened = open_weights(name, weights, reporter=reporter)
         if opened.checkpoint.layout == "ception":
             raise InputError(f"{opened.checkpoint.path} is a model file already: name it instead of the network")
-        count = classes_in(opened)
-        config = opened.config(classes=count)
-        network, report = filled(config, opened, partial=partial)
+        require_family(opened)
+        reading = read_whole(opened, classes_in(opened), class_names=class_names, **options)
+        network, report = filled(reading.config, opened, partial=partial, exact=True)
         assert report is not None  # as there are weights
-        named = imagenet_classes() if count == len(imagenet_classes()) else None
         classifier = cls(
-            network=network, config=config, unnamed=named is None,
-            class_names=named or tuple(map(str, range(network.output.shape[-1]))),
-            image=_contract(config, resize="crop", crop=opened.record.crop if opened.record else _CROP),
+            network=network, config=reading.config, unnamed=reading.unnamed, class_names=reading.class_names,
+            image=_contract(reading.config, resize=reading.resize, crop=reading.crop),
             record={"weights": str(weights), "weights_licence": opened.record.licence if opened.record else None,
-                    "tensors": str(report), "missing": report.missing},
+                    "tensors": str(report), "missing": report.missing + report.fresh, "taken": dict(reading.taken)},
         )  # fmt: skip
-        return classifier, report, opened.checkpoint
+        return classifier, report, opened
 
 
 def _contract(config: NetworkConfig, *, resize: Resize, crop: float = 1.0) -> ImageContract:

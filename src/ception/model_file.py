@@ -15,6 +15,7 @@ import numpy as np
 
 from ception.data.images import ImageContract
 from ception.errors import InputError, reason
+from ception.models.catalog import MODELS
 from ception.models.config import NetworkConfig
 from ception.results import CoveragePoint
 from ception.run_list import run_named
@@ -150,7 +151,7 @@ def _json_of(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             if MEMBER not in archive.namelist():
-                raise InputError(f"{path} is a Keras file without {MEMBER}: only models saved by ception load here")
+                raise _of_keras(path, _network_in(archive))
             if archive.getinfo(MEMBER).file_size > MOST_JSON:
                 raise InputError(f"{path} is broken: its {MEMBER} is larger than {MOST_JSON / 1e9:.1f} GB")
             described = json.loads(archive.read(MEMBER))
@@ -161,6 +162,8 @@ def _json_of(path: Path) -> dict[str, Any]:
     except InputError:
         raise
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, RuntimeError) as error:
+        if _is_hdf5(path):
+            raise _of_keras(path, "") from None
         raise InputError(f"{path} is no whole model file (truncated, or another format): {error}") from None
     if not isinstance(described, dict) or described.get("format") != FORMAT:
         version = described.get("format") if isinstance(described, dict) else None
@@ -168,6 +171,30 @@ def _json_of(path: Path) -> dict[str, Any]:
     if not isinstance(described.get("network"), dict):
         raise InputError(f"{path} is a broken model file: it does not say which network it holds")
     return described
+
+
+def _of_keras(path: Path, name: str) -> InputError:
+    """The error that a file is one of plain Keras, with the command that makes a model file of it."""
+    return InputError(
+        f"{path} is a Keras file without {MEMBER}: make a model file of it first, with ception convert {path} --model "
+        f"{name or 'NAME'}"
+    )
+
+
+def _network_in(archive: zipfile.ZipFile) -> str:
+    """The name of the network of this package that plain Keras saved; "" for any other."""
+    try:
+        if archive.getinfo("config.json").file_size > MOST_JSON:
+            return ""
+        name = json.loads(archive.read("config.json"))["config"]["name"]
+        return name if name in MODELS else ""
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, TypeError, RuntimeError):
+        return ""
+
+
+def _is_hdf5(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"\x89HDF"
 
 
 def shortened(digests: NDArray[np.void]) -> NDArray[np.void]:

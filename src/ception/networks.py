@@ -12,6 +12,7 @@ from ception.models.blocks import Layers
 from ception.models.building import build_with_whole
 from ception.models.catalog import require_auxiliary
 from ception.models.config import NetworkConfig, NetworkOptions
+from ception.reporting import Reporter
 from ception.weights.loading import Report, load
 from ception.weights.opening import OpenedWeights, open_weights
 
@@ -31,7 +32,8 @@ def build(
     Args:
         name: A key of `MODELS`.
         weights: "imagenet", a key of `ception.weights.published.WEIGHTS`, or a path: Keras `.h5`, `.weights.h5` or
-            `.keras`, safetensors, a PyTorch state dict, a TF-Slim checkpoint, our own file. None means fresh ones.
+            `.keras`, safetensors, a PyTorch state dict, a TF-Slim checkpoint, our own file. None means fresh ones. A
+            head of other classes stays fresh, and so does one of several layers, of which a warning tells.
         auxiliary: Whether the auxiliary head is a second output; `inception_v3` has one.
         partial: Whether the weights may lack tensors of the network.
         dtype: Keras dtype policy, such as `float32` or `mixed_bfloat16`; scaling and logits are always float32.
@@ -56,7 +58,10 @@ def build(
     if weights is not None:
         opened = open_weights(name, weights)
         config = opened.config(**options)
-    return filled(config, opened, auxiliary=auxiliary, partial=partial, dtype=dtype, seed=seed)[0]
+    network, report = filled(config, opened, auxiliary=auxiliary, partial=partial, dtype=dtype, seed=seed)
+    if report and report.left_out:
+        Reporter().warn(f"{weights}: {report.of_another_head()}")
+    return network
 
 
 def filled(
@@ -67,6 +72,7 @@ def filled(
     partial: bool = False,
     dtype: str = "float32",
     seed: int | None = None,
+    exact: bool = False,
 ) -> tuple[keras.Model, Report | None]:
     """The network of a config, and what became of the weights that it is filled with; fresh without any.
 
@@ -77,6 +83,7 @@ def filled(
         partial: Whether the weights may lack tensors of the network.
         dtype: Keras dtype policy.
         seed: Start of the initial weights and of dropout.
+        exact: Whether it has to compute what the file's network does, as for `ception.weights.loading.load`.
 
     Raises:
         InputError: the network cannot be built so, or the weights do not fit it.
@@ -84,4 +91,4 @@ def filled(
     network, whole = build_with_whole(config, auxiliary=auxiliary, layers=Layers(dtype=dtype, random=Random(seed)))
     if weights is None:
         return network, None
-    return network, load(network, weights, partial=partial, whole=whole)
+    return network, load(network, weights, partial=partial, whole=whole, exact=exact)

@@ -258,12 +258,25 @@ class ConvertSettings(BackendSettings):
     Attributes:
         model: Network that the weights are for.
         out: File to write; named after the network, or after the model file, when not given.
+        image_size: Side of the square the network sees, in pixels; what the file says, else the network's own, when not
+            given.
+        scaling: How pixels 0..255 are scaled: inception (to -1..1), unit (to 0..1), imagenet (by the mean and std of
+            each channel), none, or MEAN,STD for (pixel - MEAN) / STD; what the file says, else what the published
+            network expects, when not given.
+        classes: Names of the classes in the order of the outputs, as cat,dog or a text file with one a line; numbers
+            when not given.
+        final_endpoint: End the network there, such as mixed8, for a file that ends there; at its own end when not
+            given.
         partial: Accept a file that lacks some of the network's tensors.
         to: Write the weights of a model file as keras-applications or timm loads them.
     """
 
     model: str | None = None
     out: Path | None = None
+    image_size: int | None = None
+    scaling: str | None = None
+    classes: str | None = None
+    final_endpoint: str | None = None
     partial: bool = False
     to: Literal["keras-applications", "timm"] | None = None
 

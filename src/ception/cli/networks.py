@@ -19,7 +19,7 @@ from ception.cli.terminal import (
     terminal,
 )
 from ception.errors import InputError
-from ception.settings import ConvertSettings, SummarySettings, checked
+from ception.settings import ConvertSettings, SummarySettings, checked, flag
 
 
 @app.command
@@ -98,6 +98,17 @@ def summary(
     return 0
 
 
+def _require_one_direction(options: ConvertSettings) -> None:
+    """Raise an InputError unless the options of `convert` belong to one direction."""
+    if (options.model is None) == (options.to is None):
+        raise InputError("convert needs either --model NAME or --to keras-applications|timm")
+    if options.to and options.partial:
+        raise InputError("--partial belongs to --model: what --to writes is always whole")
+    for name in ("image_size", "scaling", "classes", "final_endpoint"):
+        if options.to and getattr(options, name) is not None:
+            raise InputError(f"{flag(name)} belongs to --model: what --to writes follows from the model file")
+
+
 @app.command
 def convert(
     source: Annotated[str, Parameter(help="Weight file of Keras, PyTorch, timm, torchvision or TF-Slim, name of "
@@ -107,16 +118,14 @@ def convert(
     """Turn weights of any origin into a model file, with a certificate of what it computes; or the other way."""
     from ception import backends
     from ception.conversion import convert
-    from ception.conversion.targets import export_target, model_target
+    from ception.conversion.targets import class_names_of, export_target, model_target
     from ception.model_file import describe, model_file
     from ception.models.catalog import find
+    from ception.models.config import scaling_of
     from ception.weights.published import require_file
 
     options = checked(settings)
-    if (options.model is None) == (options.to is None):
-        raise InputError("convert needs either --model NAME or --to keras-applications|timm")
-    if options.to and options.partial:
-        raise InputError("--partial belongs to --model: what --to writes is always whole")
+    _require_one_direction(options)
     if options.to:
         export_target(model_file(source), options.to, options.out)  # what is wrong is told before Keras is imported
         describe(model_file(source))
@@ -124,6 +133,8 @@ def convert(
         find(str(options.model))
         require_file(str(options.model), source)
         model_target(source, str(options.model), options.out)
+    class_names = class_names_of(options.classes) if options.classes is not None else None
+    scaling = scaling_of(options.scaling) if options.scaling is not None else None
     with terminal(quiet) as reporter:
         backends.start(options.backend, reporter)
     if options.to:
@@ -138,7 +149,10 @@ def convert(
             print_next(exported.use, quiet)
         return 0
     with terminal(quiet) as reporter:
-        result = convert(source, str(options.model), out=options.out, partial=options.partial, reporter=reporter)
+        result = convert(
+            source, str(options.model), out=options.out, partial=options.partial, reporter=reporter, scaling=scaling,
+            class_names=class_names, image_size=options.image_size, final_endpoint=options.final_endpoint,
+        )  # fmt: skip
     if json:
         print_json(result.as_dict())
         return 0

@@ -263,6 +263,8 @@ def print_certificate(result: Certificate) -> None:
             print(f"{len(names)} {what}: {shown}")
     for how in dict.fromkeys(result.adapted.values()):
         print(f"Adapted: {how}")
+    for what, how in result.taken.items():
+        print(f"{what.replace('_', ' ').capitalize()}: {how}")
     if result.original:
         print(f"Compared with {result.original}, filled by {result.filled_by}, on two photographs: "
               "largest difference relative to the largest value")  # fmt: skip

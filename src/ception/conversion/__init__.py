@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 from ception.conversion.targets import model_target
 from ception.files import write_json
+from ception.models.config import NetworkOptions
 from ception.reporting import Reporter
 from ception.results import Certificate
 
 
 def convert(
     source: str | Path, model: str, *, out: str | Path | None = None, partial: bool = False,
-    reporter: Reporter | None = None,
+    class_names: Sequence[str] | None = None, reporter: Reporter | None = None, **options: Unpack[NetworkOptions],
 ) -> Certificate:  # fmt: skip
     """Turn a weight file of any origin into a model file, and certify what it computes.
 
@@ -24,7 +27,10 @@ def convert(
         model: The network it is for.
         out: The model file; `<model>.keras` when None. The certificate lies beside it, as `.certificate.json`.
         partial: Whether tensors may be missing.
+        class_names: Names of the classes, in the order of the logits; what the file says, or numbers, when None.
         reporter: Receives progress.
+        options: What is known by hand of the file's network: `image_size`, `scaling`, `final_endpoint`; it wins over
+            what the file says.
 
     Returns:
         The certificate.
@@ -37,10 +43,10 @@ def convert(
     from ception.classifier import Classifier
     from ception.conversion.certificate import certify
 
-    classifier, report, checkpoint = Classifier.pretrained(
-        model, source, partial=partial, reporter=reporter or Reporter()
+    classifier, report, opened = Classifier.pretrained(
+        model, source, partial=partial, class_names=class_names, reporter=reporter or Reporter(), **options
     )
-    certificate = certify(classifier, report, checkpoint, source=str(source), out=str(out))
+    certificate = certify(classifier, report, opened, source=str(source), out=str(out))
     classifier.save(out)
     write_json(out.with_suffix(".certificate.json"), certificate.as_dict())
     return certificate

@@ -11,36 +11,37 @@ import keras
 import numpy as np
 
 from ception.classifier import Classifier
-from ception.conversion.originals import NoOriginalError, Original, last_filled, original_of
+from ception.conversion.originals import NoOriginalError, Original, original_of
 from ception.data.images import from_array, to_pixels
 from ception.models.endpoints import endpoints, features
 from ception.results import Certificate
-from ception.weights.checkpoints import Checkpoint
-from ception.weights.loading import Report
+from ception.weights.loading import Report, last_filled
+from ception.weights.opening import OpenedWeights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 def certify(
-    classifier: Classifier, report: Report, checkpoint: Checkpoint, *, source: str, out: str
+    classifier: Classifier, report: Report, opened: OpenedWeights, *, source: str, out: str
 ) -> Certificate:  # fmt: skip
-    """The certificate of a classifier that a checkpoint filled.
+    """The certificate of a classifier that weights filled.
 
     Args:
         classifier: The classifier.
         report: What became of the tensors.
-        checkpoint: The checkpoint.
-        source: What the checkpoint was asked for by.
+        opened: The weights.
+        source: What they were asked for by.
         out: Where the model file will lie.
     """
+    checkpoint = opened.checkpoint
     certificate = Certificate(
         source=source, sha256=_digest(checkpoint.path), model=classifier.network.name, scheme=report.scheme,
-        matched=len(report.matched), missing=tuple(report.missing), unused=tuple(report.unused),
-        adapted=report.adapted, out=out,
+        matched=len(report.matched), missing=tuple(report.missing + report.fresh), unused=tuple(report.unused),
+        adapted=report.adapted, taken=classifier.record["taken"], out=out,
     )  # fmt: skip
     try:
-        original = original_of(classifier, report, checkpoint)
+        original = original_of(classifier, report, opened)
     except NoOriginalError as error:
         return replace(certificate, note=f"{error}: only the mapping of the tensors is certified")
     differences = _differences(classifier, original, report)

@@ -16,10 +16,12 @@ import numpy as np
 
 from ception.classifier import Classifier
 from ception.models import MODELS
-from ception.models.endpoints import endpoints
 from ception.weights.checkpoints import Checkpoint
-from ception.weights.loading import Report
+from ception.weights.followed import FollowedNetwork, counterparts, of_network
+from ception.weights.graphs import UnfollowedError
+from ception.weights.loading import Report, last_filled
 from ception.weights.names import IN_KERAS, IN_TIMM, numbered, variables
+from ception.weights.opening import OpenedWeights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,8 +51,8 @@ class Original:
     outputs: Outputs
 
 
-def original_of(classifier: Classifier, report: Report, checkpoint: Checkpoint) -> Original:
-    """A classifier's network by its own code, with the checkpoint's weights.
+def original_of(classifier: Classifier, report: Report, opened: OpenedWeights) -> Original:
+    """A classifier's network by its own code, with the weights that were opened.
 
     Raises:
         NoOriginalError: it is not installed, refuses the file, or there is none.
@@ -59,24 +61,17 @@ def original_of(classifier: Classifier, report: Report, checkpoint: Checkpoint) 
     if classifier.image.channels != 3:
         raise NoOriginalError(f"originals take three channels, not {classifier.image.channels}")
     if scheme == "keras" and name in IN_KERAS:
-        return _in_keras(IN_KERAS[name].model, checkpoint, classifier, report)
+        return _in_keras(IN_KERAS[name].model, opened, classifier, report)
     if scheme in ("timm", "timm_legacy", "torchvision"):
-        return _in_torch(IN_TIMM[name].model, checkpoint, classifier)
+        return _in_torch(IN_TIMM[name].model, opened.checkpoint, classifier)
     raise NoOriginalError(f"no code of {name} with the names of '{scheme}' is known")
-
-
-def last_filled(network: keras.Model, report: Report) -> str:
-    """The last endpoint that weights lead to."""
-    lacking = {name.split("/")[0].split("_")[0] for name in report.missing}
-    names = list(endpoints(network))
-    filled = names[: next((index for index, name in enumerate(names) if name in lacking), len(names))]
-    return filled[-1]
 
 
 # --- Keras
 
 
-def _in_keras(model: str, checkpoint: Checkpoint, classifier: Classifier, report: Report) -> Original:
+def _in_keras(model: str, opened: OpenedWeights, classifier: Classifier, report: Report) -> Original:
+    checkpoint = opened.checkpoint
     network = getattr(keras.applications, model)(
         weights=None, input_shape=classifier.image.shape, classes=len(classifier.class_names),
         classifier_activation=None,
@@ -90,6 +85,10 @@ def _in_keras(model: str, checkpoint: Checkpoint, classifier: Classifier, report
         return {name: keras.ops.convert_to_numpy(x) for name, x in wanted(scaled, training=False).items()}
 
     name = f"keras.applications.{model} {keras.__version__}"
+    if opened.followed:
+        if _fill_as_configured(network, opened.followed, checkpoint):
+            return Original(name, "the file's own configuration", outputs)
+        raise NoOriginalError(f"keras.applications.{model} has no place for some of the file's tensors")
     try:
         _own_reader(part, checkpoint.path)
         return Original(name, "its own reader", outputs)
@@ -130,6 +129,29 @@ def _fill_by_number(network: keras.Model, checkpoint: Checkpoint) -> bool:
         layer, _, variable = key.partition("/")
         target = own.get(f"{renamed.get(layer, layer)}/{variable}")
         if target is None or tuple(target.shape) != tensor.shape:
+            return False
+        target.assign(tensor)
+    return True
+
+
+def _fill_as_configured(network: keras.Model, theirs: FollowedNetwork, checkpoint: Checkpoint) -> bool:
+    """Fill Keras's network by the place that each layer has in the file's configuration; whether all found one."""
+    own = variables(network)
+    try:
+        layers = counterparts(theirs, of_network(network))
+    except UnfollowedError:
+        return False
+    front = {theirs.nodes[index].name for index in theirs.front}
+    for key, tensor in checkpoint.tensors.items():
+        layer, _, variable = key.rpartition("/")
+        if layer in front:
+            continue
+        target = own.get(f"{layers.get(layer)}/{variable}")
+        if target is None:
+            return False
+        if tensor.shape[-1:] == (1,) and target.shape[-1] == 2:  # one output for two classes
+            tensor = np.concatenate([np.zeros_like(tensor), tensor], -1)
+        if tuple(target.shape) != tensor.shape:
             return False
         target.assign(tensor)
     return True

@@ -9,6 +9,25 @@ from ception.errors import InputError
 _SUFFIXES = {"keras-applications": ".weights.h5", "timm": ".safetensors"}
 
 
+def class_names_of(text: str) -> tuple[str, ...]:
+    """Names of classes from `cat,dog`, or from a text file with one in each line.
+
+    Raises:
+        InputError: there are not two at least, one is empty or there twice, or the file cannot be read.
+    """
+    path = Path(text)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else text.split(",")
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"--classes {text} cannot be read: {' '.join(str(error).split())}") from None
+    names = tuple(name.strip() for name in lines if name.strip())
+    if len(names) < 2:
+        raise InputError(f"--classes must be names as cat,dog or a text file with one a line, got '{text}'")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"--classes has {twice[0]} twice")
+    return names
+
+
 def model_target(source: str | Path, model: str, out: str | Path | None) -> Path:
     """Where converted weights go.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 Scaling = tuple[float | tuple[float, ...], float | tuple[float, ...]]
 TO_ONE: Scaling = (127.5, 127.5)  # pixels 0..255 to -1..1
+IMAGENET_MEAN = (123.675, 116.28, 103.53)  # 255 x (0.485, 0.456, 0.406)
+IMAGENET_STD = (58.395, 57.12, 57.375)  # 255 x (0.229, 0.224, 0.225)
+SCALINGS: Mapping[str, Scaling] = {
+    "inception": TO_ONE, "unit": (0.0, 255.0), "imagenet": (IMAGENET_MEAN, IMAGENET_STD), "none": (0.0, 1.0),
+}  # fmt: skip
 
 
 class NetworkOptions(TypedDict, total=False):
@@ -205,6 +211,25 @@ def columns_of(texts: Sequence[str]) -> dict[str, Any]:
             raise InputError(f"'{text}' must be COLUMN=VALUE, such as inner=elu, shortcut=none or segments=4")
         columns[column.replace("-", "_")] = int(value) if value.isdigit() else words.get(value.lower(), value)
     return columns
+
+
+def scaling_of(text: str) -> Scaling:
+    """A scaling from its name, or from two numbers such as `127.5,127.5`.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if text in SCALINGS:
+        return SCALINGS[text]
+    try:
+        mean, std = map(float, text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--scaling must be MEAN,STD of the pixels, or one of {', '.join(SCALINGS)}, got '{text}'"
+        ) from None
+    if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
+        raise InputError(f"--scaling must be MEAN,STD with an STD above 0, got '{text}'")
+    return mean, std
 
 
 def _is_count(value: Any) -> bool:

@@ -21,6 +21,7 @@ class Certificate(Result):
         missing: Ours that the file does not have.
         unused: The file's that the network has none for.
         adapted: Ours that were changed to fit, with how.
+        taken: What size, scaling, head and tensors were taken, and whether the file says so or they were given by hand.
         original: The code that it was compared with, with its version; None where it was not compared.
         filled_by: Who put the weights into the original.
         endpoints: The largest difference relative to the largest value, by endpoint.
@@ -39,6 +40,7 @@ class Certificate(Result):
     missing: tuple[str, ...]
     unused: tuple[str, ...]
     adapted: Mapping[str, str]
+    taken: Mapping[str, str] = field(default_factory=dict)
     original: str | None = None
     filled_by: str | None = None
     endpoints: Mapping[str, float] = field(default_factory=dict)

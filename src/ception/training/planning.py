@@ -81,14 +81,14 @@ def plan(
     if settings.weights:
         opened = open_weights(settings.network, settings.weights, reporter=reporter)
         config = opened.config(**options)
-        network = _network(config, opened, settings, dtype)
+        network = _network(config, opened, settings, dtype, reporter)
         phases = phases_of(settings, recipes, network)
     data = decode(listed, settings, reporter)
     _require_contrast(data, listed.source)
     if opened is None:
         mean_and_std = loading.mean_and_std(data.pixels, data.indices(sources.TRAIN))
         config = NetworkConfig.of(settings.network, **options, scaling=mean_and_std)
-        network = _network(config, None, settings, dtype)
+        network = _network(config, None, settings, dtype, reporter)
         phases = phases_of(settings, recipes, network)
     description = ModelDescription(
         config=config,
@@ -126,13 +126,18 @@ def _network_options(settings: TrainSettings, classes: int, contract: ImageContr
     }
 
 
-def _network(config: NetworkConfig, opened: OpenedWeights | None, settings: TrainSettings, dtype: str) -> keras.Model:
+def _network(
+    config: NetworkConfig, opened: OpenedWeights | None, settings: TrainSettings, dtype: str, reporter: Reporter
+) -> keras.Model:
     """The network as it is trained, with a fresh head."""
-    network, _ = filled(
+    network, report = filled(
         config, opened, auxiliary=settings.auxiliary, partial=settings.partial, seed=settings.seed,
         dtype={"bfloat16": "mixed_bfloat16"}.get(dtype, dtype),
     )  # fmt: skip
-    if opened:
+    if opened and report:
+        for said in (report.of_another_head() if report.left_out else "", opened.doubt):
+            if said:
+                reporter.note(said)
         start_head(network)
     return network
 

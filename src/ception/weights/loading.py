@@ -13,14 +13,19 @@ import numpy as np
 from ception.errors import InputError
 from ception.models.building import thin
 from ception.models.catalog import MODELS
+from ception.models.endpoints import endpoints
 from ception.weights.checkpoints import Checkpoint
+from ception.weights.followed import counterparts, of_network
+from ception.weights.graphs import UnfollowedError
 from ception.weights.names import IN_KERAS, Pair, Scheme, pairs, variables
 from ception.weights.opening import OpenedWeights
+from ception.weights.other_networks import other_network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WITH_BACKGROUND = 1001  # logits of Slim's published checkpoints; what is fine-tuned with Slim has no such class
+ONE_OUTPUT = "its one output is the logit of the second of two classes, that of the first is 0"
 _HEADS = ("logits", "auxiliary")
 _AUXILIARY = re.compile(r"(^|/)(AuxLogits|auxiliary)")  # what only training needs
 
@@ -35,7 +40,9 @@ class Report:
         missing: Ours that it does not have.
         unused: Theirs that the network has no place for.
         misshaped: Ours whose shape differs, with their shape.
-        fresh: Ours that keep their initial values on purpose: the head of another number of classes.
+        fresh: Ours that keep their initial values on purpose: a head of other classes, or where theirs is of several
+            layers.
+        left_out: Theirs of such a head.
         adapted: Ours that were changed to fit, with how.
     """
 
@@ -46,52 +53,151 @@ class Report:
     misshaped: dict[str, tuple[int, ...]] = field(default_factory=dict)
     fresh: list[str] = field(default_factory=list)
     adapted: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    def of_another_head(self) -> str:
+        """What to tell of weights whose head was left out; "" where it was not."""
+        if not self.fresh:
+            return ""
+        left = f", and {', '.join(dict.fromkeys(map(_layer_of, self.left_out)))} are left out" if self.left_out else ""
+        return f"the body is loaded, {len(self.matched)} tensors; the head is fresh{left}"
 
     def __str__(self) -> str:
         parts = [f"{len(self.matched)} tensors loaded"]
         parts += [f"{len(names)} {what}" for what, names in (("missing", self.missing), ("unused", self.unused),
-                  ("of another shape", self.misshaped), ("fresh for other classes", self.fresh)) if names]  # fmt: skip
+                  ("of another shape", self.misshaped), ("fresh for other classes", self.fresh),
+                  ("of its head left out", self.left_out)) if names]  # fmt: skip
         return ", ".join(parts + list(dict.fromkeys(self.adapted.values())))
 
 
 def classes_in(weights: OpenedWeights) -> int | None:
-    """The number of classes of the weights' head, a background class left out; None where they have none."""
+    """The number of classes of the weights' head, a background class left out; None where they have none.
+
+    One output, a number before or after a sigmoid, is of two classes.
+    """
     tensors = weights.checkpoint.tensors
     for pair in pairs(thin(weights.network), weights.scheme, list(tensors)):
         if pair.ours == "logits/bias" and pair.theirs in tensors:
             count = len(tensors[pair.theirs])
-            return count - (weights.scheme == "slim" and count == _WITH_BACKGROUND)
+            return 2 if count == 1 else count - (weights.scheme == "slim" and count == _WITH_BACKGROUND)
     return None
 
 
 def load(
-    network: keras.Model, weights: OpenedWeights, *, partial: bool = False, whole: keras.Model | None = None
-) -> Report:
+    network: keras.Model, weights: OpenedWeights, *, partial: bool = False, whole: keras.Model | None = None,
+    exact: bool = False,
+) -> Report:  # fmt: skip
     """Fill the network with the tensors of weights; all of them or, where something is wrong, none.
 
-    Another number of classes leaves the head as it is. Where the network takes one channel, the first kernel's
-    channels are summed; for others they are repeated in turn and scaled by 3 / channels.
+    Another number of classes leaves the head as it is, and so does a head of several layers unless the network has to
+    compute what the file's does; two classes take one output, as its number and zero. Where the network takes one
+    channel, the first kernel's channels are summed; for others they are repeated in turn and scaled by 3 / channels.
 
     Args:
         network: A network of `ception.build`.
         weights: What `open_weights` gave.
         partial: Whether tensors may be missing.
         whole: The whole network, where `network` ends earlier: what only that has is left out.
+        exact: Whether the network has to compute what the file's does: what its configuration says is followed, if it
+            has one, and nothing but what only training needs is left out.
 
     Raises:
         InputError: tensors are missing or have another shape, none fits, or some have no place in the network: without
             them it would compute something else.
     """
     own = variables(network)
-    checkpoint, scheme = weights.checkpoint, weights.scheme
-    report, filled = _fitted(network, checkpoint, scheme, whole or network)
-    if scheme == "keras" and (report.missing or report.misshaped or report.unused):
-        renamed = _in_published_order(network.name, checkpoint)
-        report, filled = _fitted(network, renamed, scheme, whole or network) if renamed else (report, filled)
+    require_family(weights)
+    report, filled = _by_structure(network, weights, whole or network) if exact else (None, {})
+    if report is None:
+        report, filled = _by_name(network, weights, whole or network)
+    if not exact:
+        _leave_out_head(network, weights, report, filled)
     _refuse(network, weights, report, partial=partial)
     for ours, tensor in filled.items():
         own[ours].assign(tensor)
     return report
+
+
+def require_family(weights: OpenedWeights) -> None:
+    """Raise an InputError if weights are those of a network of another family."""
+    if other := other_network(weights.checkpoint.tensors):
+        path = weights.checkpoint.path
+        made = "was made by Teachable Machine: it " if path.with_name("labels.txt").is_file() else ""
+        raise InputError(
+            f"{path} {made}holds another network ({other}), not {weights.network}; others are not read: train on the "
+            f"same pictures instead, with ception train DATA --model {weights.network}"
+        )
+
+
+def _by_name(
+    network: keras.Model, weights: OpenedWeights, whole: keras.Model
+) -> tuple[Report, dict[str, NDArray[np.float32]]]:
+    """What becomes of every tensor by its name, or by its place where layers only have other names."""
+    checkpoint, scheme = weights.checkpoint, weights.scheme
+    report, filled = _fitted(network, checkpoint, scheme, whole)
+    if scheme == "keras" and (report.missing or report.misshaped or report.unused):
+        renamed = _in_published_order(network.name, checkpoint)
+        report, filled = _fitted(network, renamed, scheme, whole) if renamed else (report, filled)
+    return report, filled
+
+
+def _by_structure(
+    network: keras.Model, weights: OpenedWeights, whole: keras.Model
+) -> tuple[Report | None, dict[str, NDArray[np.float32]]]:
+    """What becomes of every tensor by the place of its layer in the file's own configuration; None where it has none.
+
+    Raises:
+        InputError: the file's network computes something else.
+    """
+    theirs, checkpoint = weights.followed, weights.checkpoint
+    if theirs is None:
+        return None, {}
+    try:
+        layers = counterparts(theirs, of_network(network))
+    except UnfollowedError as error:
+        if network is not whole:  # that ends earlier than theirs
+            return None, {}
+        raise weights.unfollowed(error) from None
+    stored = {key.rpartition("/")[0] for key in checkpoint.tensors}
+    if not stored & set(layers):  # Keras's first files of this format have no names of layers
+        return None, {}
+    front = {theirs.nodes[index].name for index in theirs.front}
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for key, tensor in checkpoint.tensors.items():
+        layer, _, variable = key.rpartition("/")
+        if layer not in front:
+            tensors[f"{layers[layer]}/{variable}" if layer in layers else f"?{key}"] = tensor
+    if theirs.head and not theirs.head.bias:
+        tensors["logits/bias"] = np.zeros(theirs.head.units, np.float32)
+    report, filled = _fitted(network, replace(checkpoint, tensors=tensors), "ception", network)
+    return replace(report, scheme=weights.scheme), filled
+
+
+def _leave_out_head(
+    network: keras.Model, weights: OpenedWeights, report: Report, filled: dict[str, NDArray[np.float32]]
+) -> None:
+    """Where all but the head is there, leave out a head of several layers, and keep ours fresh."""
+    if any(name.split("/")[0] not in _HEADS for name in (*report.missing, *report.misshaped)):
+        return
+    tensors = weights.checkpoint.tensors
+    used = {_layer_of(key) for key in tensors if key not in report.unused}
+    beside = [key for key in report.unused if not _AUXILIARY.search(key)]
+    if any(_layer_of(key) in used or tensors[key].ndim > 2 for key in beside):
+        return
+    if beside or any(name.startswith("logits/") for name in report.misshaped):
+        report.left_out.extend(beside)
+        report.unused[:] = [key for key in report.unused if key not in beside]
+        report.fresh[:] = [name for name in variables(network) if name.startswith("logits/")]
+        for name in report.fresh:
+            report.misshaped.pop(name, None)
+            filled.pop(name, None)
+        report.missing[:] = [name for name in report.missing if name not in report.fresh]
+        report.matched[:] = list(filled)
+
+
+def _layer_of(key: str) -> str:
+    """The layer or module of a tensor."""
+    return key.rpartition("/")[0] or key.rpartition(".")[0]
 
 
 def _fitted(
@@ -107,11 +213,15 @@ def _fitted(
             _match(pair, checkpoint.tensors[pair.theirs], tuple(own[pair.ours].shape), report, filled)
         else:
             report.missing.append(pair.ours)
-    if "logits/kernel" in report.misshaped and network is not whole:  # of a head on other features
+    beyond = any(pair.ours not in own and pair.theirs in checkpoint.tensors and not _AUXILIARY.match(pair.ours)
+                 for pair in of_whole)  # fmt: skip
+    if network is not whole and ("logits/kernel" in report.misshaped or beyond):  # of a head on other features
         for name in [name for name in own if name.startswith("logits/")]:
             report.misshaped.pop(name, None)
             filled.pop(name, None)
-            report.fresh.append(name)
+            if name not in report.fresh:
+                report.fresh.append(name)
+        report.missing[:] = [name for name in report.missing if name not in report.fresh]
         report.matched[:] = list(filled)
     return report, filled
 
@@ -163,6 +273,9 @@ def _match(
     if is_head and report.scheme == "slim" and turned.shape[-1] == _WITH_BACKGROUND:
         turned = turned[..., 1:]
         report.adapted[pair.ours] = "background class left out"
+    elif is_head and turned.shape[-1:] == (1,) and shape[-1:] == (2,):
+        turned = np.concatenate([np.zeros_like(turned), turned], -1)
+        report.adapted[pair.ours] = ONE_OUTPUT
     elif len(shape) == len(turned.shape) == 4 and _only_channels_differ(turned.shape, shape):
         turned = _other_channels(turned, shape[2])
         report.adapted[pair.ours] = f"first kernel adapted to {shape[2]} channel{'s' if shape[2] > 1 else ''}"
@@ -202,8 +315,33 @@ def _refuse(network: keras.Model, weights: OpenedWeights, report: Report, *, par
         f"{key} has no place" for key in strange] + [f"{name} is missing" for name in report.missing]  # fmt: skip
     hint = ""
     if report.matched and not report.misshaped:
-        hint = "; accept that with --partial" if not strange else "; without them it would compute something else"
+        hint = _way_out(network, weights, report, strange)
     raise InputError(f"{checkpoint.path} does not fit {network.name}: {report}; the first: {first[0]}{hint}")
+
+
+def _way_out(network: keras.Model, weights: OpenedWeights, report: Report, strange: Sequence[str]) -> str:
+    """What to do where tensors are missing, or have no place."""
+    path = weights.checkpoint.path
+    if strange:
+        train = f"; ception train DATA --model {network.name} --weights {path} takes its body, with a fresh head"
+        body = not any(name.split("/")[0] not in _HEADS for name in report.missing)
+        return "; without them it would compute something else" + (train if body else "")
+    last = last_filled(network, report)
+    last = "" if last in ("pool", "prelogits") else last
+    ends = list(endpoints(network))
+    lacking = {name.split("/")[0].split("_")[0] for name in report.missing}
+    of_weights = {layer.name.split("_")[0] for layer in network.layers if layer.weights}
+    if last and all(name in lacking for name in ends[ends.index(last) + 1 :] if name in of_weights):
+        return f"; it ends at {last}: end the network there with --final-endpoint {last}, or accept that with --partial"
+    return "; accept that with --partial"
+
+
+def last_filled(network: keras.Model, report: Report) -> str:
+    """The last endpoint that weights lead to; "" where they lead to none."""
+    lacking = {name.split("/")[0].split("_")[0] for name in report.missing}
+    names = list(endpoints(network))
+    filled = names[: next((index for index, name in enumerate(names) if name in lacking), len(names))]
+    return filled[-1] if filled else ""
 
 
 def looks_like(weights: OpenedWeights) -> list[str]:

@@ -9,10 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from ception.errors import InputError, nearest
+from ception.models.config import IMAGENET_MEAN, IMAGENET_STD
 from ception.weights.names import Scheme
-
-_IMAGENET_MEAN = (123.675, 116.28, 103.53)  # 255 x (0.485, 0.456, 0.406)
-_IMAGENET_STD = (58.395, 57.12, 57.375)  # 255 x (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +111,7 @@ WEIGHTS: Mapping[str, PublishedWeights] = {
     "inception_v3.gluon_in1k": PublishedWeights(
         network="inception_v3", scheme="torchvision",
         url="hf:timm/inception_v3.gluon_in1k", megabytes=95, port="torchvision",
-        mean=_IMAGENET_MEAN, std=_IMAGENET_STD, accuracy=0.7881, paper=_INCEPTION,
+        mean=IMAGENET_MEAN, std=IMAGENET_STD, accuracy=0.7881, paper=_INCEPTION,
     ),
     "inception_v3.tv_in1k": PublishedWeights(
         network="inception_v3", scheme="torchvision",

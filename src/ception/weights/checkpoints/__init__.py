@@ -20,7 +20,7 @@ from ception.weights.checkpoints.torch_files import read_safetensors, read_torch
 from ception.weights.hdf5 import SIGNATURE
 from ception.weights.tensors import RefusedError, is_finite
 
-__all__ = ["Checkpoint", "read"]
+__all__ = ["Checkpoint", "read", "require_finite"]
 
 _FORMATS = {
     ".h5": "HDF5", ".hdf5": "HDF5", ".keras": "Keras", ".safetensors": "safetensors", ".pth": "PyTorch",
@@ -37,8 +37,9 @@ def read(path: Path | str) -> Checkpoint:
             folder with just one.
 
     Returns:
-        All floating-point tensors. Of a training's state in PyTorch those of its `state_dict` or `model`, not the
-        moving average beside it; without what wrappers put before every name (`module.`, `_orig_mod.`, `model.`).
+        All floating-point tensors. Of a training's state in PyTorch the largest set of named ones, not the moving
+        average beside it, and the other sets as `others`; without what wrappers put before every name (`module.`,
+        `_orig_mod.`, `model.`).
 
     Raises:
         InputError: there is no such file, it is broken or no weight file, it holds no weights or such as are not
@@ -65,17 +66,27 @@ def read(path: Path | str) -> Checkpoint:
         raise InputError(
             f"{path} holds no weights, only a {format_name} file's frame: save the weights, not the configuration"
         )
+    require_finite(checkpoint)
+    return checkpoint
+
+
+def require_finite(checkpoint: Checkpoint) -> None:
+    """Raise an InputError if a tensor of a checkpoint has values that are not finite."""
     for name, tensor in checkpoint.tensors.items():
         if not is_finite(tensor):
             raise InputError(
-                f"{path} is refused: {one_line(name)} has values that are not finite: the training that wrote it had "
-                "diverged, or the file is damaged"
+                f"{checkpoint.path} is refused: {one_line(name)} has values that are not finite: the training that "
+                "wrote it had diverged, or the file is damaged"
             )
-    return checkpoint
 
 
 def _located(path: Path) -> Path:
     """The file that a path means: itself, or for a TF-Slim checkpoint its index or single file."""
+    if path.is_dir() and (path / "saved_model.pb").is_file():
+        raise InputError(
+            f"{path} is a SavedModel of TensorFlow, a program that is not run: load it in its own Keras and "
+            "save model.keras with model.save(), or the weights with model.save_weights('some.weights.h5')"
+        )
     if path.is_dir():
         inside = sorted(file for file in path.iterdir() if file.suffix in (".index", ".ckpt") and file.is_file())
         if len(inside) != 1:
@@ -105,6 +116,19 @@ def _refuse_failed_download(path: Path, head: bytes, text: bytes) -> None:
         )
 
 
+def _refuse_exported(path: Path, head: bytes) -> None:
+    """Refuse a network that was exported for another program to run it, in a form that training does not read back."""
+    suffix = path.suffix.lower()
+    name = "LiteRT (TensorFlow Lite)" if head[4:8] == b"TFL3" or suffix == ".tflite" else {
+        ".onnx": "ONNX", ".pb": "TensorFlow", ".mlmodel": "Core ML", ".pdmodel": "Paddle",
+    }.get(suffix)  # fmt: skip
+    if name:
+        raise InputError(
+            f"{path} is a network exported for {name}, not a weight file: take the model that it was exported from; "
+            f"{READABLE} load"
+        )
+
+
 def _reader(path: Path) -> tuple[str, Callable[[Path], Checkpoint]]:
     """What a file's content says it is, in words, and what reads it."""
     with path.open("rb") as file:
@@ -125,6 +149,7 @@ def _reader(path: Path) -> tuple[str, Callable[[Path], Checkpoint]]:
         return "PyTorch", read_torch
     if text.startswith(b"{") and path.name.endswith(".weights.json"):
         return "Keras", read_shards
+    _refuse_exported(path, head)
     if format_name := _FORMATS.get(path.suffix.lower()):
         raise InputError(f"{path} is no whole {format_name} file (truncated, or another format): {DOWNLOAD_AGAIN}")
     raise InputError(f"{path} is no weight file, or a broken one: {READABLE} load")

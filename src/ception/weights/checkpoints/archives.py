@@ -43,7 +43,9 @@ def _read_keras(path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile
         while piece := member.read(1 << 20):  # to a file: its checksum is verified, and it is in memory only once
             weights.write(piece)
         tensors = from_hdf5([weights], texts["config.json"])
-    return Checkpoint(path, "ception" if MEMBER in members else "keras", tensors, texts[MEMBER])
+    if MEMBER in members:
+        return Checkpoint(path, "ception", tensors, texts[MEMBER])
+    return Checkpoint(path, "keras", tensors, configuration=texts["config.json"])
 
 
 def _check_directory(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -28,12 +29,18 @@ class Checkpoint:
             classes, and within one class that of the layers; its first versions wrote no names of layers, which here
             have the name of their class with a number in that order.
         described: For layout "ception" what the file's `model.json` says, not checked any further.
+        configuration: What a file of Keras says of its network's graph, `class_name` and `config`; likewise.
+        found: Where among other things in the file the tensors were; "" where there was nothing else.
+        others: Other sets of tensors in the file, by where they were: the moving average of the weights, say.
     """
 
     path: Path
     layout: Literal["keras", "torch", "slim", "ception"]
     tensors: Tensors
-    described: dict[str, Any] = field(default_factory=dict)
+    described: Mapping[str, Any] = field(default_factory=dict)
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    found: str = ""
+    others: Mapping[str, Tensors] = field(default_factory=dict)
 
 
 def one_line(said: Exception | str) -> str:

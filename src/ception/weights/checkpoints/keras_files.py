@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -33,7 +33,20 @@ _KERAS_1_CLASSES = {
 def read_h5(path: Path) -> Checkpoint:
     """The weights in one HDF5 file."""
     with path.open("rb") as file:
-        return Checkpoint(path, "keras", from_hdf5([file]))
+        return Checkpoint(path, "keras", from_hdf5([file]), configuration=_configuration(file))
+
+
+def _configuration(file: IO[bytes]) -> Mapping[str, Any]:
+    """What a whole model's file says of its graph; nothing for a file of weights alone.
+
+    Raises:
+        ValueError: it is no JSON object.
+    """
+    text = "".join(Hdf5(file).root().attributes.get("model_config", []))
+    value = json.loads(text) if text else {}
+    if not isinstance(value, dict):
+        raise ValueError("its model_config is no JSON object")
+    return value
 
 
 def read_shards(path: Path) -> Checkpoint:
@@ -47,7 +60,7 @@ def read_shards(path: Path) -> Checkpoint:
         return Checkpoint(path, "keras", from_hdf5(files))
 
 
-def from_hdf5(files: list[IO[bytes]], config: dict[str, Any] | None = None) -> Tensors:
+def from_hdf5(files: list[IO[bytes]], config: Mapping[str, Any] | None = None) -> Tensors:
     """The tensors of a network in one HDF5 file or several.
 
     Args:
@@ -97,7 +110,7 @@ def _names(node: Node, attribute: str) -> list[str]:
     return names
 
 
-def _numbered(roots: list[Node], config: dict[str, Any], allowance: Allowance) -> Tensors:
+def _numbered(roots: list[Node], config: Mapping[str, Any], allowance: Allowance) -> Tensors:
     """Layers by class and counter with numbered variables, as Keras 3 writes them."""
     layers: dict[tuple[str, ...], dict[int, NDArray[np.float32] | None]] = {}
     names: dict[tuple[str, ...], str] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import re
 import struct
 import warnings
@@ -16,6 +15,7 @@ import numpy as np
 
 from ception.errors import InputError
 from ception.weights.checkpoints.checkpoint import Checkpoint, imported, one_line
+from ception.weights.checkpoints.state_dicts import shared_prefix, state_dicts
 from ception.weights.tensors import Allowance, Tensors, to_float32, widened
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # of safetensors, in NumPy's names
@@ -39,7 +39,7 @@ def read_safetensors(path: Path) -> Checkpoint:
             file.seek(8 + length + entry["data_offsets"][0])
             values = np.fromfile(file, dtype, math.prod(entry["shape"])).reshape(entry["shape"])
             tensors[name] = widened(values) if dtype == "<u2" else to_float32(values)
-    return Checkpoint(path, "torch", _unwrapped(tensors))
+    return _checkpoint(path, {"": tensors})
 
 
 def read_torch(path: Path, *, mapped: bool = False) -> Checkpoint:
@@ -50,18 +50,37 @@ def read_torch(path: Path, *, mapped: bool = False) -> Checkpoint:
         mapped: Whether its tensors lie there as they are, so that the file can be mapped into memory.
     """
     torch = imported("torch", path, "ception[torch]")
-    state = _state(torch, path, mapped=mapped)
-    allowance, tensors = Allowance(path.stat().st_size), {}
-    for name, tensor in state.items():
-        if isinstance(name, str) and isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+    loaded = _loaded(torch, path, mapped=mapped)
+    allowance, found = Allowance(path.stat().st_size), {}
+
+    def is_weight(value: Any) -> bool:
+        return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+    for where, state in state_dicts(loaded, is_weight).items():
+        tensors: Tensors = {}
+        for name, tensor in state.items():
             allowance.take(tensor.shape, tensor.element_size())
             # no copy of a mapped file: its pages are read when they are used, and are this process's own when changed
             tensors[name] = np.ascontiguousarray(tensor.detach().to(torch.float32).numpy()).reshape(tensor.shape)
-    return Checkpoint(path, "torch", _unwrapped(tensors))
+        found[where] = tensors
+    return _checkpoint(path, found)
 
 
-def _state(torch: Any, path: Path, *, mapped: bool) -> dict[Any, Any]:
-    """The state dict in a file, alone or beside other states of a training."""
+def _checkpoint(path: Path, found: dict[str, Tensors]) -> Checkpoint:
+    """The likeliest set of tensors, and the others beside it; each without what stands before all of its names."""
+    unwrapped: dict[str, Tensors] = {}
+    for where, tensors in found.items():
+        prefix = shared_prefix(tensors)
+        said = [f"'{where}' of the file"] * bool(where) + [f"without '{prefix}' before the names"] * bool(prefix)
+        unwrapped[", ".join(said)] = {name[len(prefix) :]: tensor for name, tensor in tensors.items()}
+    first, *others = unwrapped or {"": {}}
+    return Checkpoint(
+        path, "torch", unwrapped.get(first, {}), found=first, others={where: unwrapped[where] for where in others}
+    )
+
+
+def _loaded(torch: Any, path: Path, *, mapped: bool) -> dict[Any, Any]:
+    """What a file holds: a state dict, alone or beside other states of a training."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -75,16 +94,6 @@ def _state(torch: Any, path: Path, *, mapped: bool) -> dict[Any, Any]:
                     "unread: have its author save the state_dict alone, or safetensors"
                 ) from None
             raise
-    for key in ("state_dict", "model"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
     if not isinstance(loaded, dict):
         raise InputError(f"{path} holds a {type(loaded).__name__}, not a state dict: save model.state_dict()")
     return loaded
-
-
-def _unwrapped(tensors: Tensors) -> Tensors:
-    """Without what DataParallel, torch.compile and training frameworks put before every name."""
-    shared = os.path.commonprefix(list(tensors))  # noqa: RUF071 - of names, not of paths
-    wrappers = re.match(r"(?:(?:module|_orig_mod|model)\.)*", shared)
-    return {name[wrappers.end() if wrappers else 0 :]: tensor for name, tensor in tensors.items()}
