@@ -42,6 +42,13 @@ class TestHelp:
         assert code == 0
         assert "Usage: ception " + command in out
 
+    def test_help_and_version_in_other_words(self, run_cli):
+        assert run_cli("help")[1] == run_cli("--help")[1]
+        assert run_cli("help", "train")[1] == run_cli("train", "--help")[1]
+        assert run_cli("-V")[1] == run_cli("--version")[1]
+        code, _, err = run_cli("help", "trian")
+        assert (code, "trian" in err) == (2, True)
+
     def test_train_shows_every_option_with_its_default(self, run_cli):
         _, out, _ = run_cli("train", "--help")
         for name in TrainSettings.__dataclass_fields__:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import dataclasses
 from dataclasses import replace
 
@@ -130,6 +131,9 @@ def test_table_reads_back_exactly(tmp_path):
     np.testing.assert_array_equal(again.logits, logits)
     assert again.seen is None
     assert again.scores() == table.scores()
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["predicted"] for row in rows] == [table.class_names[label] for label in table.predicted]
 
 
 def test_a_table_keeps_what_was_seen_and_scores_the_rest(tmp_path):

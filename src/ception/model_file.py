@@ -18,7 +18,7 @@ from ception.errors import InputError, reason
 from ception.models.catalog import MODELS
 from ception.models.config import NetworkConfig
 from ception.results import CoveragePoint
-from ception.run_list import run_named
+from ception.run_list import path_of
 from ception.settings import Resize
 
 if TYPE_CHECKING:
@@ -126,10 +126,9 @@ def model_file(path: Path | str) -> Path:
     Raises:
         InputError: several runs have this part of a name.
     """
-    if not Path(path).exists() and (run := run_named(path)):
-        path = run
-    inside = Path(path) / "model.keras"
-    return inside if inside.is_file() else Path(path)
+    path = path_of(path)
+    inside = path / "model.keras"
+    return inside if inside.is_file() else path
 
 
 def describe(path: Path | str) -> ModelDescription:

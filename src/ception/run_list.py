@@ -43,6 +43,15 @@ def run_named(name: str | Path) -> Path | None:
     return Path(folder or "runs", found[0]) if found else None
 
 
+def path_of(name: str | Path) -> Path:
+    """The path itself where something lies there, else the run folder that it is a short name of, if it is one.
+
+    Raises:
+        InputError: several runs have it.
+    """
+    return Path(name) if Path(name).exists() else run_named(name) or Path(name)
+
+
 def runs(folder: str | Path = "runs") -> tuple[RunEntry, ...]:
     """All trainings in a folder with their scores, those on the same data beside one another, the best first.
 
@@ -65,9 +74,7 @@ def require_run(name: str | Path) -> Path:
     Raises:
         InputError: there is none.
     """
-    if Path(name).exists():
-        return Path(name)
-    if found := run_named(name):
+    if (found := path_of(name)).exists():
         return found
     raise InputError(f"there is no run {name}: {nearest(Path(name).name, _names(Path(name).parent)) or 'none is here'}")
 

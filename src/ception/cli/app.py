@@ -38,6 +38,7 @@ def _shared_last(console: Console, options: ConsoleOptions, panel: HelpPanel) ->
 app = cyclopts.App(
     name="ception",
     help="From a folder of pictures to a classifier with the Inception to Xception family.\n\nStart with: ception demo",
+    version_flags=("--version", "-V"),
     suppress_keyboard_interrupt=False,
     group_parameters=cyclopts.Group("Parameters", help_formatter=_shared_last),
     help_epilogue="Exit codes: 0 done, 2 wrong input or usage, 1 a run that failed or faults that check found, "
@@ -84,6 +85,13 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:  # wherever a disk is full or a folder goes away
         complain(f"{error.filename or 'a file'} cannot be used: {reason(error)}")
         return 1
+
+
+@app.command(name="help")
+def show_help(*command: str) -> int:
+    """Show this page, or that of a command."""
+    app([*command, "--help"], exit_on_error=False, print_error=False, result_action="return_value")
+    return 0
 
 
 def options_of(settings: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from ception.options import CompareOptions
 from ception.predictor import Predictor
 from ception.reporting import Reporter
 from ception.results import Changed, ClassComparison, Comparison
+from ception.run_list import path_of
 from ception.settings import CompareSettings, EvaluateSettings, settings_of
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def compare(
     """
     settings = settings_of(CompareSettings, options)
     reporter = reporter or Reporter()
-    models = Path(one), Path(other)
+    models = path_of(one), path_of(other)
     label = f"comparison-{_label(models[0])}-{_label(models[1])}"
     if data is None:
         if settings.split not in (None, "test"):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ception.results import Scores
 
+_PREDICTED = "predicted"
 _SEEN = "seen_in_training"
 # any file name comes through, also one that is no Unicode
 _CODING: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
@@ -80,26 +81,32 @@ class Table:
         return Table(paths, self.labels[rows], self.logits[rows], self.class_names, seen)
 
     def write(self, path: Path) -> None:
-        """Save as CSV: `path,label,logit_<class>...,seen_in_training`; the logits read back exactly.
+        """Save as CSV: `path,label,predicted,logit_<class>...,seen_in_training`; the logits read back exactly.
 
         The last column is 1 or 0, and empty where that is not known.
         """
         told = [""] * len(self.labels) if self.seen is None else [str(int(one)) for one in self.seen]
         with whole(path) as unfinished, unfinished.open("w", **_CODING) as file:
             rows = csv.writer(file)
-            rows.writerow(["path", "label", *(f"logit_{name}" for name in self.class_names), _SEEN])
-            for name, label, logits, seen in zip(self.paths, self.labels, self.logits, told, strict=True):
-                rows.writerow([name, self.class_names[label], *(f"{value:.9g}" for value in logits), seen])
+            rows.writerow(["path", "label", _PREDICTED, *(f"logit_{name}" for name in self.class_names), _SEEN])
+            for name, label, predicted, logits, seen in zip(
+                self.paths, self.labels, self.predicted, self.logits, told, strict=True
+            ):
+                words = self.class_names[label], self.class_names[predicted]
+                rows.writerow([name, *words, *(f"{value:.9g}" for value in logits), seen])
 
     @classmethod
     def read(cls, path: Path) -> Table:
         """The table in a file that `write` made, of this version or an earlier one."""
         with path.open(**_CODING) as file:
             rows = csv.reader(file)
-            class_names = tuple(column.removeprefix("logit_") for column in next(rows)[2:] if column != _SEEN)
+            columns = next(rows)
+            first = 3 if columns[2] == _PREDICTED else 2  # which earlier versions lack
+            class_names = tuple(column.removeprefix("logit_") for column in columns[first:] if column != _SEEN)
             index = {name: number for number, name in enumerate(class_names)}
             paths, labels, logits, told = [], [], [], []
             for name, label, *values in rows:
+                values = values[first - 2 :]
                 paths.append(name)
                 labels.append(index[label])
                 logits.append([float(value) for value in values[: len(class_names)]])
