@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,21 @@ def test_layers_of_equal_shape_are_told_apart_by_what_follows():
     matched = counterparts(one, FollowedNetwork(json.loads(network.to_json()), {}))
     weighted = [layer.name for layer in network.layers if layer.weights]
     assert {name: matched[name] for name in weighted} == {name: name for name in weighted}
+
+
+@pytest.mark.slow
+def test_a_port_is_told_by_the_graph(tmp_path):
+    """Names of our own do not tell whose rules a network follows; its graph does."""
+    network = ception.build("inception_v3", image_size=75, classes=3, port="torchvision")
+    fill(network, seed=2)
+    network.save_weights(tmp_path / "w.weights.h5")
+    with zipfile.ZipFile(tmp_path / "theirs.keras", "w") as archive:
+        archive.write(tmp_path / "w.weights.h5", "model.weights.h5")
+        archive.writestr("config.json", network.to_json())
+    ours, _, _ = ception.Classifier.pretrained("inception_v3", tmp_path / "theirs.keras")
+    assert ours.config.port == "torchvision"
+    batch = pixels(2, (75, 75, 3))
+    assert difference(ours.logits(batch), logits(network, batch)) < 1e-5
 
 
 def test_options_that_change_the_numbers_are_seen():

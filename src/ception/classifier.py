@@ -18,7 +18,7 @@ from ception.errors import InputError
 from ception.files import whole
 from ception.model_file import MEMBER, ModelDescription, describe, model_file
 from ception.models.building import build_network
-from ception.models.catalog import find
+from ception.models.catalog import PORTS, find
 from ception.models.config import NetworkConfig, NetworkOptions
 from ception.models.kinds import stock_class, stock_config
 from ception.networks import filled
@@ -202,15 +202,39 @@ class Classifier(ModelDescription):
             raise InputError(f"{opened.checkpoint.path} is a model file already: name it instead of the network")
         require_family(opened)
         reading = read_whole(opened, classes_in(opened), class_names=class_names, **options)
-        network, report = filled(reading.config, opened, partial=partial, exact=True)
-        assert report is not None  # as there are weights
+        config, network, report = _exactly_filled(reading.config, opened, partial=partial)
         classifier = cls(
-            network=network, config=reading.config, unnamed=reading.unnamed, class_names=reading.class_names,
-            image=_contract(reading.config, resize=reading.resize, crop=reading.crop),
+            network=network, config=config, unnamed=reading.unnamed, class_names=reading.class_names,
+            image=_contract(config, resize=reading.resize, crop=reading.crop),
             record={"weights": str(weights), "weights_licence": opened.record.licence if opened.record else None,
                     "tensors": str(report), "missing": report.missing + report.fresh, "taken": dict(reading.taken)},
         )  # fmt: skip
         return classifier, report, opened
+
+
+def _exactly_filled(
+    config: NetworkConfig, opened: OpenedWeights, *, partial: bool
+) -> tuple[NetworkConfig, keras.Model, Report]:
+    """The network that computes what the weights' own does, its config, and what became of the tensors.
+
+    A file that says what its graph is may follow the rules of a port, which its names do not tell.
+
+    Raises:
+        InputError: none of ours computes it; the message is about the publication's.
+    """
+    known = PORTS.get(config.name, {}) if opened.checkpoint.configuration and config.port is None else {}
+    refused: InputError | None = None
+    for port in (config.port, *known):
+        try:
+            one = config.but(port=port)
+            network, report = filled(one, opened, partial=partial, exact=True)
+        except InputError as error:
+            refused = refused or error
+            continue
+        assert report is not None  # as there are weights
+        return one, network, report
+    assert refused is not None
+    raise refused
 
 
 def _contract(config: NetworkConfig, *, resize: Resize, crop: float = 1.0) -> ImageContract:
