@@ -49,6 +49,16 @@ class TestHelp:
         code, _, err = run_cli("help", "trian")
         assert (code, "trian" in err) == (2, True)
 
+    def test_swapped_arguments_are_told(self, run_cli, trained):
+        data = trained.parent.parent / "colours"
+        for command in ("evaluate", "predict"):
+            code, _, err = run_cli(command, data, trained)
+            assert (code, err) == (2, f"ception: the model comes first: ception {command} {trained} {data}\n")
+
+    def test_misspelt_weights_get_a_suggestion(self, run_cli, folder):
+        code, _, err = run_cli("train", folder, "--model", "xception", "--weights", "imagenett")
+        assert (code, "did you mean 'imagenet'" in err) == (2, True)
+
     def test_train_shows_every_option_with_its_default(self, run_cli):
         _, out, _ = run_cli("train", "--help")
         for name in TrainSettings.__dataclass_fields__:
@@ -124,7 +134,10 @@ class TestCommands:
         code, out, err = run_cli("train", "colours", "--epochs", "2", "--image-size", "8")
         assert code == 0
         assert "Accuracy" in out
-        assert out.splitlines()[-1] == "Next: ception predict runs/001-separable_cnn-colours/model.keras PICTURES"
+        assert out.splitlines()[-2] == "Next: ception predict runs/001-separable_cnn-colours/model.keras PICTURES"
+        assert (
+            out.splitlines()[-1] == f"Report: {Path('runs/001-separable_cnn-colours/report.html').absolute().as_uri()}"
+        )
         assert "90 pictures" in err
         assert "epoch 2/2" in err
 

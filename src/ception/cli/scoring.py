@@ -17,6 +17,7 @@ from ception.cli.terminal import (
     print_comparison,
     print_json,
     print_next,
+    print_report,
     print_scores,
     print_where,
     printable,
@@ -37,6 +38,7 @@ def evaluate(
     """Score a model on DATA: accuracy with its interval, each class, the most confused pairs."""
     from ception.evaluation import evaluate
 
+    _require_order("evaluate", model, data)
     with terminal(quiet) as reporter:
         result = evaluate(model, data, reporter=reporter, **options_of(settings))
     if json:
@@ -45,6 +47,7 @@ def evaluate(
         print_scores(result)
         print_where(Path(str(result.output)))
     print_next(f"ception predict {quoted(model)} PICTURES", quiet or json)
+    print_report(Path(str(result.output)), quiet or json)
     return 0
 
 
@@ -59,6 +62,7 @@ def predict(
     """Name the most probable classes of each picture. With --json, one JSON object per line."""
     from ception.prediction import predictions
 
+    _require_order("predict", model, *pictures[:1])
     count = failed = 0
     with terminal(quiet) as reporter, _csv_of_predictions(csv) as write_row:
         for result in predictions(model, pictures, reporter=reporter, **options_of(settings)):
@@ -107,6 +111,18 @@ def compare(
     else:
         print_next(f"ception compare {quoted(one)} {quoted(other)} DATA, with more pictures", quiet or json)
     return 0
+
+
+def _require_order(command: str, model: Path, *data: str) -> None:
+    """Refuse a model and data that stand in each other's place.
+
+    Raises:
+        InputError: they do.
+    """
+    from ception.model_file import model_file
+
+    if data and model.exists() and model_file(model).suffix != ".keras" and model_file(data[0]).suffix == ".keras":
+        raise InputError(f"the model comes first: ception {command} {quoted(Path(data[0]))} {quoted(model)}")
 
 
 @contextmanager

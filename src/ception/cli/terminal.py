@@ -322,6 +322,13 @@ def print_where(folder: Path) -> None:
     print(f"Everything is in {folder}: {', '.join(names)}")
 
 
+def print_report(folder: Path, silent: bool) -> None:
+    """The address of the report in a folder, as the last line, which terminals open on a click; unless silent."""
+    report = folder / "report.html"
+    if not silent and report.is_file():
+        print(f"Report: {report.absolute().as_uri()}")
+
+
 def print_json(value: Any) -> None:
     """The value as indented JSON."""
     print(json.dumps(plain(value), indent=2))

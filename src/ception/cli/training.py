@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ception.cli.app import AsJson, Flat, Quiet, app, flags_of, options_of
-from ception.cli.terminal import print_json, print_next, print_scores, print_where, quoted, terminal
+from ception.cli.terminal import print_json, print_next, print_report, print_scores, print_where, quoted, terminal
 from ception.errors import InputError
 from ception.settings import TrainSettings
 
@@ -59,6 +59,7 @@ def train(
         print_scores(run.scores)
         print_where(run.folder)
     print_next(f"ception predict {quoted(run.folder / 'model.keras')} PICTURES", quiet or json)
+    print_report(run.folder, quiet or json)
     return 0
 
 

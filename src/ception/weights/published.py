@@ -173,4 +173,5 @@ def require_file(network: str, weights: str | Path) -> None:
         return
     if not (Path(weights).exists() or Path(f"{weights}.index").exists()):  # TensorFlow's name one and mean several
         own = [name for name, one in WEIGHTS.items() if one.network == network]
+        own = ["imagenet", *own] if own else own
         raise InputError(f"{weights} is neither a file nor published weights: {nearest(str(weights), own)}")
