@@ -175,6 +175,11 @@ def test_what_is_given_by_hand_wins(tmp_path):
                 scaling=scaling_of("unit"))  # fmt: skip
 
 
+def test_the_number_of_classes_is_no_option(tmp_path):
+    with pytest.raises(InputError, match="name them with class_names"):
+        convert(tmp_path / "t.keras", "separable_cnn", out=tmp_path / "o.keras", classes=3)
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_body_within_and_its_pooling(tmp_path):
     inner = keras.applications.Xception(weights=None, include_top=False, input_shape=(71, 71, 3))
