@@ -15,9 +15,10 @@ import ception
 from ception.conversion import convert
 from ception.conversion.targets import class_names_of
 from ception.errors import InputError
-from ception.models.config import scaling_of
+from ception.models.config import TO_ONE, scaling_of
 from ception.weights.followed import FollowedNetwork, counterparts
 from ception.weights.graphs import UnfollowedError, nodes_of
+from ception.weights.opening import open_weights
 from support.parity import difference, fill, logits, pixels
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras's own files are checked there")
@@ -161,6 +162,10 @@ def test_what_is_not_followed_is_refused_by_name(tmp_path, options, says):
 def test_what_is_given_by_hand_wins(tmp_path):
     """Also over a layer that is not followed: nothing of the file is run."""
     network = theirs(before=sequence(L.Lambda(lambda x: x / 255)))
+    network.save(tmp_path / "doubtful.keras")
+    opened = open_weights("separable_cnn", tmp_path / "doubtful.keras")
+    assert opened.scaling == TO_ONE
+    assert "(Lambda) does to the pixels what is not followed; pixels are taken as" in opened.doubt
     ours = converted(network, tmp_path, scaling=scaling_of("unit"), image_size=21, class_names=("a", "b", "c"))
     assert ours.config.scaling == (0.0, 255.0)
     assert ours.record["taken"]["scaling"] == "(pixel - 0) / 255, given by hand"
@@ -168,6 +173,11 @@ def test_what_is_given_by_hand_wins(tmp_path):
     with pytest.raises(InputError, match="has 3 classes, but --classes names 2"):
         convert(tmp_path / "theirs.keras", "separable_cnn", out=tmp_path / "o.keras", class_names=("a", "b"),
                 scaling=scaling_of("unit"))  # fmt: skip
+
+
+def test_the_number_of_classes_is_no_option(tmp_path):
+    with pytest.raises(InputError, match="name them with class_names"):
+        convert(tmp_path / "t.keras", "separable_cnn", out=tmp_path / "o.keras", classes=3)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

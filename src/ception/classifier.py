@@ -24,7 +24,7 @@ from ception.models.kinds import stock_class, stock_config
 from ception.networks import filled
 from ception.reporting import Reporter
 from ception.settings import Resize
-from ception.weights.checkpoints import read
+from ception.weights.checkpoints import Checkpoint, read
 from ception.weights.loading import Report, classes_in, require_family
 from ception.weights.names import variables
 from ception.weights.opening import OpenedWeights, open_weights
@@ -173,7 +173,7 @@ class Classifier(ModelDescription):
     def pretrained(
         cls, name: str, weights: str | Path, *, partial: bool = False, class_names: Sequence[str] | None = None,
         reporter: Reporter | None = None, **options: Unpack[NetworkOptions],
-    ) -> tuple[Classifier, Report, OpenedWeights]:  # fmt: skip
+    ) -> tuple[Classifier, Report, Checkpoint]:  # fmt: skip
         """A classifier from published weights or a weight file, without any training.
 
         The head is the file's; ImageNet's names go with 1,000 classes, others are numbers. Pictures are cropped and
@@ -190,13 +190,15 @@ class Classifier(ModelDescription):
                 the file says.
 
         Returns:
-            The classifier, what became of the tensors, and the weights.
+            The classifier, what became of the tensors, and the checkpoint.
 
         Raises:
             InputError: there are no such weights, they do not fit, or the file's network computes something else.
             RunError: they cannot be downloaded.
         """
         find(name)
+        if "classes" in options:
+            raise InputError("the number of classes is that of the weights' head: name them with class_names")
         opened = open_weights(name, weights, reporter=reporter)
         if opened.checkpoint.layout == "ception":
             raise InputError(f"{opened.checkpoint.path} is a model file already: name it instead of the network")
@@ -209,7 +211,7 @@ class Classifier(ModelDescription):
             record={"weights": str(weights), "weights_licence": opened.record.licence if opened.record else None,
                     "tensors": str(report), "missing": report.missing + report.fresh, "taken": dict(reading.taken)},
         )  # fmt: skip
-        return classifier, report, opened
+        return classifier, report, opened.checkpoint
 
 
 def _exactly_filled(

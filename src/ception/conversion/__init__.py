@@ -42,10 +42,12 @@ def convert(
     out = model_target(source, model, out)
     from ception.classifier import Classifier
     from ception.conversion.certificate import certify
+    from ception.weights.opening import OpenedWeights
 
-    classifier, report, opened = Classifier.pretrained(
+    classifier, report, checkpoint = Classifier.pretrained(
         model, source, partial=partial, class_names=class_names, reporter=reporter or Reporter(), **options
     )
+    opened = OpenedWeights(model, checkpoint)
     certificate = certify(classifier, report, opened, source=str(source), out=str(out))
     classifier.save(out)
     write_json(out.with_suffix(".certificate.json"), certificate.as_dict())
