@@ -7,14 +7,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ception.data.images import SUFFIXES
+from ception.data.formats import SUFFIXES, kind_of_file
 from ception.files import is_own
 
 _SYSTEM = frozenset({"__MACOSX", "@eaDir"})  # folders that archives and network drives leave behind
-_STARTS = {
-    b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF",
-    b"RIFF": "WEBP",
-}  # fmt: skip
 
 
 @dataclass
@@ -72,17 +68,6 @@ def _noted(passed: PassedOver, path: str, hidden: str | None) -> bool:
         return False
     elif picture:
         passed.outside.append(path)
-    elif kind := _kind(path):
+    elif kind := kind_of_file(path):
         passed.foreign[path] = kind
     return picture
-
-
-def _kind(path: str) -> str:
-    """The format that a file's first bytes show; empty where they show none, or cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(12)
-    except OSError:
-        return ""
-    kind = next((kind for magic, kind in _STARTS.items() if start.startswith(magic)), "")
-    return "" if kind == "WEBP" and start[8:] != b"WEBP" else kind

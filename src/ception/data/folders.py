@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ception.data import images
+from ception.data import formats
 from ception.data.dataset import SPLIT_ALIASES, UNSTATED, Dataset, from_names
 from ception.data.pictures import Files
 from ception.errors import InputError
@@ -81,7 +81,7 @@ def _walk(folder: Path, ignored: Counter[str]) -> Iterator[str]:
         for name in sorted(files) + hidden:
             if name.startswith("."):
                 ignored["hidden"] += 1
-            elif os.path.splitext(name)[1].lower() in images.SUFFIXES:
+            elif os.path.splitext(name)[1].lower() in formats.SUFFIXES:
                 yield os.path.join(parent, name)
             else:
                 ignored["no pictures by their suffix"] += 1
