@@ -40,7 +40,7 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     recipes = preparation.require_sense(settings)
     listed = preparation.read(data, settings, reporter)  # what can be wrong is told before Keras is imported
     backend = backends.start(settings.backend, reporter)
-    with backends.on(settings.device):
+    with backends.on(settings.device), backends.standard_settings():
         from ception.training import carrying_out, planning
 
         dtype = planning.dtype_of(settings)
@@ -79,7 +79,7 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
     recipes = preparation.require_sense(saved.settings, saved.backend)
     listed = preparation.read(saved.where(), saved.settings, reporter, source=saved.source)
     backend = backends.start(saved.backend, reporter)
-    with backends.on(saved.settings.device):
+    with backends.on(saved.settings.device), backends.standard_settings():
         from ception.training import carrying_out, planning
 
         dtype = folder.progress().decisions.dtype
@@ -111,7 +111,7 @@ def find_learning_rate(
     settings, reporter = settings_of(TrainSettings, options), reporter or Reporter()
     recipes, listed = preparation.require_sense(settings), preparation.read(data, settings, reporter)
     backends.start(settings.backend, reporter)
-    with backends.on(settings.device):
+    with backends.on(settings.device), backends.standard_settings():
         from ception.training import planning
         from ception.training.learning_rate import search
 
