@@ -53,18 +53,19 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
         return carrying_out.carry_out(plan, network, folder, began, reporter)
 
 
-def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
+def resume(run: str | Path, data: str | Path | None = None, *, reporter: Reporter | None = None) -> Run:
     """Continue a training that was interrupted at any moment, with its own settings.
 
     From the last finished epoch on it does what the uninterrupted one would have done: weights, optimiser,
     schedule, random states and the order of the pictures are the same. A finished run is returned as it is.
 
     Args:
-        run: The run folder.
+        run: The run folder, wherever it lies by now.
+        data: Where its data set lies by now; None means where it lay. Its pictures, labels and split must be the same.
         reporter: Receives notes, warnings and progress.
 
     Raises:
-        InputError: the folder is no interrupted run, or its data set has changed since.
+        InputError: the folder is no interrupted run, or its data set has changed since, or is no longer there.
         RunError: as for `train`.
     """
     began, reporter = time.monotonic(), reporter or Reporter()
@@ -77,7 +78,8 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         return carrying_out.finished(folder)
     saved = folder.saved_plan()
     recipes = preparation.require_sense(saved.settings, saved.backend)
-    listed = preparation.read(saved.where(), saved.settings, reporter, source=saved.source)
+    where, source = (data, str(data)) if data else (folder.data_of(saved), saved.source)
+    listed = preparation.read(where, saved.settings, reporter, source=source)
     backend = backends.start(saved.backend, reporter)
     with backends.on(saved.settings.device), backends.standard_settings():
         from ception.training import carrying_out, planning
@@ -85,7 +87,10 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         dtype = folder.progress().decisions.dtype
         reporter.note(f"Backend: {backend}, computing in {dtype}")
         plan, network = planning.plan(listed, saved.settings, recipes, dtype, reporter)
-        folder.require_same(plan.as_dict(), saved)
+        folder.require_same(plan.as_dict(), saved, listed.source if data else saved.data)
+        if data:
+            reporter.note(f"The pictures, labels and split of {data} are those that the training began with")
+            folder.save_plan(plan.as_dict() | run_folder.origin(data, saved.settings, saved.backend))
         reporter.note(f"Resuming {run}")
         return carrying_out.carry_out(plan, network, folder, began, reporter)
 
