@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,7 @@ class TensorBoard(keras.callbacks.Callback):
         self.folder = folder
         self.rows = rows
         self.reporter = reporter
-        self.writers: dict[str, Any] = {}
+        self.writers: Mapping[str, Any] = {}
 
     def on_train_begin(self, logs: Any = None) -> None:
         try:
