@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import errno
+import os
+import pwd
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
 from ception.errors import InputError
-from ception.files import locked
+from ception.files import cache_folder, cache_is_temporary, locked
 
 HOLDER = """
 import sys
@@ -96,3 +99,64 @@ class TestLocked:
     def test_a_folder_that_is_not_there_is_an_error(self):
         with pytest.raises(OSError, match="nowhere"), locked(Path("/proc/nowhere/lock"), ""):
             pytest.fail("there is no lock")
+
+
+class TestCacheFolder:
+    @pytest.fixture(autouse=True)
+    def elsewhere(self, monkeypatch, tmp_path):
+        """No folder is named, and temporary files lie in the test's own."""
+        monkeypatch.delenv("CEPTION_CACHE")
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    @pytest.fixture
+    def nameless(self, monkeypatch):
+        """A user whose number has no name, without HOME."""
+        monkeypatch.delenv("HOME", raising=False)
+        monkeypatch.setattr(pwd, "getpwuid", lambda number: {}[number])
+
+    def test_lies_in_the_home_folder(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert cache_folder() == tmp_path / ".cache" / "ception"
+        assert not cache_is_temporary()
+
+    @pytest.mark.usefixtures("nameless")
+    def test_without_a_home_folder_it_is_temporary_and_ones_own(self, tmp_path):
+        assert cache_is_temporary()
+        assert cache_folder() == cache_folder() == tmp_path / f"ception-{os.getuid()}"
+        assert cache_folder().stat().st_mode & 0o777 == 0o700
+
+    def test_so_it_is_where_the_home_folder_is_read_only(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("HOME", "/")  # as Docker sets it
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+        assert cache_folder() == tmp_path / f"ception-{os.getuid()}"
+        monkeypatch.setenv("HOME", str(tmp_path))
+        (tmp_path / ".cache" / "ception").mkdir(parents=True)  # one that another user fills
+        assert cache_folder() == tmp_path / ".cache" / "ception"
+
+    @pytest.mark.usefixtures("nameless")
+    def test_a_named_one_is_taken(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "x"))
+        assert cache_folder() == tmp_path / "x"
+        assert not cache_is_temporary()
+
+    @pytest.mark.usefixtures("nameless")
+    def test_that_of_another_user_is_not_trusted(self, monkeypatch, tmp_path):
+        cache_folder()
+        monkeypatch.setattr(os, "getuid", lambda: os.stat(tmp_path).st_uid + 1)
+        (tmp_path / f"ception-{os.getuid()}").mkdir()
+        with pytest.raises(InputError, match="belongs to another user: set CEPTION_CACHE"):
+            cache_folder()
+
+    @pytest.mark.usefixtures("nameless")
+    def test_with_no_temporary_folder_it_is_one_line(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+        with pytest.raises(InputError, match=r"No such file or directory.*: set CEPTION_CACHE to a folder"):
+            cache_folder()
+
+    @pytest.mark.usefixtures("nameless")
+    def test_the_command_line_says_which_was_taken(self, run_cli, tmp_path, monkeypatch):
+        (tmp_path / "a").mkdir()
+        monkeypatch.chdir(tmp_path)
+        code, _, err = run_cli("check", tmp_path / "a")
+        assert code == 2  # there is no picture in it
+        assert f"the cache lies in {cache_folder()}, or where CEPTION_CACHE says" in " ".join(err.split())

@@ -117,10 +117,6 @@ class TestNames:
     def test_one_pixel(self):
         assert pixel(encoded(solid("RGB", (9, 8, 7), (1, 1)))) == [9, 8, 7]
 
-    def test_heic_is_told_what_to_do(self):
-        with pytest.raises(PictureError, match="convert it to JPEG"):
-            decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-
     def test_a_folder_with_the_name_of_a_picture(self, tmp_path):
         (tmp_path / "a.jpg").mkdir()
         with pytest.raises(PictureError, match="Is a directory"):

@@ -38,7 +38,7 @@ SIGNATURES = {
     "features": "(model, names)",
     "find_learning_rate": "(data, *, picture=None, reporter=None, **options)",
     "predict": "(model, pictures, top=5, *, reporter=None, **options)",
-    "resume": "(run, *, reporter=None)",
+    "resume": "(run, data=None, *, reporter=None)",
     "runs": "(folder='runs')",
     "stages": "(model)",
     "summary": "(model, *, image_size=None, every=None, batch_size=32, dtype='float32', **unknown)",

@@ -147,9 +147,92 @@ class TestWithinTheProcess:
 
 class TestCommand:
     def test_takes_data_or_a_run(self, run_cli):
-        assert run_cli("train")[0] == run_cli("train", "x", "--resume", "y")[0] == 2
+        assert run_cli("train")[0] == 2
         code, _, err = run_cli("train", "--resume", "y", "--epochs", "3")
         assert (code, "leave out --epochs" in err) == (2, True)
+
+
+def died_after_two_epochs(data: Path, runs: Path) -> Path:
+    """The folder of a training of four epochs that was killed before its third was written."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ception.training.state.save", dying(pkgutil.resolve_name("ception.training.state.save"), at=3))
+        with pytest.raises(Killed):
+            train(data, runs)
+    return next(runs.iterdir())
+
+
+def assert_same_but_for_paths(one: Path, other: Path, data: Path) -> None:
+    """As `assert_same_run`, for pictures that the other run found in `data`, which it has to name."""
+    moved = shutil.copytree(other, other.parent / "compared")
+    rows = (moved / "predictions.csv").read_bytes()
+    first = (one / "predictions.csv").read_text().splitlines()[1].split(",")[0]
+    old = first.rpartition("/")[0].rpartition("/")[0]
+    assert f"\n{data}/".encode() in rows
+    (moved / "predictions.csv").write_bytes(rows.replace(f"\n{data}/".encode(), f"\n{old}/".encode()))
+    assert_same_run(one, moved)
+
+
+class TestMoved:
+    """Data and run folder that lie elsewhere by now."""
+
+    @pytest.fixture(params=["absolute", "relative"])
+    def moved(self, request, data, tmp_path, monkeypatch) -> tuple[Path, Path]:
+        """The run folder, and the data, which the training knew by a path of that kind."""
+        monkeypatch.chdir(tmp_path)
+        shutil.copytree(data, "first")
+        run = died_after_two_epochs(tmp_path / "first" if request.param == "absolute" else Path("first"), Path("runs"))
+        Path("new").mkdir()
+        return Path(shutil.move(run, "new/run")), Path(shutil.move("first", "new/colours"))
+
+    def test_goes_on_as_if_nothing_had_moved(self, moved, whole):
+        run, data = moved
+        notes = Notes()
+        ception.resume(run, data, reporter=notes)
+        assert f"The pictures, labels and split of {data} are those that the training began with" in notes.notes
+        assert_same_but_for_paths(whole, run, data)
+        assert ception.Classifier.load(run).record["data"]["source"] == str(data)
+
+    def test_what_is_gone_is_told_with_the_way_out(self, moved):
+        run, _ = moved
+        with pytest.raises(ception.InputError, match=r"no longer in .*first: .*train --resume new/run DATA"):
+            ception.resume(run)
+
+    def test_other_pictures_are_refused(self, moved):
+        run, data = moved
+        before = (run / "checkpoints" / "plan.json").read_bytes()
+        (data / "red" / "000.png").unlink()
+        with pytest.raises(ception.InputError, match=f"split of {data} have changed since"):
+            ception.resume(run, data, reporter=Notes())
+        assert (run / "checkpoints" / "plan.json").read_bytes() == before
+
+    def test_the_new_place_is_remembered(self, moved, whole):
+        run, data = moved
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("ception.training.carrying_out.curves", dying(ception.evaluate, at=1))
+            with pytest.raises(Killed):
+                ception.resume(run, data, reporter=Notes())
+        ception.resume(run, reporter=Notes())
+        assert_same_but_for_paths(whole, run, data)
+
+    @pytest.mark.parametrize("order", [["--resume", "RUN", "DATA"], ["DATA", "--resume", "RUN"]])
+    @pytest.mark.parametrize("moved", ["relative"], indirect=True)
+    def test_either_order_is_understood(self, moved, order, run_cli):
+        places = dict(zip(("RUN", "DATA"), map(str, moved), strict=True))
+        code, _, err = run_cli("train", *(places.get(word, word) for word in order))
+        assert code == 0, err
+        assert f"Resuming {moved[0]}" in err
+        assert (moved[0] / "model.keras").is_file()
+
+    @pytest.mark.parametrize("moved", ["relative"], indirect=True)
+    def test_a_table_that_has_moved(self, moved):
+        run, data = moved
+        shutil.rmtree(run)
+        rows = [f"{path.relative_to(data.parent)},{path.parent.name}" for path in sorted(data.rglob("*.png"))]
+        table = data.parent / "list.csv"
+        table.write_text("\n".join(["path,label", *rows]))
+        run = died_after_two_epochs(table, Path("others"))
+        shutil.move(data.parent, "newer")
+        assert ception.resume(run, Path("newer") / "list.csv", reporter=Notes()).scores.count
 
 
 def start(place: Path) -> subprocess.Popen[bytes]:

@@ -195,12 +195,30 @@ def test_tensorboard_needs_no_tensorflow(tmp_path, monkeypatch):
     row = {"epoch": 1, "loss": 0.5, "accuracy": 0.25, "learning_rate": 0.1, "val_loss": 0.75, "val_accuracy": 1.0}
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "tensorflow", None)
-        callback = TensorBoard(tmp_path, lambda: [row])
+        callback = TensorBoard(tmp_path, lambda: [row], Notes())
         callback.on_train_begin()
         callback.on_train_end()
     assert scalars(tmp_path / "train", "epoch_loss") == [0.5]
     assert scalars(tmp_path / "train", "epoch_learning_rate") == pytest.approx([0.1])
     assert scalars(tmp_path / "validation", "epoch_accuracy") == [1.0]
+
+
+@pytest.mark.parametrize("error", [ImportError("no module named pkg_resources"), TypeError("Descriptors\ncannot be")])
+def test_a_tensorboard_that_cannot_be_imported_stops_no_training(folder, tmp_path, monkeypatch, error):
+    class Failing:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name.startswith("tensorboard"):
+                raise error
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "tensorboard"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Failing(), *sys.meta_path])
+    notes = Notes()
+    run = train(folder, tmp_path, notes, epochs=2)
+    assert len(run.history) == 2
+    told = " ".join(str(error).split())
+    assert notes.warnings == [f"nothing is written for TensorBoard, which cannot be imported here: {told}"]
+    assert (run.folder / "model.keras").is_file()
 
 
 def test_class_names_are_those_of_the_folders(trained):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,12 @@ def choose(wanted: str | None = None) -> str:
     TensorFlow's settings that the user has not made are made, too.
 
     Args:
-        wanted: `tensorflow`, `jax` or `torch`; None takes `KERAS_BACKEND` from the environment,
-            or else the first installed one.
+        wanted: `tensorflow`, `jax` or `torch`; None takes `KERAS_BACKEND` from the environment, or else what
+            Keras's configuration names if it is installed, or else the first installed one.
 
     Raises:
-        InputError: no backend is installed, the wanted one is unknown or not installed, or Keras
-            already runs on another one (it cannot change within a process).
+        InputError: no backend is installed, the wanted one is unknown or not installed, Keras refuses its
+            configuration, or it already runs on another one (it cannot change within a process).
     """
     wanted = wanted or None
     if "keras" in sys.modules:
@@ -55,7 +56,8 @@ def choose(wanted: str | None = None) -> str:
         raise InputError(f"the backend {wanted} is not installed: pip install 'ception[{wanted}]'{others}")
     if not installed:
         raise InputError("no backend is installed: pip install 'ception[tensorflow]' (or [jax], or [torch])")
-    name = wanted or installed[0]
+    configured = _configured()
+    name = wanted or (configured if configured in installed else installed[0])
     os.environ["KERAS_BACKEND"] = name
     if name == "tensorflow":
         for variable, value in _TENSORFLOW.items():
@@ -72,7 +74,50 @@ def likely() -> str:
     """The backend that `choose` would settle, or `none`; nothing is settled."""
     if "keras" in sys.modules:
         return choose()
-    return os.environ.get("KERAS_BACKEND") or next(iter(installed_backends()), "none")
+    installed, configured = installed_backends(), _configured()
+    return os.environ.get("KERAS_BACKEND") or (configured if configured in installed else [*installed, "none"][0])
+
+
+def keras_json() -> Path:
+    """Where Keras reads its configuration from.
+
+    Source: keras/src/backend/config.py of Keras 3.15.
+    """
+    if "KERAS_HOME" in os.environ:
+        return Path(os.path.expanduser(os.environ["KERAS_HOME"]), "keras.json")
+    home = os.path.expanduser("~")
+    return Path(home if os.access(home, os.W_OK) else "/tmp", ".keras", "keras.json")
+
+
+_CONFIGURABLE: dict[str, Callable[[Any], bool]] = {  # what Keras and TensorFlow take, which else end in a traceback
+    "floatx": lambda value: value in ("float16", "float32", "float64"),
+    "epsilon": lambda value: isinstance(value, float),
+    "image_data_format": lambda value: value in ("channels_last", "channels_first"),
+}
+
+
+def _configuration() -> Mapping[str, Any]:
+    """What Keras's configuration says; nothing where there is none, or it is no JSON, as Keras takes it.
+
+    Raises:
+        InputError: Keras would refuse it.
+    """
+    try:
+        read = json.loads(keras_json().read_bytes())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(read, dict):
+        raise InputError(f"{keras_json()} is no configuration of Keras: remove it")
+    for name, fits in _CONFIGURABLE.items():
+        if name in read and not fits(read[name]):
+            raise InputError(f"{keras_json()} says {name} {read[name]!r}, which Keras refuses: mend or remove it")
+    return read
+
+
+def _configured() -> str | None:
+    """The backend that Keras's configuration names, if it does."""
+    named = _configuration().get("backend")
+    return None if named is None else str(named)
 
 
 def start(wanted: str | None = None, reporter: Reporter | None = None) -> str:
@@ -85,14 +130,46 @@ def start(wanted: str | None = None, reporter: Reporter | None = None) -> str:
     Raises:
         InputError: as for `choose`.
     """
+    asked = wanted or os.environ.get("KERAS_BACKEND")
     name = choose(wanted)
     if "keras" not in sys.modules:
+        configured = _configured()
+        if reporter and not asked and configured not in (None, name, "tensorflow"):  # which Keras itself writes there
+            reporter.note(f"{keras_json()} names {configured}, which is not installed: {name} is used")
         if reporter:
             reporter.note(f"Loading Keras on {name} ...")
         with importing():
             importlib.import_module(name)
         importlib.import_module("keras")
     return name
+
+
+@contextmanager
+def standard_settings() -> Iterator[None]:
+    """A context in which Keras's global settings are those it comes with; after it, the user's are back.
+
+    What networks are made of states its settings itself. This is for what Keras lets nobody state: in what the loss,
+    the learning rate and metrics are computed, whether a training ends early, and how networks of Keras are built.
+    """
+    import keras
+
+    config = keras.config
+    settings: tuple[tuple[Callable[[], Any], Callable[[Any], None], Any], ...] = (
+        (config.dtype_policy, config.set_dtype_policy, "float32"),
+        (config.floatx, config.set_floatx, "float32"),
+        (config.epsilon, config.set_epsilon, 1e-7),
+        (config.image_data_format, config.set_image_data_format, "channels_last"),
+        (config.max_epochs, config.set_max_epochs, None),
+        (config.max_steps_per_epoch, config.set_max_steps_per_epoch, None),
+    )
+    before = [read() for read, _, _ in settings]
+    try:
+        for _, write, standard in settings:
+            write(standard)
+        yield
+    finally:
+        for (_, write, _), value in zip(settings, before, strict=True):
+            write(value)
 
 
 def on(device: str | None, backend: str | None = None) -> AbstractContextManager[Any]:

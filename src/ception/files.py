@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,8 +20,47 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # wha
 
 
 def cache_folder() -> Path:
-    """Where files lie that can be had again: `CEPTION_CACHE`, or ~/.cache/ception."""
-    return Path(os.environ.get("CEPTION_CACHE") or Path.home() / ".cache" / "ception")
+    """Where files lie that can be had again: `CEPTION_CACHE`, or ~/.cache/ception, or a folder among temporary files.
+
+    The last is for those without a home folder of their own, as users without a name have none in a container.
+
+    Raises:
+        InputError: there is no such folder that could be trusted.
+    """
+    if named := os.environ.get("CEPTION_CACHE"):
+        return Path(named)
+    return _home_cache() or _temporary_cache()
+
+
+def cache_is_temporary() -> bool:
+    """Whether the cache lies among temporary files, for want of a home folder."""
+    return not os.environ.get("CEPTION_CACHE") and _home_cache() is None
+
+
+def _home_cache() -> Path | None:
+    """The cache in the home folder; None where there is no such folder, nor may it be made."""
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):  # left as it is where neither HOME nor the system's list of users names one
+        return None
+    folder = Path(home, ".cache", "ception")
+    there = next((place for place in (folder, *folder.parents) if os.path.exists(place)), None)
+    return folder if there == folder or (there and os.access(there, os.W_OK)) else None
+
+
+def _temporary_cache() -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else None
+    try:
+        folder = Path(tempfile.gettempdir(), "ception" if user is None else f"ception-{user}")
+        if user is not None:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if folder.lstat().st_uid != user:  # who might have put weights of his own there
+                raise InputError(f"{folder} belongs to another user: set CEPTION_CACHE to a folder of your own")
+    except OSError as error:
+        raise InputError(
+            f"there is no home folder, and no temporary one to keep a cache in ({reason(error)}): set CEPTION_CACHE "
+            "to a folder"
+        ) from None
+    return folder
 
 
 @contextmanager

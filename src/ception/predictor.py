@@ -272,10 +272,10 @@ def _of_classifier(classifier: Classifier) -> Runnable:
 
 def _in_precision(classifier: Classifier, precision: Precision) -> keras.Model:
     """The classifier's network, built anew where it computes in other numbers."""
+    from ception.engines.keras_backend import precision_of
     from ception.models.building import build_network
 
-    dtypes = {layer.compute_dtype for layer in classifier.network.layers}
-    if ("bfloat16" in dtypes) == (precision == "bfloat16"):
+    if precision_of(classifier.network) == precision:
         return classifier.network
     network = build_network(classifier.config, dtype=_POLICIES[precision])
     network.set_weights(classifier.network.get_weights())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ception.data import naming
+from ception.data.formats import kind_of_file
 from ception.data.layouts import layout
 from ception.files import is_own
 
@@ -63,6 +64,6 @@ def _noted(passed: PassedOver, path: str, hidden: str | None) -> bool:
         return False
     elif picture:
         passed.outside.append(path)
-    elif kind := naming.picture_format(path):
+    elif kind := kind_of_file(path):
         passed.foreign[path] = kind
     return picture

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL
-from PIL import Image, ImageOps
+from PIL import Image
 
-from ception.data import cache, images
+from ception.data import cache, formats, images
 from ception.data.sources import Arrays, Files, Pictures, parallel
 from ception.errors import RunError
 from ception.files import cache_folder
@@ -82,8 +81,7 @@ def preview(pictures: Pictures, index: int, side: int) -> Image.Image:
         return pictures.open(index)
     data = images.read_bytes(pictures.paths[index])
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return _upright(image, side, "RGB")
+        return formats.with_opened(data, lambda image: _upright(image, side, "RGB"))
     except Exception:  # whatever it is: `decode` has the words for it
         return images.decode(data)
 
@@ -94,8 +92,7 @@ def _upright(image: Image.Image, side: int, mode: str) -> Image.Image:
     All of its data is read all the same, so that a broken one is noticed.
     """
     image.draft(mode, (side, side))
-    image.load()
-    return ImageOps.exif_transpose(image)
+    return images.upright(image)
 
 
 def _facts(pictures: Pictures, index: int) -> tuple[NDArray[np.void], str]:
@@ -121,17 +118,20 @@ def _facts(pictures: Pictures, index: int) -> tuple[NDArray[np.void], str]:
 
 def _described(facts: Any, data: bytes) -> Image.Image:
     """Fill in what a file says of its picture, and give the picture, upright and grey where that is quicker."""
+
+    def describe(image: Image.Image) -> Image.Image:
+        width, height = image.size
+        facts["format"], facts["mode"] = image.format or "", image.mode
+        facts["alpha"] = image.has_transparency_data
+        raw = str(getattr(image, "tile", ""))  # Pillow reads colour of 16 bits as 8; what it reads from tells
+        facts["deep"] = image.mode.startswith("I") or (";16" in raw and "BGR;16" not in raw)  # 5 + 6 + 5 bits
+        turned = _upright(image, _ENOUGH, "L")
+        facts["orientation"] = images.orientation(image)
+        facts["width"], facts["height"] = (height, width) if facts["orientation"] >= 5 else (width, height)
+        return turned
+
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-            facts["format"], facts["mode"] = image.format or "", image.mode
-            facts["alpha"] = image.has_transparency_data
-            raw = str(getattr(image, "tile", ""))  # Pillow reads colour of 16 bits as 8; what it reads from tells
-            facts["deep"] = image.mode.startswith("I") or (";16" in raw and "BGR;16" not in raw)  # 5 + 6 + 5 bits
-            upright = _upright(image, _ENOUGH, "L")
-            said = image.getexif().get(0x0112, 1)
-            facts["orientation"] = said if said in range(1, 9) else 1
-            facts["width"], facts["height"] = (height, width) if facts["orientation"] >= 5 else (width, height)
+        upright = formats.with_opened(data, describe)
     except Exception:  # whatever it is: `decode` has the words for it
         upright = images.decode(data)
         facts["width"], facts["height"] = upright.size
@@ -140,9 +140,11 @@ def _described(facts: Any, data: bytes) -> Image.Image:
 
 
 def _frames(data: bytes) -> int:
+    def frames(image: Image.Image) -> int:
+        return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: with a camera's previews
+
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: with a camera's previews
+        return formats.with_opened(data, frames)
     except Exception:  # a broken later frame, which nothing needs
         return 1
 

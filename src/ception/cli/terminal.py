@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ception.files import cache_folder, cache_is_temporary
 from ception.reporting import Reporter, Task, counted
 from ception.results import plain
 
@@ -82,7 +83,10 @@ def terminal(quiet: bool) -> Iterator[Terminal]:
     )  # fmt: skip
     hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        yield Terminal(progress, quiet)
+        reporter = Terminal(progress, quiet)
+        if cache_is_temporary():
+            reporter.note(f"There is no home folder: the cache lies in {cache_folder()}, or where CEPTION_CACHE says")
+        yield reporter
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from ception.settings import TrainSettings
 def train(
     data: Annotated[str | None, Parameter(
         help="Folder per class, train/val/test folders of those, CSV (path,label[,split]), .npz, folder with MNIST's "
-        "IDX files, fashion-mnist, or fashion-mnist-sample.", show_default=False)] = None,
+        "IDX files, fashion-mnist, or fashion-mnist-sample; with --resume where the data lie now, if they have moved.",
+        show_default=False)] = None,
     /, *, settings: Annotated[TrainSettings, Flat] = TrainSettings(),
     resume: Annotated[Path | None, Parameter(
         help="Go on with an interrupted training, by its run folder, with its own settings.")] = None,
@@ -31,8 +32,8 @@ def train(
     from ception.training import find_learning_rate, train
     from ception.training import resume as go_on
 
-    if (data is None) == (resume is None):
-        raise InputError("train needs either DATA or --resume RUN" + (", not both" if data else ""))
+    if data is None and resume is None:
+        raise InputError("train needs DATA, or --resume RUN")
     if resume and (changed := flags_of(settings).split()):
         raise InputError(f"a resumed training keeps its settings: leave out {changed[0]}")
     if find_lr:
@@ -52,7 +53,7 @@ def train(
         return 0
     with terminal(quiet) as reporter:
         new = options_of(settings)
-        run = go_on(resume, reporter=reporter) if resume else train(str(data), reporter=reporter, **new)
+        run = go_on(resume, data, reporter=reporter) if resume else train(str(data), reporter=reporter, **new)
     if json:
         print_json(run.scores.as_dict())
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
+from ception import backends
 from ception.classifier import Classifier
 from ception.conversion.originals import NoOriginalError, Original, original_of
 from ception.data.images import from_array, to_pixels
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+@backends.standard_settings()  # for the original, where it is one of Keras
 def certify(
     classifier: Classifier, report: Report, opened: OpenedWeights, *, source: str, out: str
 ) -> Certificate:  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
+from ception import backends
 from ception.classifier import Classifier
 from ception.conversion.targets import export_target
 from ception.errors import InputError
@@ -52,7 +53,8 @@ def export_weights(model: str | Path, to: str, *, out: str | Path | None = None)
         channels = "" if classifier.image.channels == 3 else f", in_chans={classifier.image.channels}"
         use = f"timm.create_model({theirs.model!r}, num_classes={classes}, checkpoint_path={str(target)!r}{channels})"
     layer = classifier.network.get_layer("input_scaling")
-    scaling = PixelScaling(scale=layer.scale, offset=layer.offset)
+    scale, offset = (np.ravel(values).tolist() for values in (layer.scale, layer.offset))
+    scaling = PixelScaling(scale=scale, offset=offset)
     return ExportedWeights(out=str(target), to=to, tensors=len(values), use=use, scaling=scaling)
 
 
@@ -74,6 +76,7 @@ def _counterpart(classifier: Classifier, model: Path, to: str) -> Theirs:
     return there[name]
 
 
+@backends.standard_settings()
 def _write_for_keras(classifier: Classifier, name: str, values: dict[str, NDArray[np.float32]], target: Path) -> None:
     theirs = getattr(keras.applications, name)(
         weights=None, input_shape=classifier.image.shape, classes=len(classifier.class_names)

@@ -5,30 +5,31 @@ from __future__ import annotations
 import io
 import os
 import re
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ception.data import formats
+from ception.data.formats import PictureError as PictureError
 from ception.errors import InputError, reason
 from ception.settings import Resize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SUFFIXES = frozenset((
-    ".avif", ".bmp", ".dib", ".gif", ".heic", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
-    ".ppm", ".tga", ".tif", ".tiff", ".webp",
-))  # fmt: skip
-MOST_PIXELS = 2 * 89_478_485  # Pillow's limit, 0.5 GB as RGB; it warns at half of that
 Picture: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | NDArray[Any] | Image.Image"
+Result = TypeVar("Result")
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
-
-
-class PictureError(Exception):
-    """A picture that cannot be read; the message is the reason, without the picture's name."""
+_ORIENTATION = 0x0112  # the number of the EXIF tag
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+_TELL_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # keys of an image's `info`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ def open_picture(picture: Picture) -> Image.Image:
         return from_array(checked_array(picture))
     if isinstance(picture, Image.Image):
         try:
-            return ImageOps.exif_transpose(picture)
+            return upright(picture)
         except Exception as error:  # as in `decode`: its file may be read only now
             raise _broken(error) from None
     return decode(content(picture))
@@ -147,20 +148,43 @@ def decode(data: bytes) -> Image.Image:
     if not data:
         raise PictureError("the file is empty")
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            return ImageOps.exif_transpose(image)
+        return formats.with_opened(data, upright)
+    except PictureError:
+        raise
     except UnidentifiedImageError:
-        if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
-            raise PictureError("HEIC pictures cannot be read: convert it to JPEG") from None
-        raise PictureError("not a picture of a known format") from None
+        raise formats.unidentified(data) from None
     except Image.DecompressionBombError as error:
         size = re.search(r"\d+", str(error))
-        raise PictureError(
-            f"{int(size[0]) if size else 0:,} pixels are more than the {MOST_PIXELS:,} allowed"
-        ) from None
+        raise formats.too_large(int(size[0]) if size else 0) from None
     except Exception as error:  # Pillow's decoders raise nearly every type there is when the data is broken
         raise _broken(error) from None
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A copy of an image, turned as its EXIF orientation says, which the copy then lacks.
+
+    Raises:
+        Exception: whatever Pillow raises where the image is broken.
+    """
+    image.load()
+    method = _TURNS.get(orientation(image))
+    if method is None:
+        return image.copy()
+    turned = image.transpose(method)
+    for key in _TELL_ORIENTATION:
+        turned.info.pop(key, None)
+    return turned
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an image, 1 to 8; 1 where it states none, or what it states cannot be read."""
+    try:
+        stated = image.getexif().get(_ORIENTATION)
+    except Warning:  # one that the caller wants to be an error
+        raise
+    except Exception:  # Pillow's parser raises nearly every type there is; the picture itself is whole
+        return 1
+    return next((number for number in _TURNS if number == stated), 1)
 
 
 def _broken(error: Exception) -> PictureError:
@@ -179,8 +203,7 @@ def read(path: str | os.PathLike[str]) -> Image.Image:
 def shorter_side(picture: Picture) -> int:
     """The smaller of height and width in pixels, of a file from its header alone; 0 where it is no picture."""
     try:
-        with _header(picture) as image:
-            return min(image.size)
+        return _of_header(picture, lambda image: min(image.size))
     except Exception:  # as in `decode`
         return 0
 
@@ -191,19 +214,16 @@ def is_grey(picture: Picture) -> bool:
     One that cannot be read passes for grey: it decides nothing.
     """
     try:
-        with _header(picture) as image:
-            return image.mode in _GREY_MODES
+        return _of_header(picture, lambda image: image.mode in _GREY_MODES)
     except Exception:  # as in `decode`
         return True
 
 
-def _header(picture: Picture) -> AbstractContextManager[Image.Image]:
-    """The picture, of which only the header has been read where it lies in a file."""
-    if isinstance(picture, str | os.PathLike):
-        return Image.open(picture)
-    if isinstance(picture, bytes):
-        return Image.open(io.BytesIO(picture))
-    return nullcontext(open_picture(picture))
+def _of_header(picture: Picture, tell: Callable[[Image.Image], Result]) -> Result:
+    """What a function tells of the picture, of which only the header has been read where it lies in a file."""
+    if isinstance(picture, str | os.PathLike | bytes):
+        return formats.with_opened(picture, tell)
+    return tell(open_picture(picture))
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:

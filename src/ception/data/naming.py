@@ -6,7 +6,7 @@ import os
 import re
 
 from ception.data.dataset import TEST, TRAIN, VAL
-from ception.data.images import SUFFIXES
+from ception.data.formats import SUFFIXES, kind_of_file
 
 _WORDS = {
     "train": TRAIN, "training": TRAIN, "trn": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "dev": VAL,
@@ -18,10 +18,6 @@ _SYSTEM = frozenset((
     "__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found",
     "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r",
 ))  # fmt: skip
-_STARTS = {
-    b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF",
-    b"RIFF": "WEBP",
-}  # fmt: skip
 
 
 def split_of(name: str) -> int | None:
@@ -52,15 +48,4 @@ def has_picture_suffix(name: str) -> bool:
 def is_picture(path: str) -> bool:
     """Whether a file is a picture by its suffix, or without a suffix by its first bytes."""
     suffix = os.path.splitext(path)[1]
-    return suffix.lower() in SUFFIXES or ((not suffix or suffix[1:].isdigit()) and bool(picture_format(path)))
-
-
-def picture_format(path: str) -> str:
-    """The format that a file's first bytes show; empty where they show none, or cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(12)
-    except OSError:
-        return ""
-    kind = next((kind for magic, kind in _STARTS.items() if start.startswith(magic)), "")
-    return "" if kind == "WEBP" and start[8:] != b"WEBP" else kind
+    return suffix.lower() in SUFFIXES or ((not suffix or suffix[1:].isdigit()) and bool(kind_of_file(path)))

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def precision_of(network: keras.Model) -> Precision:
+    """What a network was built to compute in."""
+    # what an input layer calls its own follows from Keras's configuration
+    dtypes = {layer.compute_dtype for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)}
+    return "bfloat16" if "bfloat16" in dtypes else "float32"
+
+
 class KerasEngine:
     """A network in Keras's backend, in the precision it was built with.
 
@@ -28,7 +35,7 @@ class KerasEngine:
     """
 
     def __init__(self, network: keras.Model, precision: Precision | None = None) -> None:
-        own: Precision = "bfloat16" if "bfloat16" in {layer.compute_dtype for layer in network.layers} else "float32"
+        own = precision_of(network)
         if precision not in (None, own):
             raise InputError(
                 f"{network.name} computes in {own}: build it with dtype for {precision}, or install openvino"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from inspect import signature
 from random import Random
 from typing import Any, Literal
 
@@ -35,9 +37,13 @@ class Layers:
     random: Random = field(default_factory=Random)
 
     def make(self, kind: str, *arguments: Any, **options: Any) -> keras.layers.Layer:
-        """A layer of a kind, such as `Conv2D`; it has the dtype policy unless the options give another one."""
+        """A layer of a kind, such as `Conv2D`; it has the dtype policy unless the options give another one.
+
+        The channels come last, whatever Keras's configuration says.
+        """
         layer = self.classes.get(kind) or getattr(keras.layers, kind)
-        return layer(*arguments, **{"dtype": self.dtype} | options)
+        stated = {"dtype": self.dtype} | ({"data_format": "channels_last"} if _knows_formats(kind) else {})
+        return layer(*arguments, **stated | options)
 
     def seed(self) -> int:
         """The next seed, as Keras would draw one from Python's own generator."""
@@ -50,6 +56,12 @@ class Layers:
     def he_normal(self, fan_in: int) -> SingleNormal:
         """As `initializers.he_normal`, with the next seed."""
         return he_normal(fan_in, self.seed())
+
+
+@cache
+def _knows_formats(kind: str) -> bool:
+    """Whether layers of a kind have to be told which axis has the channels."""
+    return "data_format" in signature(getattr(keras.layers, kind)).parameters
 
 
 Applied = Callable[[keras.KerasTensor, str, Layers], keras.KerasTensor]

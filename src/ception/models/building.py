@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from ception.errors import InputError
 from ception.models.blocks import Layers, head
@@ -20,6 +21,9 @@ from ception.models.networks.xception import xception
 from ception.models.tables import inception as inception_table
 from ception.models.tables import separable_cnn as separable_cnn_table
 from ception.models.tables import xception as xception_table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # What builds each kind of table: from a scaled image tensor, the table, and options to logits
 _BUILDERS: dict[type, Callable[..., Any]] = {
@@ -86,14 +90,21 @@ def _whole(config: NetworkConfig, layers: Layers, *, auxiliary: bool) -> keras.M
     mean, std = config.mean_and_std()
     table = config.table()
     image = keras.Input((*config.image_size, config.channels), name="input_image", dtype="float32")
-    x = layers.make("Rescaling", (1 / std).tolist(), (-mean / std).tolist(), name="input_scaling", dtype="float32")(
-        image
-    )
+    scale, offset = (_along_channels(values) for values in (1 / std, -mean / std))
+    x = layers.make("Rescaling", scale, offset, name="input_scaling", dtype="float32")(image)
     options: dict[str, Any] = {"classes": config.classes or find(config.name).classes, "dropout": config.dropout}
     if auxiliary:
         options["auxiliary"] = True
     logits = _BUILDERS[type(table)](x, table, layers=layers, **options)
     return keras.Model(image, logits, name=config.name)
+
+
+def _along_channels(values: NDArray[np.float64]) -> Any:
+    """A number as it is; one for each channel in the shape (1, 1, channels).
+
+    Keras takes a plain list for channels that come first where it is configured so.
+    """
+    return (values.reshape(1, 1, -1) if values.ndim else values).tolist()
 
 
 def _ended(config: NetworkConfig, whole: keras.Model, layers: Layers) -> keras.Model:

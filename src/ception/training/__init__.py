@@ -41,7 +41,7 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     dataset, settings, recipes = preparation.opened(data, settings_of(TrainSettings, options), reporter)
     listed = preparation.read(dataset, str(data), settings, reporter)  # what can be wrong is told before Keras is here
     backend = backends.start(settings.backend, reporter)
-    with backends.on(settings.device):
+    with backends.on(settings.device), backends.standard_settings():
         from ception.training import carrying_out, planning
 
         dtype = planning.dtype_of(settings)
@@ -54,18 +54,19 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
         return carrying_out.carry_out(plan, network, folder, began, reporter)
 
 
-def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
+def resume(run: str | Path, data: str | Path | None = None, *, reporter: Reporter | None = None) -> Run:
     """Continue a training that was interrupted at any moment, with its own settings.
 
     From the last finished epoch on it does what the uninterrupted one would have done: weights, optimiser,
     schedule, random states and the order of the pictures are the same. A finished run is returned as it is.
 
     Args:
-        run: The run folder, or a short name of it: `last`, its number, or a part of its name.
+        run: The run folder, wherever it lies by now, or a short name of it: `last`, its number, or a part of its name.
+        data: Where its data set lies by now; None means where it lay. Its pictures, labels and split must be the same.
         reporter: Receives notes, warnings and progress.
 
     Raises:
-        InputError: the folder is no interrupted run, or its data set has changed since.
+        InputError: the folder is no interrupted run, or its data set has changed since, or is no longer there.
         RunError: as for `train`.
     """
     began, reporter = time.monotonic(), reporter or Reporter()
@@ -78,16 +79,20 @@ def resume(run: str | Path, *, reporter: Reporter | None = None) -> Run:
         return carrying_out.finished(folder)
     saved = folder.saved_plan()
     recipes = preparation.require_sense(saved.settings, saved.backend)
-    dataset = sources.load(saved.where(), cache_limit=saved.settings.cache_limit, reporter=reporter)
-    listed = preparation.read(dataset, saved.source, saved.settings, reporter)
+    where, source = (data, str(data)) if data else (folder.data_of(saved), saved.source)
+    dataset = sources.load(where, cache_limit=saved.settings.cache_limit, reporter=reporter)
+    listed = preparation.read(dataset, source, saved.settings, reporter)
     backend = backends.start(saved.backend, reporter)
-    with backends.on(saved.settings.device):
+    with backends.on(saved.settings.device), backends.standard_settings():
         from ception.training import carrying_out, planning
 
         dtype = folder.progress().decisions.dtype
         reporter.note(f"Backend: {backend}, computing in {dtype}")
         plan, network = planning.plan(listed, saved.settings, recipes, dtype, reporter)
-        folder.require_same(plan.as_dict(), saved)
+        folder.require_same(plan.as_dict(), saved, listed.source if data else saved.data)
+        if data:
+            reporter.note(f"The pictures, labels and split of {data} are those that the training began with")
+            folder.save_plan(plan.as_dict() | run_folder.origin(data, saved.settings, saved.backend))
         reporter.note(f"Resuming {run}")
         return carrying_out.carry_out(plan, network, folder, began, reporter)
 
@@ -114,7 +119,7 @@ def find_learning_rate(
     dataset, settings, recipes = preparation.opened(data, settings_of(TrainSettings, options), reporter)
     listed = preparation.read(dataset, str(data), settings, reporter)
     backends.start(settings.backend, reporter)
-    with backends.on(settings.device):
+    with backends.on(settings.device), backends.standard_settings():
         from ception.training import planning
         from ception.training.learning_rate import search
 

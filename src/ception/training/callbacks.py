@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import keras
 
 from ception.errors import RunError
 from ception.files import whole
-from ception.reporting import Task
+from ception.reporting import Reporter, Task
 from ception.training.state import EpochRow
 
 
@@ -166,16 +166,23 @@ class TensorBoard(keras.callbacks.Callback):
     Args:
         folder: Where the events lie; those of an interrupted training are replaced.
         rows: Gives the rows of all epochs, the last one's among them when this callback is called.
+        reporter: Warned where `tensorboard` cannot be imported, without which nothing else is.
     """
 
-    def __init__(self, folder: Path, rows: Callable[[], Sequence[EpochRow]]) -> None:
+    def __init__(self, folder: Path, rows: Callable[[], Sequence[EpochRow]], reporter: Reporter) -> None:
         super().__init__()
         self.folder = folder
         self.rows = rows
+        self.reporter = reporter
+        self.writers: Mapping[str, Any] = {}
 
     def on_train_begin(self, logs: Any = None) -> None:
-        from tensorboard.summary import Writer
-
+        try:
+            from tensorboard.summary import Writer
+        except Exception as error:  # whatever the packages raise that it needs, in versions that do not fit it
+            told = " ".join(str(error).split())[:200] or type(error).__name__
+            self.reporter.warn(f"nothing is written for TensorBoard, which cannot be imported here: {told}")
+            return
         for old in self.folder.glob("*/events.*"):
             old.unlink()
         self.writers = {part: Writer(str(self.folder / part)) for part in ("train", "validation")}
@@ -190,6 +197,8 @@ class TensorBoard(keras.callbacks.Callback):
             writer.close()
 
     def _write(self, row: EpochRow) -> None:
+        if not self.writers:
+            return
         step = int(row["epoch"]) - 1
         for key in ("loss", "accuracy", "learning_rate"):
             self.writers["train"].add_scalar(f"epoch_{key}", row[key], step)

@@ -343,7 +343,7 @@ def _train(
                     callbacks.Order(training),
                     callbacks.StepProgress(task, recipe.epochs),
                     callbacks.EpochEnd(len(progress.rows), job.number, epochs.after),
-                    callbacks.TensorBoard(job.folder.path / "tensorboard", lambda: epochs.progress.rows),
+                    callbacks.TensorBoard(job.folder.path / "tensorboard", lambda: epochs.progress.rows, job.reporter),
                 ],
             )
     if epochs.is_cut():

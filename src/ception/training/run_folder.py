@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ception.data.sources import NAMES
 from ception.errors import InputError, RunError, reason
 from ception.files import locked, mark, write_json
 from ception.settings import TrainSettings, saved_settings
@@ -38,10 +40,6 @@ class SavedPlan:
     settings: TrainSettings
     backend: str
     phases: list[dict[str, Any]]
-
-    def where(self) -> str:
-        """Where to read the data from: as the user called it where that still leads there, so that names stay."""
-        return self.source if Path(self.source).resolve() == Path(self.data) else self.data
 
 
 @dataclass(frozen=True)
@@ -112,12 +110,24 @@ class RunFolder:
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path} is broken: start the training anew") from None
 
-    def require_same(self, plan: Mapping[str, Any], saved: SavedPlan) -> None:
-        """Raise an InputError if the plan, in plain values, is another one than was kept."""
-        if plan["fingerprint"] != saved.fingerprint:
+    def data_of(self, saved: SavedPlan) -> str:
+        """Where to read the data from: as the user called it where that still leads there, so that names stay.
+
+        Raises:
+            InputError: it is no longer where it was.
+        """
+        where = saved.source if Path(saved.source).resolve() == Path(saved.data) else saved.data
+        if where not in NAMES and not Path(where).exists():
             raise InputError(
-                f"pictures, labels or split of {saved.data} have changed since {self.path} began: train anew"
+                f"the data of {self.path} are no longer in {saved.data}: name where they are now, "
+                f"ception train --resume {shlex.quote(str(self.path))} DATA"
             )
+        return where
+
+    def require_same(self, plan: Mapping[str, Any], saved: SavedPlan, data: str) -> None:
+        """Raise an InputError if the plan, in plain values, made of some data, is another one than was kept."""
+        if plan["fingerprint"] != saved.fingerprint:
+            raise InputError(f"pictures, labels or split of {data} have changed since {self.path} began: train anew")
         if plan["phases"] != saved.phases:
             raise InputError(f"the recipe is not what it was when {self.path} began: train anew")
 

@@ -113,7 +113,7 @@ def build(
         raise InputError(f"{name} needs a multiple of 16 filters, got {filters}")
     height, width = height_and_width(28 if image_size is None else image_size)
     layers = Layers(dtype=dtype, random=Random(seed))
-    maps = keras.Input((height, width, channels), name="input_maps")
+    maps = keras.Input((height, width, channels), name="input_maps", dtype="float32")
     branches = _BRANCHES[name](filters, segments)
     if len(branches) == 1:
         end = block(maps, branches[0], name="module", layers=layers)
