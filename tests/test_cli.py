@@ -17,6 +17,7 @@ from ception import backends
 from ception.cli.app import app
 from ception.errors import InputError
 from ception.settings import (
+    TRAIN_GROUPS,
     CheckSettings,
     CompareSettings,
     ConvertSettings,
@@ -81,6 +82,26 @@ class TestHelp:
         arguments = app[command].assemble_argument_collection(parse_docstring=True)
         helps = {argument.name: argument.parameter.help for argument in arguments if argument.parse}
         assert all(helps[flag(field.name)] for field in fields(settings))
+
+    @pytest.mark.parametrize("command", ["train", "demo"])
+    @pytest.mark.parametrize("columns", ["80", "120"])
+    def test_training_shows_its_options_in_groups(self, run_cli, monkeypatch, command, columns):
+        monkeypatch.setenv("COLUMNS", columns)
+        _, out, _ = run_cli(command, "--help")
+        assert max(map(len, out.splitlines())) <= int(columns)
+        _, *parts = re.split("╭─ (.+?) ─+╮", out)
+        groups = {
+            title: set(re.findall(r"│ (--[a-z-]+)", text)) for title, text in zip(parts[::2], parts[1::2], strict=True)
+        }
+        groups.pop("Arguments", None)
+        assert list(groups) == ["Basics", *TRAIN_GROUPS]
+        for title, names in TRAIN_GROUPS.items():
+            assert groups[title] == set(map(flag, names))
+        grouped = {name for names in TRAIN_GROUPS.values() for name in names}
+        basic = {flag(field.name) for field in fields(TrainSettings)} - set(map(flag, grouped))
+        assert basic | {"--quiet"} <= groups["Basics"]
+        assert "--epochs" in basic
+        assert "Basics" not in run_cli("predict", "--help")[1]
 
     def test_shared_options_are_shown_last(self, run_cli):
         _, out, _ = run_cli("predict", "--help")

@@ -5,13 +5,13 @@ So do the typed keywords of `ception.options`: after a change, run `python tools
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
 from ception.errors import InputError, nearest
+from ception.ranges import require_in_range
 from ception.values import typed
 
 Backend = Literal["tensorflow", "jax", "torch"]
@@ -173,6 +173,17 @@ class TrainSettings(DeviceSettings, CacheSettings):
         return self.model
 
 
+TRAIN_GROUPS = {  # what help shows together, in this order; what it does not name is basic
+    "Fine-tuning": ("from_", "head_only", "head_epochs", "batch_norm", "final_endpoint", "partial"),
+    "Augmentation": ("flip", "crop", "colour", "randaugment", "mixup", "cutmix", "views"),
+    "Network and optimiser": (
+        "batch_size", "learning_rate", "patience", "dropout", "channels", "resize", "auxiliary", "depth_multiplier",
+        "every",
+    ),
+    "Machine": ("time_budget", "dtype", "backend", "device", "cache_limit"),
+}  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings(EngineSettings):
     """How to score a model.
@@ -304,20 +315,6 @@ Settings = TypeVar(
     CheckSettings,
 )  # fmt: skip
 
-_LOWEST: dict[str, float] = {
-    "epochs": 1, "head_epochs": 1, "batch_size": 1, "patience": 1, "image_size": 1, "seed": 0,
-    "cache_limit": 0, "top": 1, "mixup": 0, "cutmix": 0, "randaugment": 0, "views": 1,
-}  # fmt: skip
-_RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
-    (("target_precision", "min_confidence"), lambda share: 0 <= share <= 1, "from 0 to 1,"),
-    (("seed",), lambda seed: seed < 2**32, f"below {2**32},"),
-    (("crop", "colour", "dropout"), lambda share: 0 <= share < 1, "at least 0 and below 1,"),
-    (("randaugment",), lambda magnitude: magnitude <= 30, "at most 30,"),
-    (("learning_rate", "depth_multiplier", "time_budget"), lambda factor: 0 < factor < math.inf,
-     "above 0, and no infinity;"),
-)  # fmt: skip
-
-
 RENAMED: dict[type[Any], dict[str, str]] = {  # what options were called before -> what they are called
     TrainSettings: {"precision": "dtype"},
     EvaluateSettings: {"precision": "target_precision", "output": "out"},
@@ -383,13 +380,6 @@ def checked(settings: Settings) -> Settings:
     settings = replace(
         settings, **{name: typed(flag(name), getattr(settings, name), wanted) for name, wanted in types.items()}
     )
-    for name, lowest in _LOWEST.items():
-        value: Any = getattr(settings, name, None)
-        if value is not None and not value >= lowest:
-            raise InputError(f"{flag(name)} must be at least {lowest}, got {value}")
-    for names, allows, allowed in _RANGES:
-        for name in names:
-            number: Any = getattr(settings, name, None)
-            if number is not None and not allows(number):
-                raise InputError(f"{flag(name)} must be {allowed} got {number}")
+    for field in fields(settings):
+        require_in_range(field.name, flag(field.name), getattr(settings, field.name))
     return settings

@@ -19,7 +19,7 @@ from cyclopts import Parameter
 from ception import backends
 from ception.cli.terminal import complain, muted
 from ception.errors import InputError, RunError, reason
-from ception.settings import RENAMED, EngineSettings, flag
+from ception.settings import RENAMED, TRAIN_GROUPS, EngineSettings, flag
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpPanel
@@ -35,6 +35,19 @@ def _shared_last(console: Console, options: ConsoleOptions, panel: HelpPanel) ->
     DefaultFormatter()(console, options, panel.copy(entries=entries))
 
 
+def _in_groups(console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+    """Show a training's help in groups, the basic options first."""
+    from cyclopts.help import DefaultFormatter
+
+    group_of = {flag(name): title for title, names in TRAIN_GROUPS.items() for name in names}
+    for title in ("Basics", *TRAIN_GROUPS):
+        entries = [
+            entry for entry in panel.entries
+            if title == next((group_of[name] for name in entry.positive_names if name in group_of), "Basics")
+        ]  # fmt: skip
+        DefaultFormatter()(console, options, panel.copy(title=title, entries=entries))
+
+
 app = cyclopts.App(
     name="ception",
     help="From a folder of pictures to a classifier with the Inception to Xception family.\n\nStart with: ception demo",
@@ -44,6 +57,7 @@ app = cyclopts.App(
     help_epilogue="Exit codes: 0 done, 2 wrong input or usage, 1 a run that failed or faults that check found, "
     "130 stopped by Ctrl-C.",
 )
+TRAINING = cyclopts.Group("Parameters", help_formatter=_in_groups)
 Flat = Parameter(name="*")
 Quiet = Annotated[bool, Parameter(name="--quiet", negative="", help="Show warnings and the result only.")]
 AsJson = Annotated[

@@ -9,13 +9,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ception.cli.app import AsJson, Flat, Quiet, app, flags_of, options_of
+from ception.cli.app import TRAINING, AsJson, Flat, Quiet, app, flags_of, options_of
 from ception.cli.terminal import print_json, print_next, print_report, print_scores, print_where, quoted, terminal
 from ception.errors import InputError
 from ception.settings import TrainSettings
 
 
-@app.command
+@app.command(group_parameters=TRAINING)
 def train(
     data: Annotated[str | None, Parameter(
         help="Folder per class, train/val/test folders of those, CSV (path,label[,split]), .npz, folder with MNIST's "
@@ -64,7 +64,7 @@ def train(
     return 0
 
 
-@app.command
+@app.command(group_parameters=TRAINING)
 def demo(*, settings: Annotated[TrainSettings, Flat] = TrainSettings(), quiet: Quiet = False) -> int:
     """Train on 10,000 pictures that come with the package, score the model, and let it name some pictures."""
     from ception.demo import EXPECTED_ACCURACY, SAMPLE, demo
