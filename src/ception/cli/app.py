@@ -11,13 +11,13 @@ import sys
 import warnings
 from contextlib import redirect_stdout
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import Parameter
 
 from ception import backends
-from ception.cli.terminal import complain, muted
+from ception.cli.terminal import complain, muted, quoted
 from ception.errors import InputError, RunError, reason
 from ception.settings import RENAMED, TRAIN_GROUPS, EngineSettings, flag
 
@@ -105,6 +105,27 @@ def main(arguments: list[str] | None = None) -> int:
 def show_help(*command: str) -> int:
     """Show this page, or that of a command."""
     app([*command, "--help"], exit_on_error=False, print_error=False, result_action="return_value")
+    return 0
+
+
+@app.command(name="--install-completion")
+def install_completion(*, shell: Annotated[Literal["bash", "zsh", "fish", "powershell"] | None, Parameter(
+    help="The shell; the one that runs this when not given.")] = None) -> int:  # fmt: skip
+    """Let the shell complete commands and options. What the shell reads at its start is not changed."""
+    from cyclopts.completion.detect import ShellDetectionError, detect_shell
+
+    try:
+        shell = shell or detect_shell()
+    except ShellDetectionError:
+        raise InputError("the shell cannot be told: name it with --shell bash, zsh, fish or powershell") from None
+    script = app.install_completion(shell=shell, add_to_startup=False)
+    print(f"Completion for {shell} in {script}")
+    line = {"zsh": f"fpath=({quoted(script.parent)} $fpath); autoload -Uz compinit; compinit",
+            "powershell": f". '{script}'"}.get(shell)  # fmt: skip
+    if line:
+        print(f"Add this line to {'~/.zshrc' if shell == 'zsh' else '$PROFILE'}: {line}")
+    else:
+        print("It is loaded by every new shell" + (", by bash-completion 2.8 or later" if shell == "bash" else ""))
     return 0
 
 
