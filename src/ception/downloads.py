@@ -1,18 +1,25 @@
-"""Files from the web: resumed where they broke off, checked by their hash, explained where they cannot be had."""
+"""Files from the web: resumed where they broke off, checked by their hash, explained where they cannot be had.
+
+And small ones at any address, which are read into memory within limits.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
 import os
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ception.errors import InputError, RunError, reason
 from ception.files import cache_folder, locked
@@ -20,6 +27,67 @@ from ception.reporting import Reporter
 
 _BLOCK = 1 << 16  # at most this much is lost where a connection breaks
 _TIMEOUT_S = 30
+_IN_ADDRESSES = "!#$%&'()*+,/:;=?@[]~"  # what stays as it is in an address; blanks and letters of all tongues do not
+
+
+def read(url: str, *, most_bytes: int, most_seconds: float) -> bytes:
+    """What lies at an http or https address.
+
+    Args:
+        url: The address.
+        most_bytes: More is refused, before it is read where the server tells the size.
+        most_seconds: Within which all of it must have come, from the look-up of the server's name on.
+
+    Raises:
+        RunError: it cannot be had within the limits; the message says why in a clause.
+    """
+    answer: Future[bytes] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(_read_within(url, most_bytes, most_seconds))
+        except BaseException as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # an answer, too
+            answer.set_exception(error)
+
+    # a thread of its own: nothing else ends the look-up of a name, or a server that sends a byte now and then
+    threading.Thread(target=work, name=f"reading {url}", daemon=True).start()
+    try:
+        return answer.result(most_seconds)
+    except TimeoutError:
+        raise RunError(f"it takes more than {most_seconds:g} seconds") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise RunError(_why(error)) from None
+
+
+def _read_within(url: str, most_bytes: int, most_seconds: float) -> bytes:
+    """As `read`, which sees to it that nobody waits longer; errors are those of the network."""
+    until = time.monotonic() + most_seconds
+    request = urllib.request.Request(
+        quote(url, safe=_IN_ADDRESSES), headers={"User-Agent": f"ception/{version('ception')}"}
+    )
+    opener = urllib.request.OpenerDirector()  # of http and https alone: no redirect leads to a file or to ftp
+    for handler in (
+        urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(),
+        urllib.request.HTTPRedirectHandler(), urllib.request.HTTPErrorProcessor(),
+        urllib.request.HTTPDefaultErrorHandler(), urllib.request.UnknownHandler(),
+    ):  # fmt: skip
+        opener.add_handler(handler)
+    with opener.open(request, timeout=most_seconds) as answer:
+        data = bytearray()
+        while True:
+            if len(data) + (answer.length or 0) > most_bytes:
+                raise RunError(f"it has more than {most_bytes:,} bytes")
+            if time.monotonic() > until:
+                raise TimeoutError
+            block = answer.read1(_BLOCK)
+            if not block:
+                break
+            data += block
+        if answer.length:
+            raise http.client.IncompleteRead(bytes(data), answer.length)
+    return bytes(data)
 
 
 def path_of(url: str) -> Path:

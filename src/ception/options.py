@@ -80,6 +80,7 @@ class PredictOptions(TypedDict, total=False):
     calibration: bool
     weights: str | None
     batch_size: int
+    allow_urls: bool
 
 
 class CompareOptions(TypedDict, total=False):

@@ -31,8 +31,9 @@ def predict(
 
     Args:
         model: A model file or run folder, a classifier, or with `weights` the name of a network.
-        pictures: One or several of: paths of pictures, folders of pictures, patterns such as `photos/*.jpg`; bytes or
-            open files of pictures; uint8 arrays (height, width[, 1, 3 or 4]), or a batch of them; Pillow images.
+        pictures: One or several of: paths of pictures, folders of pictures, patterns such as `photos/*.jpg`, with
+            `allow_urls` http and https addresses; bytes or open files of pictures; uint8 arrays (height, width[, 1, 3
+            or 4]), or a batch of them; Pillow images.
         top: Number of classes to name for each picture, the most probable first.
         reporter: Receives progress.
         options: Further fields of `PredictSettings`.
@@ -54,7 +55,7 @@ def predictions(
 ) -> Iterator[Prediction]:
     """As `predict`, one picture after another: memory does not grow with their number."""
     settings = settings_of(PredictSettings, {"top": top, **options})
-    listed = collected(pictures)
+    listed = collected(pictures, allow_urls=settings.allow_urls)
     with (
         backends.on(settings.device, settings.backend),
         Predictor.open(

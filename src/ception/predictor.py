@@ -176,6 +176,7 @@ class Predictor:
         top: int = 5,
         min_confidence: float = 0.0,
         calibrated: bool = True,
+        allow_urls: bool = False,
     ) -> Iterator[Prediction]:
         """The most probable classes of each picture, in their order.
 
@@ -184,12 +185,14 @@ class Predictor:
             top: Number of classes to name for each, the most probable first.
             min_confidence: Probability below which the answer is `unknown`.
             calibrated: Whether the logits are divided by the model's temperature.
+            allow_urls: Whether http and https addresses are read, too.
 
         Raises:
-            InputError: `top` is below 1, a path leads nowhere, or something is nothing that a picture can be in.
+            InputError: `top` is below 1, a path leads nowhere, an address is not allowed, or something is nothing that
+                a picture can be in.
         """
         top = count("top", top)
-        pictures = given if isinstance(given, Given) else collected(given)
+        pictures = given if isinstance(given, Given) else collected(given, allow_urls=allow_urls)
         everything = np.arange(len(pictures))
         for answers in answered([self], pictures, everything, label="Predicting", reporter=self._reporter):
             named = {index: Prediction(path=pictures.name(index), error=why) for index, why in answers.errors.items()}

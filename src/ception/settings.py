@@ -218,6 +218,7 @@ class PredictSettings(EngineSettings):
         weights: Take a network's name for MODEL, with these weights: imagenet, a name that ception models --weights
             lists, or a weight file.
         batch_size: Pictures in one step.
+        allow_urls: Read pictures from http:// and https:// addresses too, each at most 64 MB and 30 seconds.
     """
 
     top: int = 5
@@ -225,6 +226,7 @@ class PredictSettings(EngineSettings):
     calibration: bool = True
     weights: str | None = None
     batch_size: int = 32
+    allow_urls: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token, UnknownOptionError
 
 from ception.cli.app import AsJson, Flat, Quiet, app, options_of
 from ception.cli.terminal import (
@@ -54,7 +56,9 @@ def evaluate(
 @app.command
 def predict(
     model: Annotated[Path, Parameter(help="Model file or run folder, such as runs/001-...")],
-    pictures: Annotated[list[str], Parameter(help="Pictures, folders of pictures, patterns such as 'photos/*.jpg'.")],
+    pictures: Annotated[list[str], Parameter(allow_leading_hyphen=True,
+        help="Pictures, folders of pictures, patterns such as 'photos/*.jpg', or - for one on standard input; with "
+        "--allow-urls addresses too.")],
     /, *, settings: Annotated[PredictSettings, Flat] = PredictSettings(),
     csv: Annotated[Path | None, Parameter(help="Also write path, class, probability and rank to this CSV.")] = None,
     quiet: Quiet = False, json: AsJson = False,
@@ -62,10 +66,10 @@ def predict(
     """Name the most probable classes of each picture. With --json, one JSON object per line."""
     from ception.prediction import predictions
 
-    _require_order("predict", model, *pictures[:1])
+    _require_order("predict", model, *(picture for picture in pictures[:1] if picture != "-"))
     count = failed = 0
     with terminal(quiet) as reporter, _csv_of_predictions(csv) as write_row:
-        for result in predictions(model, pictures, reporter=reporter, **options_of(settings)):
+        for result in predictions(model, _opened(pictures), reporter=reporter, **options_of(settings)):
             count += 1
             write_row(result)
             if json:
@@ -84,6 +88,34 @@ def predict(
         f"ception evaluate {quoted(model)} DATA" + ("" if csv is None else f"   (predictions: {csv})"), quiet or json
     )
     return 0
+
+
+class _StandardInput(io.BytesIO):
+    """A picture's bytes from standard input; predictions call it by its name."""
+
+    name = "-"
+
+
+def _opened(pictures: list[str]) -> list[str | io.BytesIO]:
+    """The pictures, standard input read where one is `-`.
+
+    Raises:
+        UnknownOptionError: one is a misspelt option: whatever begins with a hyphen comes here, so that `-` does.
+        InputError: two are `-`, or nothing comes in but from a keyboard.
+    """
+    for picture in pictures:
+        if picture.startswith("-") and picture != "-" and not Path(picture).exists():
+            options = app["predict"].assemble_argument_collection()
+            raise UnknownOptionError(
+                token=Token(keyword=picture.partition("=")[0], source="cli"),
+                argument_collection=options,
+                command_chain=("predict",),
+            )
+    if pictures.count("-") > 1:
+        raise InputError("standard input holds one picture: give - once")
+    if "-" in pictures and sys.stdin.isatty():
+        raise InputError("- is a picture on standard input, which is the keyboard here: ception predict MODEL - < FILE")
+    return [_StandardInput(sys.stdin.buffer.read()) if picture == "-" else picture for picture in pictures]
 
 
 @app.command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,26 +13,33 @@ from PIL import Image
 
 from ception.data.folders import pictures_in
 from ception.data.images import Picture
-from ception.data.pictures import Given, given
+from ception.data.pictures import Address, Given, given
 from ception.errors import InputError
 
+_IS_ADDRESS = re.compile("https?://", re.IGNORECASE)
 
-def collected(pictures: Picture | Iterable[Picture]) -> Given:
+
+def collected(pictures: Picture | Iterable[Picture], *, allow_urls: bool = False) -> Given:
     """The pictures behind paths, folders (with all folders in them), patterns and what lies in memory, in that order.
 
     An array of four axes is a batch. A path that leads nowhere stays in the list, to be reported in its turn.
 
+    Args:
+        pictures: What is given.
+        allow_urls: Whether http and https addresses are read.
+
     Raises:
-        InputError: there is no picture at all, or something is nothing that a picture can be in.
+        InputError: there is no picture at all, an address is not allowed, or something is nothing that a picture can
+            be in.
     """
     single = isinstance(pictures, str | os.PathLike | bytes | bytearray | memoryview | Image.Image)
     if single or hasattr(pictures, "read") or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
         pictures = [pictures]  # type: ignore[list-item]
-    listed: list[Picture] = []
+    listed: list[Picture | Address] = []
     try:
         for picture in pictures:  # type: ignore[union-attr]
             if isinstance(picture, str | os.PathLike):
-                listed += _files(os.fspath(picture))
+                listed += _behind(os.fspath(picture), allow_urls)
             else:
                 listed.append(picture)  # type: ignore[arg-type]
     except TypeError:
@@ -43,6 +51,19 @@ def collected(pictures: Picture | Iterable[Picture]) -> Given:
         named = f" in {listed[0]!s}" if listed else ""
         raise InputError(f"there is no picture{named}: name files, folders or patterns such as 'photos/*.jpg'")
     return given(listed)
+
+
+def _behind(path: str, allow_urls: bool) -> list[str | Address]:
+    """The files that a path, a folder or a pattern means, or what an address means; a path that is there is no address.
+
+    Raises:
+        InputError: it is an address, and these are not allowed.
+    """
+    if not _IS_ADDRESS.match(path) or os.path.exists(path):
+        return [*_files(path)]
+    if not allow_urls:
+        raise InputError(f"{path} is an address: give --allow-urls to read pictures from the web, or download it first")
+    return [Address(path)]
 
 
 def _files(path: str) -> list[str]:

@@ -7,18 +7,22 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from PIL import Image
 
+from ception import downloads
 from ception.data import images
 from ception.data.images import PictureError
-from ception.errors import InputError
+from ception.errors import InputError, RunError
 from ception.reporting import Reporter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Kept: TypeAlias = "str | Address | bytes | NDArray[np.uint8] | Image.Image | PictureError"
+_MOST_BYTES, _MOST_SECONDS = 64_000_000, 30.0  # of a picture at an address
 
 
 class Pictures(Protocol):
@@ -101,16 +105,34 @@ class Arrays:
 
 
 @dataclass(frozen=True)
+class Address:
+    """A picture at an http or https address."""
+
+    url: str
+
+    def read(self) -> bytes:
+        """The picture's file.
+
+        Raises:
+            PictureError: it cannot be had, or not within the limits.
+        """
+        try:
+            return downloads.read(self.url, most_bytes=_MOST_BYTES, most_seconds=_MOST_SECONDS)
+        except RunError as error:
+            raise PictureError(f"cannot be downloaded: {error}") from None
+
+
+@dataclass(frozen=True)
 class Given:
     """Pictures as a person has them, in files and in memory, one kind beside the other.
 
     Attributes:
         names: What each is called.
-        pictures: A path, the bytes of a file, an array or a Pillow image; or why it cannot be read.
+        pictures: A path, an address, the bytes of a file, an array or a Pillow image; or why it cannot be read.
     """
 
     names: Sequence[str]
-    pictures: Sequence[str | bytes | NDArray[np.uint8] | Image.Image | PictureError]
+    pictures: Sequence[Kept]
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -132,30 +154,35 @@ class Given:
         return _digest(picture if isinstance(picture, bytes) else picture.tobytes())
 
     def shorter_side(self, index: int) -> int:
-        picture = self.pictures[index]
-        return 0 if isinstance(picture, PictureError) else images.shorter_side(picture)
+        try:
+            return images.shorter_side(self._readable(index))
+        except PictureError:
+            return 0
 
     def is_grey(self, index: int) -> bool:
-        picture = self.pictures[index]
-        return isinstance(picture, PictureError) or images.is_grey(picture)
+        try:
+            return images.is_grey(self._readable(index))
+        except PictureError:
+            return True
 
     def _readable(self, index: int) -> str | bytes | NDArray[np.uint8] | Image.Image:
         picture = self.pictures[index]
         if isinstance(picture, PictureError):
             raise PictureError(str(picture))
-        return picture
+        return picture.read() if isinstance(picture, Address) else picture
 
 
-def given(pictures: Iterable[images.Picture]) -> Given:
-    """The pictures, each called by its path where it has one, else `picture 1` and so on, by its number.
+def given(pictures: Iterable[images.Picture | Address]) -> Given:
+    """The pictures, each called by its path or address where it has one, else `picture 1` and so on, by its number.
 
-    File objects and Pillow images are read at once, as threads could not read from one file; paths when asked for.
+    File objects and Pillow images are read at once, as threads could not read from one file; paths and addresses when
+    asked for.
 
     Raises:
         InputError: one is nothing that a picture can be in.
     """
     names: list[str] = []
-    kept: list[str | bytes | NDArray[np.uint8] | Image.Image | PictureError] = []
+    kept: list[Kept] = []
     for number, picture in enumerate(pictures, 1):
         try:
             kept.append(_kept(picture))
@@ -165,10 +192,12 @@ def given(pictures: Iterable[images.Picture]) -> Given:
     return Given(names, kept)
 
 
-def _kept(picture: Any) -> str | bytes | NDArray[np.uint8] | Image.Image | PictureError:
+def _kept(picture: Any) -> Kept:
     """What `Given` holds of a picture."""
     if isinstance(picture, str | os.PathLike):
         return os.fspath(picture)
+    if isinstance(picture, Address):
+        return picture
     if isinstance(picture, bytes | bytearray | memoryview):
         return bytes(picture)
     if isinstance(picture, np.ndarray):
@@ -179,8 +208,10 @@ def _kept(picture: Any) -> str | bytes | NDArray[np.uint8] | Image.Image | Pictu
         return error
 
 
-def _path_of(picture: images.Picture) -> str | None:
-    """The path that it is, or was opened from if it tells."""
+def _path_of(picture: images.Picture | Address) -> str | None:
+    """The path or address that it is, or was opened from if it tells."""
+    if isinstance(picture, Address):
+        return picture.url
     if isinstance(picture, str | os.PathLike):
         return os.fspath(picture)
     told = "filename" if isinstance(picture, Image.Image) else "name"
