@@ -192,9 +192,25 @@ class TestCommands:
         for name, entry in MODELS.items():
             line = next(line for line in out.splitlines() if line.split() and line.split()[0] == name)
             assert f"{entry.parameters:,}" in line
-            assert f"{entry.macs:,}" in line
-        code, out, _ = run_cli("models", "--json")
-        assert json.loads(out)["xception"]["parameters"] == 22_910_480
+            assert f"{entry.macs / (1e9 if entry.macs > 1e9 else 1e6):.1f} {'G' if entry.macs > 1e9 else 'M'} " in line
+        listed = json.loads(run_cli("models", "--json")[1])
+        assert (listed["xception"]["parameters"], listed["xception"]["macs"]) == (22_910_480, 8_357_403_496)
+        assert listed["xception_65"]["accuracy"] == 0.7956
+
+    def test_models_marks_the_networks_that_are_taken_by_default(self, run_cli):
+        head, *rows = run_cli("models")[1].splitlines()[: 1 + len(MODELS)]
+        place = head.index("default for")
+        marked = {row.split()[0]: row[place:].strip() for row in rows if row[place:].strip()}
+        assert marked == {"xception": "photos", "separable_cnn": "small or grey pictures"}
+        assert json.loads(run_cli("models", "--json")[1])["xception"]["default_for"] == "photos"
+
+    def test_accuracies_on_different_data_are_in_different_columns(self, run_cli):
+        head, *rows = run_cli("models")[1].splitlines()[: 1 + len(MODELS)]
+        imagenet, other = (head.index(f"{name} top-1") for name in ("ImageNet", "Fashion-MNIST"))
+        cells = {row.split()[0]: (row[imagenet:other].split()[0], row[other:].split()[0]) for row in rows}
+        assert cells["xception"] == ("79.0%", "-")
+        assert cells["separable_cnn"] == ("-", "84.4%")
+        assert cells["xception_light_norm"] == ("-", "-")
 
     def test_summary_shows_layers_and_totals(self, run_cli):
         code, out, _ = run_cli("summary", "xception", "--image-size", "150")

@@ -15,6 +15,7 @@ from ception.settings import TrainSettings, flag
 from ception.weights.published import WEIGHTS
 
 PRETRAINED, SMALL = "xception", "separable_cnn"
+DEFAULT_FOR = {PRETRAINED: "photos", SMALL: "small or grey pictures"}  # which pictures get them
 PRETRAINED_WEIGHTS = "xception.keras_in1k_notop"  # imagenet's, without the head that training replaces
 _LOOKED_AT = 200  # pictures whose size is looked at, evenly among all
 _TINY, _SHRUNK = 64, 4  # a network's side that is tiny, in pixels, and how many times that is too much for it

@@ -29,6 +29,7 @@ def models(
 ) -> int:  # fmt: skip
     """List the networks with their parameters, multiply-accumulates, own size, published accuracy and source."""
     from ception import MODELS
+    from ception.recommended import DEFAULT_FOR
 
     if weights:
         from ception.weights.published import WEIGHTS
@@ -51,9 +52,10 @@ def models(
         "source",
     )
     if json:
-        print_json({name: {column: getattr(entry, column) for column in columns} for name, entry in MODELS.items()})
+        listed = {name: {column: getattr(entry, column) for column in columns} for name, entry in MODELS.items()}
+        print_json({name: entry | {"default_for": DEFAULT_FOR.get(name)} for name, entry in listed.items()})
         return 0
-    print_models(MODELS)
+    print_models(MODELS, DEFAULT_FOR)
     print_next("ception summary xception", silent=False)
     return 0
 

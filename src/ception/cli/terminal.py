@@ -225,21 +225,32 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-def print_models(entries: Mapping[str, Architecture]) -> None:
-    """A row per network, then where each is from."""
+def print_models(entries: Mapping[str, Architecture], default_for: Mapping[str, str]) -> None:
+    """A row per network, a column of accuracies per data set, then where each is from."""
     from rich.table import Table
 
+    data_sets = list(dict.fromkeys(_data_set(entry) for entry in entries.values() if entry.accuracy is not None))
     table = Table("model", box=None, pad_edge=False, header_style="bold")
-    for column in ("parameters", "MACs", "size", "top-1"):
+    for column in ("parameters", "MACs", "size", *(f"{name} top-1" for name in data_sets)):
         table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("default for")
     for name, entry in entries.items():
         size = " x ".join(map(str, (*entry.image_size, entry.channels)))
-        accuracy = "-" if entry.accuracy is None else f"{entry.accuracy:.1%}"
-        table.add_row(name, f"{entry.parameters:,}", f"{entry.macs:,}", size, accuracy)
+        accuracies = [
+            f"{entry.accuracy:.1%}" if entry.accuracy is not None and _data_set(entry) == one else "-"
+            for one in data_sets
+        ]  # fmt: skip
+        macs = _in_units(entry.macs, (("G", 1e9), ("M", 1e6), ("k", 1e3)))
+        table.add_row(name, f"{entry.parameters:,}", macs, size, *accuracies, default_for.get(name, ""))
     _print_table(table)
     print("\nFrom where, and what the accuracy was measured on:")
     for name, entry in entries.items():
         print(f"{name}: {entry.source}" + (f" ({entry.accuracy_on})" if entry.accuracy_on else ""))
+
+
+def _data_set(entry: Architecture) -> str:
+    """The data set that a published accuracy was measured on."""
+    return entry.accuracy_on.partition(",")[0]
 
 
 def print_weights(records: Mapping[str, PublishedWeights]) -> None:
@@ -314,10 +325,13 @@ def _print_table(table: Any) -> None:
 
 def _size(count: int) -> str:
     """A number of bytes in units that suit it."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= scale:
-            return f"{count / scale:,.1f} {unit}"
-    return f"{count} B"
+    return _in_units(count, (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1)))
+
+
+def _in_units(count: int, units: Sequence[tuple[str, float]]) -> str:
+    """A number in the largest of the units that it has one of, rounded to a tenth; the smallest number is exact."""
+    unit, scale = next(((unit, scale) for unit, scale in units if count >= scale), ("", 1.0))
+    return f"{count / scale:,.1f} {unit}" if scale > 1 else f"{count} {unit or units[-1][0]}"
 
 
 def print_where(folder: Path) -> None:
