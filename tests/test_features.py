@@ -15,6 +15,7 @@ from ception import build, keras_internals
 from ception.errors import InputError
 from ception.settings import TrainSettings
 from ception.training import batch_norm, phases, recipes
+from ception.training.batch_norm import Probe
 from ception.training.optimizers import loss_of, optimizer_of
 from ception.weights.checkpoints import read
 from ception.weights.names import variables
@@ -108,6 +109,43 @@ class TestPhases:
         (run,) = (tmp_path / "refused").iterdir()
         assert not (run / "log.csv").exists()
 
+    def test_notes_say_what_happens_and_details_how(self, both):
+        _, notes = both
+        assert [note for note in notes.notes if note.startswith("Phase")] == [
+            "Phase 1 of 2: a fresh head is trained, all else stays as the weights have it",
+            "Phase 2 of 2: what lies after block3 is trained with the head",
+        ]
+        jargon = ("weights after", "batch norm", "Activations", "Features", "computing in")
+        assert not [note for note in notes.notes if any(word in note for word in jargon)]
+        details = "\n".join(notes.details)
+        assert all(word in details for word in jargon)
+
+    @pytest.mark.parametrize("flags", [[], ["--verbose"], ["--quiet"]])
+    def test_details_are_shown_where_they_are_asked_for(self, place, tmp_path, monkeypatch, run_cli, flags):
+        monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
+        options = ["--model", "xception", "--weights", place / "xception.weights.h5", "--epochs", "1", "--head-only"]
+        thin = ["--image-size", "71", "--depth-multiplier", "0.1", "--runs", tmp_path / "runs"]
+        code, _, err = run_cli("train", place / "colours", *options, *thin, *flags)
+        assert code == 0
+        assert ("Phase 1 of 1: a fresh head is trained" in err) == (flags != ["--quiet"])
+        for detail in ("head: trained: 615 weights after the pooling", "Backend: ", "Features of "):
+            assert (detail in err) == (flags == ["--verbose"])
+
+    def test_quiet_and_verbose_exclude_each_other(self, place, run_cli):
+        code, out, err = run_cli("train", place / "colours", "--quiet", "--verbose")
+        assert (code, out) == (2, "")
+        assert err == "ception: --quiet and --verbose exclude each other: leave out one of them\n"
+
+    @pytest.mark.parametrize("batch_norm", ["frozen", "train"])
+    def test_statistics_that_do_not_fit_say_what_to_do(self, place, tmp_path, monkeypatch, batch_norm):
+        monkeypatch.setattr("ception.training.batch_norm.probe", lambda *_: Probe(0.25, 0.75))
+        _, notes = trained(place, tmp_path, batch_norm=batch_norm, **BOTH | {"epochs": 1, "head_epochs": 1})
+        told = [line for line in notes.warnings if "do not fit" in line]
+        assert len(told) == (batch_norm == "train")
+        assert all("25% of 5 are right with them, 75% with their own" in line for line in told)
+        assert all(line.endswith("train again with --batch-norm frozen") for line in told)
+        assert "score 0.250 in inference mode, 0.750" in notes.details[-1]
+
     @pytest.mark.parametrize("batch_norm", ["frozen", pytest.param("adapt", marks=not_on_jax), "train"])
     def test_what_lies_before_the_place_stays(self, both, place, tmp_path, batch_norm):
         is_default = TrainSettings.batch_norm == batch_norm
@@ -166,7 +204,7 @@ class TestPhases:
         inputs = np.eye(3, dtype="float32")[labels][:, None, None] * np.ones((1, 2, 2, 1), "float32")
         before = [np.copy(weight) for weight in made.get_weights()]
         found = batch_norm.probe(made, inputs, labels)
-        assert found == batch_norm.Probe(1.0, 1.0)
+        assert found == Probe(1.0, 1.0)
         assert not found.parted
         made.layers[1].moving_mean.assign([9.0, 0.0, -9.0])
         made.layers[1].trainable = False

@@ -20,6 +20,9 @@ class Reporter:
     def note(self, text: str) -> None:
         """A fact worth a line."""
 
+    def detail(self, text: str) -> None:
+        """How it is done, for those who want to know: the command line shows it with --verbose."""
+
     def warn(self, text: str) -> None:
         """Something that may spoil the result; the work goes on."""
         warnings.warn(text, stacklevel=3)

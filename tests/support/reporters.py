@@ -8,7 +8,7 @@ from ception.reporting import Reporter
 
 
 class Notes(Reporter):
-    """Remembers what it is told: all in `lines`, in its order, and by kind in `notes` and `warnings`.
+    """Remembers what it is told: all in `lines`, in its order, and by kind in `notes`, `details` and `warnings`.
 
     Args:
         then: Called after every note.
@@ -17,6 +17,7 @@ class Notes(Reporter):
     def __init__(self, then: Callable[[], object] | None = None) -> None:
         self.lines: list[str] = []
         self.notes: list[str] = []
+        self.details: list[str] = []
         self.warnings: list[str] = []
         self.then = then
 
@@ -25,6 +26,10 @@ class Notes(Reporter):
         self.lines.append(text)
         if self.then:
             self.then()
+
+    def detail(self, text: str) -> None:
+        self.details.append(text)
+        self.lines.append(text)
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)

@@ -60,6 +60,9 @@ app = cyclopts.App(
 TRAINING = cyclopts.Group("Parameters", help_formatter=_in_groups)
 Flat = Parameter(name="*")
 Quiet = Annotated[bool, Parameter(name="--quiet", negative="", help="Show warnings and the result only.")]
+Verbose = Annotated[
+    bool, Parameter(name="--verbose", negative="", help="Also show what each phase trains, and how it is computed.")
+]
 AsJson = Annotated[
     bool, Parameter(name="--json", negative="", help="Write JSON to standard output, all else to standard error.")
 ]

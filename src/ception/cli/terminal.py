@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ception.errors import InputError
 from ception.files import cache_folder, cache_is_temporary
 from ception.reporting import Reporter, Task, counted
 from ception.results import plain
@@ -33,10 +34,15 @@ class Terminal(Reporter):
 
     progress: Progress
     quiet: bool
+    verbose: bool = False
 
     def note(self, text: str) -> None:
         if not self.quiet:
             self._print(text)
+
+    def detail(self, text: str) -> None:
+        if self.verbose:
+            self._print(text, style="dim")
 
     def warn(self, text: str) -> None:
         self._print(f"warning: {text}", style="yellow")
@@ -71,8 +77,14 @@ class _Bar(Task):
 
 
 @contextmanager
-def terminal(quiet: bool) -> Iterator[Terminal]:
-    """A reporter that writes to standard error for as long as the context lasts."""
+def terminal(quiet: bool, verbose: bool = False) -> Iterator[Terminal]:
+    """A reporter that writes to standard error for as long as the context lasts.
+
+    Raises:
+        InputError: it shall be quiet and verbose.
+    """
+    if quiet and verbose:
+        raise InputError("--quiet and --verbose exclude each other: leave out one of them")
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -83,7 +95,7 @@ def terminal(quiet: bool) -> Iterator[Terminal]:
     )  # fmt: skip
     hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        reporter = Terminal(progress, quiet)
+        reporter = Terminal(progress, quiet, verbose)
         if cache_is_temporary():
             reporter.note(f"There is no home folder: the cache lies in {cache_folder()}, or where CEPTION_CACHE says")
         yield reporter

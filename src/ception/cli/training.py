@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ception.cli.app import TRAINING, AsJson, Flat, Quiet, app, flags_of, options_of
+from ception.cli.app import TRAINING, AsJson, Flat, Quiet, Verbose, app, flags_of, options_of
 from ception.cli.terminal import print_json, print_next, print_report, print_scores, print_where, quoted, terminal
 from ception.errors import InputError
 from ception.settings import TrainSettings
@@ -26,7 +26,7 @@ def train(
         help="Go on with an interrupted training, by its run folder, with its own settings.")] = None,
     find_lr: Annotated[bool, Parameter(name="--find-lr", negative="",
         help="Look for the learning rate instead of training: try rising ones and draw the loss.")] = False,
-    quiet: Quiet = False, json: AsJson = False,
+    quiet: Quiet = False, verbose: Verbose = False, json: AsJson = False,
 ) -> int:  # fmt: skip
     """Train a network on DATA, score it on test pictures and save all in a new run folder."""
     from ception.training import find_learning_rate, train
@@ -39,7 +39,7 @@ def train(
     if find_lr:
         if resume:
             raise InputError("--find-lr is for a new training: leave out --resume")
-        with terminal(quiet) as reporter:
+        with terminal(quiet, verbose) as reporter:
             search = find_learning_rate(str(data), reporter=reporter, **options_of(settings))
         if json:
             print_json(vars(search) | {"picture": str(search.picture)})
@@ -51,7 +51,7 @@ def train(
         chosen = flags_of(replace(settings, learning_rate=float(f"{search.suggestion:g}")))
         print_next(f"ception train {shlex.quote(str(data))}{chosen}", quiet or json)
         return 0
-    with terminal(quiet) as reporter:
+    with terminal(quiet, verbose) as reporter:
         new = options_of(settings)
         run = go_on(resume, data, reporter=reporter) if resume else train(str(data), reporter=reporter, **new)
     if json:
@@ -65,12 +65,14 @@ def train(
 
 
 @app.command(group_parameters=TRAINING)
-def demo(*, settings: Annotated[TrainSettings, Flat] = TrainSettings(), quiet: Quiet = False) -> int:
+def demo(
+    *, settings: Annotated[TrainSettings, Flat] = TrainSettings(), quiet: Quiet = False, verbose: Verbose = False,
+) -> int:  # fmt: skip
     """Train on 10,000 pictures that come with the package, score the model, and let it name some pictures."""
     from ception.demo import EXPECTED_ACCURACY, SAMPLE, demo
 
     low, high = EXPECTED_ACCURACY
-    with terminal(quiet) as reporter:
+    with terminal(quiet, verbose) as reporter:
         if settings == TrainSettings():
             reporter.note(f"Fashion-MNIST in small: expect a test accuracy of {low} to {high} in one to two minutes")
         done = demo(reporter=reporter, **options_of(settings))

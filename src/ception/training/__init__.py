@@ -45,7 +45,7 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
         from ception.training import carrying_out, planning
 
         dtype = planning.dtype_of(settings)
-        reporter.note(f"Backend: {backend}, computing in {dtype}")
+        reporter.detail(f"Backend: {backend}, computing in {dtype}")
         plan, network = planning.plan(listed, settings, recipes, dtype, reporter)
         folder = run_folder.create(settings.runs, f"{settings.network}-{listed.dataset.name}")
         folder.save_decisions(Decisions(dtype))
@@ -87,7 +87,7 @@ def resume(run: str | Path, data: str | Path | None = None, *, reporter: Reporte
         from ception.training import carrying_out, planning
 
         dtype = folder.progress().decisions.dtype
-        reporter.note(f"Backend: {backend}, computing in {dtype}")
+        reporter.detail(f"Backend: {backend}, computing in {dtype}")
         plan, network = planning.plan(listed, saved.settings, recipes, dtype, reporter)
         folder.require_same(plan.as_dict(), saved, listed.source if data else saved.data)
         if data:

@@ -165,8 +165,10 @@ def activations(
 def _announce(label: str, engine: Engine, reporter: Reporter, count: int, size: int, size_in_all: int) -> None:
     """Tell what is about to be computed, and how much of the disk it takes in bytes, now and in all."""
     sizes = dict.fromkeys(f"{bytes_ / 1e6:,.1f}" for bytes_ in (size, size_in_all))
-    where = f"{cache_folder()} ({' of '.join(sizes)} MB)"
-    reporter.note(f"{label} of {count:,} pictures and views, once, by {described(engine)}, into {where}")
+    megabytes = f"({' of '.join(sizes)} MB)"
+    reporter.note(f"Computing what stays frozen, once: {count:,} pictures and views, into the cache {megabytes}")
+    where = f"{cache_folder()} {megabytes}"
+    reporter.detail(f"{label} of {count:,} pictures and views, once, by {described(engine)}, into {where}")
 
 
 def _computed(

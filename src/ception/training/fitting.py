@@ -132,7 +132,9 @@ def _carry_out(job: Job, network: keras.Model, examples: Examples, progress: Pro
         try:
             with phases.trainee(network, phase) as made:
                 if not told and (several or phase.after != INPUT):
-                    job.reporter.note(f"Phase {job.number} of {len(plan.phases)}, {phase.describe(made)}")
+                    place = f"Phase {job.number} of {len(plan.phases)}"
+                    job.reporter.note(f"{place}: {phase.summary}")
+                    job.reporter.detail(f"{place}, {phase.describe(made)}")
                 told = True
                 progress = _settled(job, made, progress)
                 if phase.batch_norm == "adapt" and not progress.of_phase(job.number):
@@ -183,7 +185,7 @@ def _settled(job: Job, made: Trainee, progress: Progress) -> Progress:
         decisions = decisions.with_parts(job.number, parts)
         progress = replace(progress, decisions=decisions)
         if parts > 1:
-            job.reporter.note(f"{_cut(job, progress)}, which fits the free memory")
+            job.reporter.detail(f"{_cut(job, progress)}, which fits the free memory")
     if job.until is not None and job.number not in decisions.epochs:
         left = job.until - time.monotonic()
         epochs = limits.epochs_that_fit(progress.of_phase(job.number), recipe.epochs, left)
@@ -243,14 +245,13 @@ def _probe(job: Job, made: Trainee, examples: Examples, progress: Progress) -> N
         f"batch norm: {len(chosen)} validation pictures score {probe.inference:.3f} in inference mode, "
         f"{probe.training:.3f} with statistics of their own"
     )
-    if probe.parted and job.phase.batch_norm == "frozen":
-        job.reporter.note(f"{told}: the two part, but frozen as it is only the first counts")
-    elif probe.parted:
+    harmless = probe.parted and job.phase.batch_norm == "frozen"
+    job.reporter.detail(f"{told}: the two part, but frozen as it is only the first counts" if harmless else told)
+    if probe.parted and not harmless:
         job.reporter.warn(
-            f"{told}: its statistics do not fit these pictures; --batch-norm frozen keeps to the weights'"
+            f"the statistics of batch norm do not fit these pictures ({probe.inference:.0%} of {len(chosen)} are right "
+            f"with them, {probe.training:.0%} with their own): train again with --batch-norm frozen"
         )
-    else:
-        job.reporter.note(told)
 
 
 class _Epochs:

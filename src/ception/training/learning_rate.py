@@ -84,7 +84,8 @@ def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter) 
             parts = limits.parts_that_fit(made, size, limits.free_bytes())
             if phase.batch_norm == "adapt":
                 batch_norm.adapt(made, lambda: plain_batches(examples, -(-size // parts)))
-            reporter.note(f"Trying learning rates, {phase.describe(made)}")
+            reporter.note(f"Trying learning rates: {phase.summary}")
+            reporter.detail(f"Trying learning rates, {phase.describe(made)}")
             try:
                 rates, losses = _tried(plan, network, made, examples, parts, reporter)
             except Exception as error:

@@ -41,6 +41,13 @@ class Phase:
     recipe: Recipe
     batch_norm: BatchNorm
 
+    @property
+    def summary(self) -> str:
+        """What is trained, in a few words."""
+        if self.after == POOL:
+            return "a fresh head is trained, all else stays as the weights have it"
+        return "all is trained" if self.after == INPUT else f"what lies after {self.after} is trained with the head"
+
     def describe(self, trainee: Trainee) -> str:
         """What is trained and what is frozen."""
         trained = sum(int(np.prod(weight.shape)) for weight in trainee.trainable_weights)
