@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ception import build
+from ception.data import sources
 from ception.data.augmentation import Augmentation
 from ception.engines.choosing import fastest
 from ception.errors import RunError
@@ -35,7 +36,8 @@ class Cached:
 
     def __call__(self, place: str, views: int = 2) -> activations.Activations:
         settings = TrainSettings(model="inception_v1", image_size=32)
-        self.prepared = preparation.decode(preparation.read(self.colours, settings, self.notes), settings, self.notes)
+        listed = preparation.read(sources.load(self.colours), str(self.colours), settings, self.notes)
+        self.prepared = preparation.decode(listed, settings, self.notes)
         wanted = np.arange(views * len(self.prepared.splits))
         source = activations.Views(self.prepared, Augmentation(flip=0.5))
         return activations.activations(
