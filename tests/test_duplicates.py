@@ -48,7 +48,7 @@ class TestDuplicates:
         findings = findings_of(data)
         assert paths(findings["near_two_classes"]) == [["03.jpg", "changed.webp"]]
         assert findings["near_two_classes"].severity == "warning"
-        assert set(findings) <= {"near_two_classes", "near_two_splits"}
+        assert set(findings) <= {"near_two_classes", "near_two_splits", "shrunk"}
 
     def test_near_copies_are_sorted_by_the_split_that_training_makes(self, data):
         for index in range(15):

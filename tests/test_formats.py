@@ -219,13 +219,14 @@ class TestKinds:
 
     def test_training_and_check_name_what_helps(self, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "pillow_heif", None)
+        monkeypatch.chdir(tmp_path)
         data = write_pictures(tmp_path / "d", {"a": 12, "b": 12})
         (data / "a" / "photo.heif").write_bytes(STARTS["HEIF"][0])
-        (data / "b" / "photo").write_bytes(STARTS["HEIF"][0])
+        (data / "b" / "photo.orig").write_bytes(STARTS["HEIF"][0])
         found = ception.check(data)
         told = {finding.kind: str(finding.as_dict()) for finding in found.findings}
         assert "ception[heif]" in told["unreadable"]
-        assert f"{data / 'b' / 'photo'} is a HEIF" in told["foreign_suffix"]
+        assert f"{data / 'b' / 'photo.orig'} is a HEIF" in told["foreign_suffix"]
         with pytest.raises(ception.InputError, match=r"photo\.heif: HEIF .*ception\[heif\]"):
             ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs", reporter=Notes())
 
