@@ -115,6 +115,44 @@ class TestPictures:
         assert "Permission denied" in findings_of(data)["unreadable"].items[0].note
 
 
+class TestClasses:
+    def test_pictures_of_each_class_and_split(self, data, run_cli):
+        scene(77).save(data / "dog" / "more.jpg")
+        code, out, _ = run_cli("check", "data", "--model", "separable_cnn")
+        result = ception.check(data, model="separable_cnn")
+        assert code == 0
+        assert result.as_dict()["class_splits"] == result.class_splits
+        assert {name: sum(of.values()) for name, of in result.class_splits.items()} == {"cat": 15, "dog": 16}
+        for split in ("train", "val", "test"):
+            assert sum(of[split] for of in result.class_splits.values()) == result.split[split]
+        page = (data.parent / "check-data.html").read_text()
+        for name, of in result.class_splits.items():
+            row = [name, result.classes[name], of["train"], of["val"], of["test"]]
+            assert list(map(str, row)) in [line.split() for line in out.splitlines()]
+            assert "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" in page
+        assert "class  pictures  training  validation  test" in out
+
+    def test_without_a_split_the_pictures_alone(self, data, run_cli):
+        (data / "bird").mkdir()
+        scene(500).save(data / "bird" / "0.png")
+        assert ception.check(data, model="separable_cnn").class_splits is None
+        code, out, _ = run_cli("check", "data")
+        assert code == 1
+        assert ["bird", "1"] in [line.split() for line in out.splitlines()]
+        assert "validation" not in out
+
+    def test_of_many_classes_the_smallest(self, tmp_path, monkeypatch, run_cli):
+        monkeypatch.chdir(tmp_path)
+        write_pictures(tmp_path / "d", {f"c{number:02}": 3 + (number < 3) for number in range(43)})
+        out = run_cli("check", "d", "--model", "separable_cnn")[1]
+        rows = [line for line in out.splitlines() if line.startswith("c") and line[1:3].isdigit()]
+        assert [row.split()[0] for row in rows] == [f"c{number:02}" for number in range(3, 43)]
+        assert "... the 40 smallest of 43 classes" in out
+        page = (tmp_path / "check-d.html").read_text()
+        assert "The 40 smallest of\n43 classes" in page
+        assert ("<td>c03</td>" in page, "<td>c02</td>" in page) == (True, False)
+
+
 class TestFolders:
     def test_what_the_data_set_leaves_out_is_named(self, data):
         (data / "bird").mkdir()

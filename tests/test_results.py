@@ -145,12 +145,14 @@ def test_a_check_in_plain_values_and_words():
         way_out="Delete them.", items=(Case(pictures=(picture, picture)), Case(note="n")),
     )  # fmt: skip
     result = CheckResult(
-        data="d/", name="d", pictures=1200, classes={"a": 1200}, split=None, model="xception", image_size=(299, 200),
+        data="d/", name="d", pictures=1200, classes={"a": 1200}, class_splits=None, split=None, model="xception",
+        image_size=(299, 200),
         findings=(finding,), errors=0, warnings=0, notes=1, verdict="1 note", ok=True, not_checked=(), page="p.html",
     )  # fmt: skip
     shown = {"path": "a/1.png", "class": "a", "split": None}
     assert result.as_dict() == {
-        "data": "d/", "name": "d", "pictures": 1200, "classes": {"a": 1200}, "split": None, "model": "xception",
+        "data": "d/", "name": "d", "pictures": 1200, "classes": {"a": 1200}, "class_splits": None, "split": None,
+        "model": "xception",
         "image_size": [299, 200], "errors": 0, "warnings": 0, "notes": 1, "verdict": "1 note", "ok": True,
         "not_checked": [], "page": "p.html",
         "findings": [{

@@ -50,6 +50,7 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     cases = findings.about_pictures(dataset, facts, failed, size) | {"too_few": lacking}
     cases |= findings.about_copies(dataset, splits, *_copies(facts, reporter))
     cases |= _passed_over(data, dataset) | findings.about_series(dataset)
+    cases |= findings.about_augmented(dataset)
     if described is not None:
         cases |= findings.about_classes(dataset, described.class_names, described.unnamed)
     listed = findings.listed(cases, dataset, splits)
@@ -59,6 +60,7 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
         name=dataset.name,
         pictures=len(dataset.labels),
         classes=_per_class(dataset),
+        class_splits=findings.split_of_classes(dataset, splits),
         split=None if splits is None else {name: int((splits == n).sum()) for name, n in sources.SPLITS.items()},
         model=model,
         image_size=size,

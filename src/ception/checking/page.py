@@ -17,6 +17,7 @@ from ception.results import Case, CasePicture, CheckResult, Finding
 
 _SHOWN = 24  # single pictures of a finding; with 12 groups of 6 and thumbnails of 8 KB, a page stays below 6 MB
 _GROUPS, _OF_GROUP = 12, 6
+_CLASSES = 40  # rows of their table
 _LINES = 50  # cases without pictures
 _THUMBNAIL = 160  # pixels
 _OURS = '<meta name="generator" content="ception check">'
@@ -90,6 +91,7 @@ def write_page(
         "title": f"{result.name}: {result.verdict}",
         "result": result,
         "sections": sections,
+        "classes": result.class_rows(_CLASSES),
         "footer": "Written by Ception.",
     }
     pages.render("checking/page.html.jinja", context, path)

@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from ception.errors import InputError
 from ception.files import cache_folder, cache_is_temporary
-from ception.reporting import Reporter, Task, counted
+from ception.reporting import Reporter, Task
 from ception.results import plain
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from ception.models.catalog import Architecture
-    from ception.results import Certificate, CheckResult, Comparison, NetworkSummary, RunEntry, Scores
+    from ception.results import Certificate, Comparison, NetworkSummary, RunEntry, Scores
     from ception.weights.published import PublishedWeights
 
-_MOST_CLASSES = 40  # rows of the table of classes
-_EXAMPLES = 5  # cases of a finding
+MOST_CLASSES = 40  # rows of the table of classes
 
 
 @dataclass
@@ -135,7 +134,7 @@ def print_scores(scores: Scores) -> None:
     table = Table("class", box=None, pad_edge=False, header_style="bold")
     for column in ("precision", "recall", "F1", "pictures"):
         table.add_column(column, justify="right")
-    shown = sorted(scores.per_class.items(), key=lambda item: item[1].f1)[:_MOST_CLASSES]
+    shown = sorted(scores.per_class.items(), key=lambda item: item[1].f1)[:MOST_CLASSES]
     for name, of in shown:
         table.add_row(printable(name), f"{of.precision:.3f}", f"{of.recall:.3f}", f"{of.f1:.3f}", f"{of.support:,}")
     if len(scores.per_class) > len(shown):
@@ -173,40 +172,10 @@ def print_comparison(result: Comparison) -> None:
     for column in ("recall, first", "second", "p", "pictures"):
         table.add_column(column, justify="right")
     ranked = sorted(result.per_class.items(), key=lambda item: -abs(item[1].recall[1] - item[1].recall[0]))
-    for name, of_class in ranked[:_MOST_CLASSES]:
+    for name, of_class in ranked[:MOST_CLASSES]:
         recalls = [f"{recall:.3f}" for recall in of_class.recall]
         table.add_row(printable(name), *recalls, f"{of_class.p_value:.2g}", f"{of_class.support:,}")
     Console(markup=False, emoji=False, highlight=False).print(table)
-
-
-def print_findings(result: CheckResult) -> None:
-    """What a check found: a table of all findings, then each with examples and the way out."""
-    from rich.table import Table
-
-    print(f"{printable(result.name)}: {counted(result.pictures, 'picture')} in {counted(len(result.classes), 'class')}")
-    if split := result.split:
-        print(f"Training {split['train']:,}, validation {split['val']:,}, test {split['test']:,}")
-    print(f"Checked for {printable(result.model)} at {' x '.join(map(str, result.image_size))} pixels")
-    for unchecked in result.not_checked:
-        print(f"Not checked: {unchecked}")
-    if result.findings:
-        table = Table("", "finding", box=None, pad_edge=False, header_style="bold")
-        table.add_column("how many", justify="right")
-        for finding in result.findings:
-            table.add_row(finding.severity, finding.title, finding.counted)
-        _print_table(table)
-    for finding in result.findings:
-        print(f"\n{finding.severity}: {finding.title} ({finding.counted})")
-        sign = " ~ " if finding.kind.startswith("near") else " = "
-        for case in finding.items[:_EXAMPLES]:
-            paths = sign.join(printable(picture.path) for picture in case.pictures[:_EXAMPLES])
-            more = f" and {len(case.pictures) - _EXAMPLES} more" if len(case.pictures) > _EXAMPLES else ""
-            print("  " + ": ".join(filter(None, (paths + more, printable(case.note)))))
-        if finding.count > _EXAMPLES:
-            print(f"  ... and {finding.count - _EXAMPLES:,} more")
-        print(f"  In training: {finding.in_training}")
-        print(f"  Way out: {finding.way_out}")
-    print(f"\nFound: {result.verdict}; shown in {printable(result.page)}")
 
 
 def print_runs(entries: Sequence[RunEntry]) -> None:
@@ -226,7 +195,7 @@ def print_runs(entries: Sequence[RunEntry]) -> None:
             f"{entry.pictures:,}" if entry.pictures else "", _duration(entry.seconds),
             _size(entry.model_bytes) if entry.model_bytes else "-",
         )  # fmt: skip
-    _print_table(table)
+    print_table(table)
 
 
 def _duration(seconds: float) -> str:
@@ -254,7 +223,7 @@ def print_models(entries: Mapping[str, Architecture], default_for: Mapping[str, 
         ]  # fmt: skip
         macs = _in_units(entry.macs, (("G", 1e9), ("M", 1e6), ("k", 1e3)))
         table.add_row(name, f"{entry.parameters:,}", macs, size, *accuracies, default_for.get(name, ""))
-    _print_table(table)
+    print_table(table)
     print("\nFrom where, and what the accuracy was measured on:")
     for name, entry in entries.items():
         print(f"{name}: {entry.source}" + (f" ({entry.accuracy_on})" if entry.accuracy_on else ""))
@@ -278,7 +247,7 @@ def print_weights(records: Mapping[str, PublishedWeights]) -> None:
         accuracy = "-" if record.accuracy is None else f"{record.accuracy:.1%}"
         table.add_row(name, record.network, accuracy, str(record.megabytes), f"{record.crop:g}", record.licence,
                       record.paper, record.url)  # fmt: skip
-    _print_table(table)
+    print_table(table)
 
 
 def print_certificate(result: Certificate) -> None:
@@ -313,7 +282,7 @@ def print_summary(result: NetworkSummary) -> None:
     for layer in result.layers:
         table.add_row(layer.name, layer.kind, " x ".join(map(str, layer.output_shape)),
                       f"{layer.parameters:,}", f"{layer.macs:,}", _size(layer.activation_bytes))  # fmt: skip
-    _print_table(table)
+    print_table(table)
     fixed, training = result.parameters - result.trainable, result.training
     print(f"\n{result.model} at {' x '.join(map(str, result.input_shape))}")
     print(f"Parameters {result.parameters:,}: {result.trainable:,} trained, {fixed:,} statistics of batch norm")
@@ -324,7 +293,7 @@ def print_summary(result: NetworkSummary) -> None:
           f"about {memory} of memory with TensorFlow, the library itself not counted")  # fmt: skip
 
 
-def _print_table(table: Any) -> None:
+def print_table(table: Any) -> None:
     """Print a table in its full width: a narrow terminal wraps its lines, and nothing is cut off."""
     from rich.console import Console
     from rich.measure import Measurement

@@ -13,6 +13,11 @@ from ception.errors import InputError, nearest
 
 FOLDER = "folder"
 SERIES = r"(.+)[_-]\d+"  # what is suggested where names look like TRACK_FRAME
+_CHANGED = (
+    r"(?:aug(?:ment(?:ed|ation)?)?|[hv]?flip(?:ped)?|mirror(?:ed)?|rot(?:ate(?:d)?|ation)?)\d*"  # by augmentation
+)
+# of a path the folder and the name, without what says that it is an augmented copy: `flipped_a.jpg`, `a-rot90.jpg`
+AUGMENTED = rf"(?i)^(.*/)?(?:{_CHANGED}[ ._-]+)*([^/]+?)(?:[ ._-]+{_CHANGED}(?:[ ._-][^/]*)?)?(?:\.[^./]*)?$"
 _FRAMES = 5  # pictures that a series has on average, from which on its frames are taken for alike
 _SERIES_NAME = re.compile(r"(.*\d)[_-](\d+)")
 
@@ -80,6 +85,28 @@ def series(dataset: Dataset) -> Series | None:
     if len(dataset.labels) < _FRAMES * len(frames) or 2 * followed < len(longest):
         return None
     return Series(len(frames), round(len(dataset.labels) / len(frames)), os.path.basename(dataset.pictures.paths[0]))
+
+
+def augmented(dataset: Dataset) -> list[tuple[int, ...]]:
+    """Pictures whose names say that they are augmented copies of one that lies beside them.
+
+    Returns:
+        The indices of each original and its copies, the original first; none that the data set's groups keep together.
+    """
+    if not isinstance(dataset.pictures, Files):
+        return []
+    pattern = re.compile(AUGMENTED)
+    originals: dict[tuple[str, str], list[int]] = defaultdict(list)
+    copies: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, path in enumerate(dataset.pictures.paths):
+        path = os.path.relpath(path, dataset.root).replace(os.sep, "/")
+        if found := pattern.search(path):
+            folder, name = found[1] or "", found[2]
+            is_original = folder + name == os.path.splitext(path)[0]
+            (originals if is_original else copies)[folder, name].append(index)
+    together = [tuple(originals[key] + copies[key]) for key in copies if key in originals]
+    groups = dataset.groups
+    return [one for one in together if groups is None or len({groups[index] for index in one}) > 1]
 
 
 def _found(pattern: re.Pattern[str], path: str) -> str:

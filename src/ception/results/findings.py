@@ -73,6 +73,7 @@ class CheckResult(Result):
         name: Its short name.
         pictures: How many it has.
         classes: Pictures of each class.
+        class_splits: Pictures of each class in `train`, `val` and `test`; None where `split` is.
         split: Pictures of `train`, `val` and `test`, as training would have it; None where the data cannot be split.
         model: The network or model it was checked for.
         image_size: Height and width that this takes.
@@ -90,6 +91,7 @@ class CheckResult(Result):
     name: str
     pictures: int
     classes: Mapping[str, int]
+    class_splits: Mapping[str, Mapping[str, int]] | None
     split: Mapping[str, int] | None
     model: str
     image_size: tuple[int, int]
@@ -101,6 +103,14 @@ class CheckResult(Result):
     ok: bool
     not_checked: tuple[str, ...]
     page: str
+
+    def class_rows(self, most: int) -> list[tuple[str, tuple[int, ...]]]:
+        """Each class with its pictures in all and in each split; of more than `most` classes the smallest ones."""
+        names = list(self.classes)
+        if len(names) > most:
+            names = sorted(names, key=self.classes.__getitem__)[:most]
+        splits = self.class_splits or {}
+        return [(name, (self.classes[name], *splits.get(name, {}).values())) for name in names]
 
     def __repr__(self) -> str:
         lines = [f"  {one.severity}: {one.title}, {one.counted}" for one in self.findings]
