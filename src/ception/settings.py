@@ -124,8 +124,9 @@ class TrainSettings(DeviceSettings, CacheSettings):
         time_budget: Minutes in which the training shall end, by fewer epochs where they take longer. The frozen part's
             work and one epoch of each phase take what they take, and scoring comes after.
         group: Keep pictures in one split that belong together, such as the frames of one track: folder (those in one
-            folder), a column of the CSV, or a regular expression that is searched in each path, whose group in brackets
-            names the picture's group, such as '(.+)_'.
+            folder), original (a picture and its augmented copies, by names such as a_flipped.jpg), a column of the CSV,
+            or a regular expression that is searched in each path, whose group in brackets names the picture's group,
+            such as '(.+)_'.
         skip_unreadable: Leave out pictures that cannot be read instead of stopping.
         seed: Start of every random choice: initial weights, order of the pictures, dropout.
         runs: Folder that receives the run's folder.

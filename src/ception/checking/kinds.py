@@ -69,7 +69,7 @@ KINDS = (
         in_training="A split by pictures puts a picture and its changed copies into several, and scores on them are "
         "too good.",
         way_out="Delete the copies, as training changes pictures itself (--crop, --colour, --randaugment), or keep "
-        f"each picture with its copies in one split: --group {shlex.quote(grouping.AUGMENTED)}, for train and check.",
+        f"each picture with its copies in one split: --group {grouping.ORIGINAL}, for train and check.",
     ),
     Kind(
         name="too_few", severity="error", title="Too few pictures to train and score", unit="case",

@@ -11,13 +11,13 @@ from ception.data.dataset import Dataset
 from ception.data.pictures import Files
 from ception.errors import InputError, nearest
 
-FOLDER = "folder"
+FOLDER, ORIGINAL = "folder", "original"
 SERIES = r"(.+)[_-]\d+"  # what is suggested where names look like TRACK_FRAME
 _CHANGED = (
     r"(?:aug(?:ment(?:ed|ation)?)?|[hv]?flip(?:ped)?|mirror(?:ed)?|rot(?:ate(?:d)?|ation)?)\d*"  # by augmentation
 )
 # of a path the folder and the name, without what says that it is an augmented copy: `flipped_a.jpg`, `a-rot90.jpg`
-AUGMENTED = rf"(?i)^(.*/)?(?:{_CHANGED}[ ._-]+)*([^/]+?)(?:[ ._-]+{_CHANGED}(?:[ ._-][^/]*)?)?(?:\.[^./]*)?$"
+_AUGMENTED = rf"(?i)^(.*/)?(?:{_CHANGED}[ ._-]+)*([^/]+?)(?:[ ._-]+{_CHANGED}(?:[ ._-][^/]*)?)?(?:\.[^./]*)?$"
 _FRAMES = 5  # pictures that a series has on average, from which on its frames are taken for alike
 _SERIES_NAME = re.compile(r"(.*\d)[_-](\d+)")
 
@@ -42,7 +42,8 @@ def grouped(dataset: Dataset, group: str | None) -> Dataset:
 
     Args:
         dataset: The data set.
-        group: `folder` for the folder that a picture lies in, the name of a column of the table, or a regular
+        group: `folder` for the folder that a picture lies in, `original` for that picture beside it of which its name
+            says that it is an augmented copy, the name of a column of the table, or a regular
             expression that is searched in the picture's path within the data, whose groups, or else all of it, name the
             picture's group; None leaves every picture by itself.
 
@@ -58,10 +59,12 @@ def grouped(dataset: Dataset, group: str | None) -> Dataset:
     paths = [os.path.relpath(path, dataset.root).replace(os.sep, "/") for path in dataset.pictures.paths]
     if group == FOLDER:
         return replace(dataset, groups=tuple(os.path.dirname(path) for path in paths))
+    if group == ORIGINAL:
+        return replace(dataset, groups=tuple(_found(re.compile(_AUGMENTED), path) for path in paths))
     if group.isidentifier():
         raise InputError(
-            f"--group {group} is no column of the table: {nearest(group, [FOLDER, *dataset.columns])}; a regular "
-            "expression, such as '(.+)_', is searched in the paths"
+            f"--group {group} is no column of the table: {nearest(group, [FOLDER, ORIGINAL, *dataset.columns])}; a "
+            "regular expression, such as '(.+)_', is searched in the paths"
         )
     try:
         pattern = re.compile(group)
@@ -95,7 +98,7 @@ def augmented(dataset: Dataset) -> list[tuple[int, ...]]:
     """
     if not isinstance(dataset.pictures, Files):
         return []
-    pattern = re.compile(AUGMENTED)
+    pattern = re.compile(_AUGMENTED)
     originals: dict[tuple[str, str], list[int]] = defaultdict(list)
     copies: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, path in enumerate(dataset.pictures.paths):
