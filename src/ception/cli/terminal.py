@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ception.files import cache_folder, cache_is_temporary
-from ception.reporting import Reporter, Task, counted
+from ception.reporting import Reporter, Task, counted, duration
 from ception.results import plain
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def print_scores(scores: Scores) -> None:
         print(f"Most confused: {', '.join(map(printable, pairs))}")
     if one := scores.selective:
         low, high = one.precision_interval
-        print(f"With --min-confidence {one.min_confidence:.6f} (target precision {one.wished}): precision "
+        print(f"With --min-confidence {one.min_confidence:g} (target precision {one.wished}): precision "
               f"{one.precision:.4f} ({low:.4f} to {high:.4f}), answering {one.coverage:.1%}")  # fmt: skip
 
 
@@ -211,18 +211,10 @@ def print_runs(entries: Sequence[RunEntry]) -> None:
             entry.model + (f", {printable(entry.weights)}" if entry.weights else ""),
             "-" if entry.accuracy is None else f"{entry.accuracy:.1%}" if entry.finished else "not finished",
             f"{interval[0]:.1%} to {interval[1]:.1%}" if interval else "",
-            f"{entry.pictures:,}" if entry.pictures else "", _duration(entry.seconds),
+            f"{entry.pictures:,}" if entry.pictures else "", duration(entry.seconds),
             _size(entry.model_bytes) if entry.model_bytes else "-",
         )  # fmt: skip
     _print_table(table)
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as `1 h 05 min`, `3 min 20 s` or `12 s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def print_models(entries: Mapping[str, Architecture]) -> None:

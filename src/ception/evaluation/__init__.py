@@ -14,7 +14,7 @@ import numpy as np
 from ception import backends
 from ception.data import sources
 from ception.errors import InputError
-from ception.evaluation.calibration import confidence, threshold_for, wilson_interval
+from ception.evaluation.calibration import confidence, short_threshold_for, wilson_interval
 from ception.evaluation.selection import Selection, matched, select, tabulate_data, warn_of_seen
 from ception.evaluation.slices import grouping, sliced
 from ception.evaluation.table import Table
@@ -133,6 +133,7 @@ def write(
         history: The rows of the training, if it is known.
     """
     from ception.evaluation.plots import confusion
+    from ception.evaluation.provenance import provenance
     from ception.evaluation.report import write_report
 
     mark(output)
@@ -141,6 +142,13 @@ def write(
     counted = table.take(rows)
     confusion(counted, output / "confusion.png")
     data = described.record.get("data", {})
+    footer = f"{described.config.name}, trained on {data.get('name', 'unknown data')}. Written by Ception."
+    training = None
+    if "settings" in described.record:
+        try:
+            training = provenance(described.record, described.image, history)
+        except InputError as error:
+            footer += f" How it was trained cannot be read in the model file: {error}"
     write_report(
         output / "report.html",
         counted,
@@ -148,14 +156,15 @@ def write(
         picture=lambda row: picture(int(rows[row])),
         coverage=described.coverage,
         history=history,
-        footer=f"{described.config.name}, trained on {data.get('name', 'unknown data')}. Written by Ception.",
+        training=training,
+        footer=footer,
     )
     write_json(output / "scores.json", scores.as_dict())
 
 
 def _promise(described: ModelDescription, wished: float) -> tuple[float, float]:
     """A wished precision, and the confidence from which on the validation pictures promise it."""
-    threshold = threshold_for(wished, described.coverage)
+    threshold = short_threshold_for(wished, described.coverage)
     if threshold is None:
         best = max((point.precision_low for point in described.coverage), default=0.0)
         raise InputError(

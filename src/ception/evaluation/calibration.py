@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BINS = 15
 _PRIOR = 0.5  # standard deviation of the logarithm of the temperature before anything is seen
+_DIGITS = (2, 3, 4)  # of a threshold that is told, where they do
+_KEPT = 0.95  # share of the answers that its rounding leaves at least
 _POINTS = 500  # of the stored curve of precision over confidence
 
 
@@ -131,6 +133,25 @@ def threshold_for(precision: float, curve: Sequence[CoveragePoint]) -> float | N
     would be too high by chance, and few pictures cannot promise much.
     """
     return next((point.threshold for point in curve if point.precision_low >= precision), None)
+
+
+def short_threshold_for(precision: float, curve: Sequence[CoveragePoint]) -> float | None:
+    """As `threshold_for`, with as few digits as keep the promise: two, or more where two lose too many answers.
+
+    It is above the lowest confidence that keeps it, never below; what is lost is at most a twentieth of the answers.
+    """
+    lowest = next((point for point in curve if point.precision_low >= precision), None)
+    if lowest is None:
+        return None
+    for digits in _DIGITS:
+        scale = 10**digits
+        for step in range(math.ceil(round(lowest.threshold * scale, 6)), scale + 1):
+            point = next((one for one in curve if one.threshold >= step / scale), None)
+            if point is None or point.coverage < _KEPT * lowest.coverage:
+                break
+            if point.precision_low >= precision:
+                return float(step / scale)
+    return lowest.threshold
 
 
 def wilson_interval(hits: int, count: int, z: float = 1.959963984540054) -> tuple[float, float]:
