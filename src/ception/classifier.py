@@ -22,7 +22,7 @@ from ception.models.catalog import PORTS, find
 from ception.models.config import NetworkConfig, NetworkOptions
 from ception.models.kinds import stock_class, stock_config
 from ception.networks import filled
-from ception.reporting import Reporter
+from ception.reporting import Reporter, or_default
 from ception.settings import Resize
 from ception.weights.checkpoints import Checkpoint, read
 from ception.weights.loading import Report, classes_in, require_family
@@ -199,7 +199,7 @@ class Classifier(ModelDescription):
         find(name)
         if "classes" in options:
             raise InputError("the number of classes is that of the weights' head: name them with class_names")
-        opened = open_weights(name, weights, reporter=reporter)
+        opened = open_weights(name, weights, reporter=or_default(reporter))
         if opened.checkpoint.layout == "ception":
             raise InputError(f"{opened.checkpoint.path} is a model file already: name it instead of the network")
         require_family(opened)

@@ -8,17 +8,14 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ception.files import cache_folder, cache_is_temporary
-from ception.reporting import Reporter, Task, counted, duration
+from ception.reporting import Display, counted, duration
 from ception.results import plain
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from ception.models.catalog import Architecture
     from ception.results import Certificate, CheckResult, Comparison, NetworkSummary, RunEntry, Scores
     from ception.weights.published import PublishedWeights
@@ -27,66 +24,27 @@ _MOST_CLASSES = 40  # rows of the table of classes
 _EXAMPLES = 5  # cases of a finding
 
 
-@dataclass
-class Terminal(Reporter):
+class Terminal(Display):
     """Notes, warnings and progress on standard error; bars only where that is a terminal."""
-
-    progress: Progress
-    quiet: bool
-
-    def note(self, text: str) -> None:
-        if not self.quiet:
-            self._print(text)
-
-    def warn(self, text: str) -> None:
-        self._print(f"warning: {text}", style="yellow")
 
     def line(self, text: str) -> None:
         """A line of the result, on standard output."""
-        if self.progress.live.is_started and sys.stdout.isatty():
-            self._print(text)
+        if self.busy and sys.stdout.isatty():
+            self.print(text)
         else:
             print(text)
-
-    def _print(self, text: str, style: str | None = None) -> None:
-        """Write the text as it is: whatever stands in a class or file name is no markup."""
-        self.progress.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True, style=style)
-
-    @contextmanager
-    def task(self, label: str, total: int) -> Iterator[Task]:
-        number = self.progress.add_task(label, total=total, detail="")
-        yield _Bar(self.progress, number)
-        self.progress.remove_task(number)
-
-
-@dataclass
-class _Bar(Task):
-    progress: Progress
-    number: Any
-
-    def advance(self, steps: int = 1, detail: str = "") -> None:
-        self.progress.advance(self.number, steps)
-        if detail:
-            self.progress.update(self.number, detail=detail)
 
 
 @contextmanager
 def terminal(quiet: bool) -> Iterator[Terminal]:
     """A reporter that writes to standard error for as long as the context lasts."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
-    )  # fmt: skip
-    hidden = quiet or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        reporter = Terminal(progress, quiet)
-        if cache_is_temporary():
-            reporter.note(f"There is no home folder: the cache lies in {cache_folder()}, or where CEPTION_CACHE says")
-        yield reporter
+    reporter = Terminal(console, bars=not quiet and console.is_terminal, quiet=quiet, redirect=True)
+    if cache_is_temporary():
+        reporter.note(f"There is no home folder: the cache lies in {cache_folder()}, or where CEPTION_CACHE says")
+    yield reporter
 
 
 @contextmanager

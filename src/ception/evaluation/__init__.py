@@ -22,7 +22,7 @@ from ception.files import mark, write_json
 from ception.model_file import ModelDescription, describe, model_file
 from ception.options import EvaluateOptions
 from ception.predictor import Predictor
-from ception.reporting import Reporter
+from ception.reporting import Reporter, or_default
 from ception.results import Scores, Selective
 from ception.settings import EvaluateSettings, settings_of
 
@@ -48,7 +48,7 @@ def evaluate(
     Args:
         model: A model file or run folder, or a classifier (then nothing is written unless `out` is given).
         data: A data set as `ception.data.sources.load` takes it.
-        reporter: Receives notes, warnings and progress.
+        reporter: Receives notes, warnings and progress; None for what `ception.reporting.default` gives.
         options: Fields of `EvaluateSettings`.
 
     Raises:
@@ -56,7 +56,7 @@ def evaluate(
         RunError: the data cannot be downloaded, or a file cannot be written.
     """
     settings = settings_of(EvaluateSettings, options)
-    reporter = reporter or Reporter()
+    reporter = or_default(reporter)
     file = None if isinstance(model, ModelDescription) else model_file(model)
     described = describe(file) if file else cast(ModelDescription, model)
     described.require_weights()
