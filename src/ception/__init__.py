@@ -67,7 +67,9 @@ def __getattr__(name: str) -> Any:
     if name == "reporting":  # whose `default` a script changes
         return importlib.import_module("ception.reporting")
     if name not in _HOMES:
-        raise AttributeError(f"module 'ception' has no attribute '{name}'")
+        from ception.errors import meant
+
+        raise AttributeError(f"module 'ception' has no attribute '{name}'{meant(name, _HOMES)}")
     if name in _NEEDS_KERAS:
         importlib.import_module("ception.backends").start()
     value = getattr(importlib.import_module(f"ception.{_HOMES[name]}"), name)

@@ -8,7 +8,7 @@ from typing import Unpack
 
 from ception.conversion.targets import model_target
 from ception.files import write_json
-from ception.models.config import NetworkOptions
+from ception.models.config import NetworkOptions, require_options
 from ception.reporting import Reporter, or_default
 from ception.results import Certificate
 
@@ -39,6 +39,7 @@ def convert(
         InputError: the file does not fit the network.
         RunError: a file cannot be written, or weights not be downloaded.
     """
+    require_options(options, ("out", "partial", "class_names", "reporter"))
     out = model_target(source, model, out)
     from ception.classifier import Classifier
     from ception.conversion.certificate import certify
