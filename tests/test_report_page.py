@@ -182,10 +182,14 @@ class TestThresholds:
     def test_have_two_digits_and_keep_the_promise(self):
         curve = self.curve((0.411111, 1, 0.8), (0.823456, 0.7, 0.96), (0.829, 0.69, 0.94), (0.835, 0.68, 0.97))
         assert threshold_for(0.95, curve) == 0.823456
-        assert short_threshold_for(0.95, curve) == 0.83  # not 0.82, from which on 0.96 holds by 0.823456 alone
+        assert short_threshold_for(0.95, curve) == 0.82  # answers what 0.823456 does
+        between = self.curve((0.8205, 1, 0.8), (0.823456, 0.7, 0.96), (0.829, 0.69, 0.94), (0.835, 0.68, 0.97))
+        assert short_threshold_for(0.95, between) == 0.83
 
     def test_have_more_digits_where_two_lose_answers(self):
-        curve = self.curve((0.5, 1, 0.8), (0.991234, 0.7, 0.96), (0.9996, 0.3, 0.99))
+        curve = self.curve((0.9911, 1, 0.8), (0.991234, 0.7, 0.96), (0.9996, 0.3, 0.99))
+        assert short_threshold_for(0.95, curve) == 0.9912
+        curve = self.curve((0.99121, 1, 0.8), (0.991234, 0.7, 0.96), (0.9996, 0.3, 0.99))
         assert short_threshold_for(0.95, curve) == 0.991234
         assert short_threshold_for(0.9999, curve) is None
 
@@ -198,12 +202,19 @@ class TestThresholds:
             threshold = short_threshold_for(precision, curve)
             assert threshold == round(threshold, 2)
             assert right[confidences >= threshold].mean() > precision
+            assert len(curve) == 500
             assert threshold_for(precision, curve) <= threshold < threshold_for(precision, curve) + 0.05
+
+    def test_answer_the_same_pictures_where_there_are_few(self):
+        confidences = np.array([0.5, 0.99121, 0.9934, 0.9956, 0.9978] * 20)
+        right = confidences > 0.9
+        curve = coverage_curve(right, confidences)
+        assert (threshold_for(0.9, curve), short_threshold_for(0.9, curve)) == (0.99121, 0.99)
 
     def test_stand_so_in_the_page(self, tmp_path):
         curve = self.curve((0.4, 1, 0.8), (0.823456, 0.7, 0.955), (0.9, 0.69, 0.96))
         page = page_of(table_of([[0.9, 0.1]] * 3, [0, 0, 1]), tmp_path / "r.html", coverage=curve)
-        assert "at least 95% from --min-confidence 0.83 on." in page
+        assert "at least 95% from --min-confidence 0.82 on." in page
         assert "0.823456" not in page
 
 

@@ -138,19 +138,23 @@ def threshold_for(precision: float, curve: Sequence[CoveragePoint]) -> float | N
 def short_threshold_for(precision: float, curve: Sequence[CoveragePoint]) -> float | None:
     """As `threshold_for`, with as few digits as keep the promise: two, or more where two lose too many answers.
 
-    It is above the lowest confidence that keeps it, never below; what is lost is at most a twentieth of the answers.
+    From it on, the validation pictures are answered that the lowest such confidence answers, or a twentieth fewer at
+    most. Where the curve leaves out some of them, both its points beside the threshold have to keep the promise.
     """
     lowest = next((point for point in curve if point.precision_low >= precision), None)
     if lowest is None:
         return None
+    whole = len(curve) < _POINTS
     for digits in _DIGITS:
-        scale = 10**digits
-        for step in range(math.ceil(round(lowest.threshold * scale, 6)), scale + 1):
-            point = next((one for one in curve if one.threshold >= step / scale), None)
-            if point is None or point.coverage < _KEPT * lowest.coverage:
+        scale = 10.0**digits
+        for step in range(math.floor(lowest.threshold * scale), int(scale) + 1):
+            threshold = step / scale
+            above = next((point for point in curve if point.threshold >= threshold), None)
+            below = next((point for point in reversed(curve) if point.threshold < threshold), None)
+            if above is None or above.coverage < _KEPT * lowest.coverage:
                 break
-            if point.precision_low >= precision:
-                return float(step / scale)
+            if above.precision_low >= precision and (whole or below is None or below.precision_low >= precision):
+                return threshold
     return lowest.threshold
 
 
