@@ -129,6 +129,12 @@ class TestCurves:
         assert plots.coverage_figure(table, 1).axes[0].get_ylim() == (0.5, 1.01)
 
 
+def test_pictures_are_counted_in_whole_numbers():
+    figure = plots.reliability_figure(table_of([[0.97, 0.03], [0.98, 0.02]], [0, 0]), 1)
+    figure.canvas.draw()
+    assert [tick % 1 for tick in figure.axes[1].get_yticks()] == [0] * len(figure.axes[1].get_yticks())
+
+
 class TestConfusionMatrix:
     def test_of_many_classes_has_together_what_is_confused(self):
         names = [f"class {number:02}" for number in range(43)]

@@ -135,6 +135,7 @@ def reliability_figure(table: Table, temperature: float) -> Figure:
     left.grid(alpha=0.3)
     right.hist(confidence(table.logits, temperature), bins=np.linspace(0, 1, BINS + 1).tolist())
     right.set(xlabel="confidence", ylabel="pictures", xlim=(0, 1))
+    right.yaxis.set_major_locator(MaxNLocator(integer=True))
     right.grid(alpha=0.3)
     return figure
 
