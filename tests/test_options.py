@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ception
@@ -71,3 +72,58 @@ def test_mypy_checks_a_script(tmp_path, monkeypatch):
     first = 1 + len(SCRIPT.splitlines())
     assert lines == set(range(first, first + len(WRONG.splitlines()))), said
     assert 'Unexpected keyword argument "epoch" for "train"; did you mean "epochs"?' in said
+
+
+class TestMisspelt:
+    """What is wrong in a script is told with the nearest that there is, before anything is read or fetched."""
+
+    @pytest.mark.parametrize(
+        ("call", "says"),
+        [
+            (lambda: ception.predict("m.keras", "photos", wrong=1), "unknown option 'wrong': known: .*min_confidence"),
+            (lambda: ception.predict(model="m.keras", pictures="p", topp=1), "did you mean 'top'"),
+            (
+                lambda: ception.predict("xcepton", np.zeros((9, 9, 3), np.uint8), weights="imagenet"),
+                "did you mean 'xception'",
+            ),
+            (lambda: ception.train("fashion-mnist-sample", model="xcepton"), "did you mean 'xception'"),
+            (lambda: ception.train("fashion-mnist-sample", model="separable_cnn", recipe="bst"), "did you mean 'best'"),
+            (lambda: ception.train("fashion-mnist-sample", model="xception", weights="imagnet"), "mean 'imagenet'"),
+            (lambda: ception.check("fashion-mnist-sample", model="xcepton"), "did you mean 'xception'"),
+            (lambda: ception.convert("imagenet", "xcepton"), "did you mean 'xception'"),
+            (lambda: ception.convert("imagenet", "xception", imagesize=150), "did you mean 'image_size'"),
+            (lambda: ception.convert("imagenet", "xception", class_name=["a"]), "did you mean 'class_names'"),
+            (lambda: ception.build("xception", weights="imagenet", weigths="imagenet"), "did you mean 'weights'"),
+            (lambda: ception.Classifier.build("xception", ["a"], weights="imagenet", resiz=3), "did you mean 'resize'"),
+            (lambda: ception.Classifier.pretrained("xception", "imagenet", partal=True), "did you mean 'partial'"),
+            (lambda: ception.summary("xcepton"), "did you mean 'xception'"),
+        ],
+    )
+    def test_names_are_told_with_the_nearest(self, call, says, monkeypatch):
+        def fetched(*_: object, **__: object) -> None:
+            raise AssertionError("something was fetched")
+
+        monkeypatch.setattr("ception.downloads.fetch", fetched)
+        with pytest.raises(ception.InputError, match=says):
+            call()
+
+    def test_a_model_that_is_not_there_is_told_with_those_beside_it(self, trained, tmp_path):
+        runs, photos = trained.parent, np.zeros((9, 9, 3), np.uint8)
+        with pytest.raises(ception.InputError, match=rf"; did you mean '{trained}'\?$"):
+            ception.predict(runs / "001-separable_cn-colours_", photos)
+        with pytest.raises(ception.InputError, match=r"No such file or directory$"):
+            ception.predict(tmp_path / "nowhere" / "zzz", photos)
+        with pytest.raises(ception.InputError, match=r"xception is a network: name weights for it too"):
+            ception.predict("xception", photos)
+        with pytest.raises(ception.InputError, match=r"did you mean 'xception'"):
+            ception.predict("xceptionn", photos)
+
+    def test_a_run_that_is_not_there_where_none_is(self, tmp_path):
+        with pytest.raises(ception.InputError, match=r"there is no run .*: none is here$"):
+            ception.resume(tmp_path / "001")
+
+    def test_a_public_name(self):
+        with pytest.raises(AttributeError, match=r"has no attribute 'trian'; did you mean 'train'\?"):
+            ception.trian  # noqa: B018
+        with pytest.raises(AttributeError, match=r"has no attribute 'zzz'$"):
+            ception.zzz  # noqa: B018

@@ -8,9 +8,9 @@ from typing import Any
 import ception
 
 NAMES = [
-    "Classifier", "InputError", "MODELS", "Predictor", "Run", "RunError", "__version__", "build", "check", "compare",
-    "convert", "endpoints", "evaluate", "features", "find_learning_rate", "predict", "resume", "runs", "stages",
-    "summary", "train", "truncate",
+    "Classifier", "InputError", "MODELS", "Predictor", "Reporter", "Run", "RunError", "__version__", "build", "check",
+    "compare", "convert", "endpoints", "evaluate", "features", "find_learning_rate", "predict", "resume", "runs",
+    "stages", "summary", "train", "truncate",
 ]  # fmt: skip
 SIGNATURES = {
     "Classifier": "(*, config, class_names, image, record=<factory>, training_digests=<factory>, temperature=1.0, "
@@ -28,6 +28,7 @@ SIGNATURES = {
     "Predictor.open": "(model, *, weights=None, engine=None, dtype='float32', batch_size=32, pictures=None, "
     "measure=True, backend=None, device=None, cache_limit=10.0, reporter=None)",
     "Predictor.predictions": "(self, given, *, top=5, min_confidence=0.0, calibrated=True)",
+    "Reporter": "()",
     "Run": "(classifier, history, scores, folder)",
     "build": "(name, *, weights=None, auxiliary=False, partial=False, dtype='float32', seed=None, **options)",
     "check": "(data, *, reporter=None, **options)",

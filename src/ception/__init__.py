@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ception import reporting as reporting
     from ception.checking import check as check
     from ception.classifier import Classifier as Classifier
     from ception.conversion import convert as convert
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ception.networks import build as build
     from ception.prediction import predict as predict
     from ception.predictor import Predictor as Predictor
+    from ception.reporting import Reporter as Reporter
     from ception.run_list import runs as runs
     from ception.training import Run as Run
     from ception.training import find_learning_rate as find_learning_rate
@@ -36,6 +38,7 @@ _HOMES = {
     "InputError": "errors",
     "MODELS": "models",
     "Predictor": "predictor",
+    "Reporter": "reporting",
     "Run": "training",
     "RunError": "errors",
     "build": "networks",
@@ -61,8 +64,12 @@ __all__ = [*_HOMES, "__version__"]
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `import ception` alone imports neither Keras nor NumPy."""
+    if name == "reporting":  # whose `default` a script changes
+        return importlib.import_module("ception.reporting")
     if name not in _HOMES:
-        raise AttributeError(f"module 'ception' has no attribute '{name}'")
+        from ception.errors import meant
+
+        raise AttributeError(f"module 'ception' has no attribute '{name}'{meant(name, _HOMES)}")
     if name in _NEEDS_KERAS:
         importlib.import_module("ception.backends").start()
     value = getattr(importlib.import_module(f"ception.{_HOMES[name]}"), name)

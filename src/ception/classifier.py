@@ -19,10 +19,10 @@ from ception.files import whole
 from ception.model_file import MEMBER, ModelDescription, describe, model_file
 from ception.models.building import build_network
 from ception.models.catalog import PORTS, find
-from ception.models.config import NetworkConfig, NetworkOptions
+from ception.models.config import NetworkConfig, NetworkOptions, require_options
 from ception.models.kinds import stock_class, stock_config
 from ception.networks import filled
-from ception.reporting import Reporter
+from ception.reporting import Reporter, or_default
 from ception.settings import Resize
 from ception.weights.checkpoints import Checkpoint, read
 from ception.weights.loading import Report, classes_in, require_family
@@ -154,7 +154,8 @@ class Classifier(ModelDescription):
             raise InputError("a classifier's network has no option 'classes': they follow from class_names")
         if resize not in get_args(Resize):
             raise InputError(f"resize must be one of {', '.join(get_args(Resize))}, got {resize!r}")
-        opened = open_weights(name, weights) if weights else None
+        require_options(options, ("weights", "resize"))
+        opened = open_weights(name, weights, reporter=or_default(None)) if weights else None
         options["classes"] = len(class_names)
         config = opened.config(**options) if opened else NetworkConfig.of(name, **options)
         network, report = filled(config, opened)
@@ -197,9 +198,10 @@ class Classifier(ModelDescription):
             RunError: they cannot be downloaded.
         """
         find(name)
+        require_options(options, ("partial", "class_names", "reporter"))
         if "classes" in options:
             raise InputError("the number of classes is that of the weights' head: name them with class_names")
-        opened = open_weights(name, weights, reporter=reporter)
+        opened = open_weights(name, weights, reporter=or_default(reporter))
         if opened.checkpoint.layout == "ception":
             raise InputError(f"{opened.checkpoint.path} is a model file already: name it instead of the network")
         require_family(opened)

@@ -19,9 +19,17 @@ def reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
+def meant(name: str, known_names: Iterable[str]) -> str:
+    """A clause that asks whether the nearest known name was meant, `; did you mean 'a'?`; empty if none is near."""
+    close = difflib.get_close_matches(name, list(known_names), n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
 def nearest(name: str, known_names: Iterable[str]) -> str:
-    """A clause that names the nearest of the known names, and all: `did you mean 'a'? (known: a, b)`."""
+    """A clause that names the nearest of the known names, and all: `did you mean 'a'? (known: a, b)`; else empty."""
     names = list(known_names)
+    if not names:
+        return ""
     close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
     known = f"known: {', '.join(names)}"
     return f"did you mean {' or '.join(repr(match) for match in close)}? ({known})" if close else known

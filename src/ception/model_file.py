@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from ception.data.images import ImageContract
-from ception.errors import InputError, reason
+from ception.errors import InputError, meant, reason
 from ception.models.catalog import MODELS
 from ception.models.config import NetworkConfig
 from ception.results import CoveragePoint
@@ -157,7 +157,8 @@ def _json_of(path: Path) -> dict[str, Any]:
     except IsADirectoryError:
         raise InputError(f"{path} is a folder without model.keras: name a model file or a run folder") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be opened: {reason(error)}") from None
+        way_out = _meant(path) if isinstance(error, FileNotFoundError) else ""
+        raise InputError(f"{path} cannot be opened: {reason(error)}{way_out}") from None
     except InputError:
         raise
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, RuntimeError) as error:
@@ -170,6 +171,17 @@ def _json_of(path: Path) -> dict[str, Any]:
     if not isinstance(described.get("network"), dict):
         raise InputError(f"{path} is a broken model file: it does not say which network it holds")
     return described
+
+
+def _meant(path: Path) -> str:
+    """What may have been meant by the name of a model that is not there: another model beside it, or a network."""
+    if str(path) in MODELS:
+        return f"; {path} is a network: name weights for it too, such as imagenet, or a trained model"
+    try:
+        beside = [one for one in sorted(path.parent.iterdir()) if one.suffix == ".keras" or model_file(one) != one]
+    except OSError:
+        beside = []
+    return meant(str(path), [*map(str, beside), *MODELS])
 
 
 def _of_keras(path: Path, name: str) -> InputError:

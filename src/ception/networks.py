@@ -11,8 +11,8 @@ import keras
 from ception.models.blocks import Layers
 from ception.models.building import build_with_whole
 from ception.models.catalog import require_auxiliary
-from ception.models.config import NetworkConfig, NetworkOptions
-from ception.reporting import Reporter
+from ception.models.config import NetworkConfig, NetworkOptions, require_options
+from ception.reporting import Reporter, or_default
 from ception.weights.loading import Report, load
 from ception.weights.opening import OpenedWeights, open_weights
 
@@ -51,12 +51,13 @@ def build(
     Raises:
         InputError: an unknown name, or an option that the network cannot have.
     """
+    require_options(options, ("weights", "auxiliary", "partial", "dtype", "seed"))
     config = NetworkConfig.of(name, **options)  # whatever is wrong with it is told before weights are opened
     if auxiliary:
         require_auxiliary(name)
     opened = None
     if weights is not None:
-        opened = open_weights(name, weights)
+        opened = open_weights(name, weights, reporter=or_default(None))
         config = opened.config(**options)
     network, report = filled(config, opened, auxiliary=auxiliary, partial=partial, dtype=dtype, seed=seed)
     if report and report.left_out:

@@ -35,7 +35,7 @@ def predict(
             `allow_urls` http and https addresses; bytes or open files of pictures; uint8 arrays (height, width[, 1, 3
             or 4]), or a batch of them; Pillow images.
         top: Number of classes to name for each picture, the most probable first.
-        reporter: Receives progress.
+        reporter: Receives progress; None for what `ception.reporting.default` gives.
         options: Further fields of `PredictSettings`.
 
     Raises:

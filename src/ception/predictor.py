@@ -23,7 +23,7 @@ from ception.errors import InputError
 from ception.model_file import ModelDescription, describe, model_file
 from ception.models.catalog import find
 from ception.models.sizes import count
-from ception.reporting import Reporter
+from ception.reporting import Reporter, or_default
 from ception.results import Guess, Prediction
 from ception.settings import EngineName
 from ception.weights.published import require_file
@@ -78,7 +78,7 @@ class Predictor:
     ) -> None:
         self.description = description
         self.engine = engine
-        self._reporter = reporter or Reporter()
+        self._reporter = or_default(reporter)
         self._run = BatchRunner(engine, batch_size, reporter=self._reporter, what="pictures")
 
     @classmethod
@@ -110,13 +110,13 @@ class Predictor:
             backend: Keras's backend, where Keras is needed; None takes the first one installed.
             device: Processor that Keras uses; None means its own choice.
             cache_limit: Most that the cache folder may hold, in GB.
-            reporter: Receives notes and warnings.
+            reporter: Receives notes and warnings; None for what `ception.reporting.default` gives.
 
         Raises:
             InputError: the model or engine cannot be used.
             RunError: weights cannot be downloaded, or the cache folder cannot be written.
         """
-        reporter = reporter or Reporter()
+        reporter = or_default(reporter)
         if engine is None and (backend or device):
             engine = "keras"
         size = batch_size if pictures is None else max(1, min(batch_size, pictures))

@@ -11,7 +11,8 @@ from ception.data.sources import Dataset
 from ception.errors import RunError
 from ception.models import catalog
 from ception.reporting import Reporter
-from ception.settings import TrainSettings, flag
+from ception.settings import TrainSettings
+from ception.values import flag
 from ception.weights.published import WEIGHTS
 
 PRETRAINED, SMALL = "xception", "separable_cnn"

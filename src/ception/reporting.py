@@ -1,10 +1,24 @@
-"""How a task tells its caller what happens: notes, warnings, progress. The library itself never prints."""
+"""How a task tells its caller what happens: notes, warnings, progress.
+
+Every public task takes a `reporter`. Without one it asks `default`, which shows what happens where a person looks on,
+in a terminal or a notebook, and else gives a silent `Reporter`. One line makes all tasks silent:
+
+    ception.reporting.default = ception.Reporter
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 
 class Task:
@@ -15,7 +29,7 @@ class Task:
 
 
 class Reporter:
-    """Says nothing, but for warnings, which become Python warnings. The command line has one that writes."""
+    """Says nothing, but for warnings, which become Python warnings. `Display` is one that shows."""
 
     def note(self, text: str) -> None:
         """A fact worth a line."""
@@ -33,7 +47,139 @@ class Reporter:
         yield Task()
 
 
+class Display(Reporter):
+    """Notes, warnings and progress bars for a person, on a console; bars are there only while something goes on.
+
+    Args:
+        console: What is written to.
+        bars: Whether it can show bars.
+        quiet: Whether notes are left out.
+        verbose: Whether details are shown.
+        redirect: Whether what is printed while there are bars is caught, to be shown above them.
+    """
+
+    def __init__(
+        self, console: Console, *, bars: bool, quiet: bool = False, verbose: bool = False, redirect: bool = False
+    ) -> None:
+        self.console, self.bars, self.redirect = console, bars, redirect
+        self.quiet, self.verbose = quiet, verbose
+        self._progress: Progress | None = None
+        self._tasks = 0
+        self._lock = threading.Lock()
+
+    @property
+    def busy(self) -> bool:
+        """Whether bars are shown now."""
+        return self._progress is not None
+
+    def note(self, text: str) -> None:
+        """Write the line, unless quiet."""
+        if not self.quiet:
+            self.print(text)
+
+    def detail(self, text: str) -> None:
+        """Write the line, if verbose."""
+        if self.verbose:
+            self.print(text, style="dim")
+
+    def warn(self, text: str) -> None:
+        """Write the line in yellow."""
+        self.print(f"warning: {text}", style="yellow")
+
+    def print(self, text: str, style: str | None = None) -> None:
+        """Write the text as it is: whatever stands in a class or file name is no markup."""
+        self.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True, style=style)
+
+    @contextmanager
+    def task(self, label: str, total: int) -> Iterator[Task]:
+        """A bar for as long as the context lasts; none for a single step."""
+        if not self.bars or total < 2:
+            yield Task()
+            return
+        progress = self._enter()
+        number = progress.add_task(label, total=total, detail="")
+        try:
+            yield _Bar(progress, number)
+        finally:
+            progress.remove_task(number)
+            self._leave()
+
+    def _enter(self) -> Progress:
+        """The bars, shown from the first task on; anew after the last, because a notebook's cannot be shown again."""
+        with self._lock:
+            if self._progress is None:
+                self._progress = _bars(self.console, self.redirect)
+                self._progress.start()
+            self._tasks += 1
+            return self._progress
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._tasks -= 1
+            if self._progress is not None and not self._tasks:
+                self._progress.stop()
+                self._progress = None
+
+
+class _Bar(Task):
+    def __init__(self, progress: Progress, number: Any) -> None:
+        self._progress, self._number = progress, number
+
+    def advance(self, steps: int = 1, detail: str = "") -> None:
+        self._progress.advance(self._number, steps)
+        if detail:
+            self._progress.update(self._number, detail=detail)
+
+
+def _bars(console: Console, redirect: bool) -> Progress:
+    """Rich's progress bars, which vanish when they are stopped."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )  # fmt: skip
+    return Progress(
+        *columns, console=console, transient=True, redirect_stdout=redirect, redirect_stderr=redirect
+    )  # fmt: skip
+
+
+def automatic() -> Reporter:
+    """A reporter that shows what happens where standard error is a terminal, or in a notebook; else a silent one.
+
+    What the caller prints is not redirected.
+    """
+    terminal = sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+    if not terminal and "IPython" not in sys.modules:
+        return Reporter()
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if console.is_jupyter:
+        bars = importlib.util.find_spec("ipywidgets") is not None
+        if not bars:
+            warnings.warn("progress bars in notebooks need ipywidgets: pip install ipywidgets", stacklevel=4)
+        return Display(console, bars=bars)
+    return Display(console, bars=console.is_terminal) if terminal else Reporter()
+
+
+default: Callable[[], Reporter] = automatic  # what gives the reporter of a task that is called without one
+
+
+def or_default(reporter: Reporter | None) -> Reporter:
+    """The reporter that a task was given, or what `default` gives."""
+    return default() if reporter is None else reporter
+
+
 def counted(count: int, noun: str) -> str:
     """A number of things in words: `1 picture`, `1,200 classes`."""
     plural = noun + ("es" if noun.endswith("s") else "s")
     return f"{count:,} {noun if count == 1 else plural}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `1 h 05 min`, `3 min 20 s` or `12 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

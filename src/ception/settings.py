@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, get_type_hints
 
 from ception.errors import InputError, nearest
 from ception.ranges import require_in_range
-from ception.values import typed
+from ception.values import flag, typed
 
 Backend = Literal["tensorflow", "jax", "torch"]
 Resize = Literal["squash", "crop", "pad"]
@@ -172,6 +172,11 @@ class TrainSettings(DeviceSettings, CacheSettings):
         """The network's name, once it is settled."""
         assert self.model is not None
         return self.model
+
+    @property
+    def recipe_name(self) -> str:
+        """The recipe's name, where none is given that of the default."""
+        return self.recipe or ("best" if self.weights else "article")
 
 
 TRAIN_GROUPS = {  # what help shows together, in this order; what it does not name is basic
@@ -366,11 +371,6 @@ def refuse_unknown(names: Iterable[str], known: Collection[str], renamed: Mappin
             raise InputError(f"the option '{name}' is called '{renamed[name]}' now")
         if name not in known:
             raise InputError(f"unknown option '{name}': {nearest(name, known)}")
-
-
-def flag(name: str) -> str:
-    """An option as it is typed: `--batch-size`."""
-    return f"--{name.rstrip('_').replace('_', '-')}"
 
 
 def checked(settings: Settings) -> Settings:

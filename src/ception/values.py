@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
@@ -67,3 +69,23 @@ _PLAIN: dict[type[Any], tuple[Callable[[Any], bool], Callable[[Any], Any], str]]
     Path: (_is_text, Path, "a path"),
     tuple: (_are_texts, tuple, "a list of texts"),
 }
+
+
+def flag(name: str) -> str:
+    """An option as it is typed: `--batch-size`."""
+    return f"--{name.rstrip('_').replace('_', '-')}"
+
+
+def flags_of(settings: Any) -> str:
+    """The settings that are not the defaults as they are typed, each with a blank before it."""
+    given = ""
+    for field in fields(settings):
+        name, value = field.name, getattr(settings, field.name)
+        if value == field.default:
+            continue
+        if isinstance(value, bool):
+            given += f" {flag(name)}" if value else f" --no-{flag(name).removeprefix('--')}"
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            given += "".join(f" {flag(name)} {shlex.quote(str(one))}" for one in values)
+    return given

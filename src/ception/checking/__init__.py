@@ -14,7 +14,7 @@ from ception.model_file import ModelDescription, describe
 from ception.models import catalog
 from ception.options import CheckOptions
 from ception.recommended import settled
-from ception.reporting import Reporter
+from ception.reporting import Reporter, or_default
 from ception.results import CheckResult
 from ception.settings import CheckSettings, TrainSettings, settings_of
 
@@ -30,7 +30,7 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
 
     Args:
         data: A data set as `ception.data.sources.load` takes it.
-        reporter: Receives notes, warnings and progress.
+        reporter: Receives notes, warnings and progress; None for what `ception.reporting.default` gives.
         options: Fields of `CheckSettings`.
 
     Raises:
@@ -38,7 +38,7 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
         RunError: the page cannot be written.
     """
     settings = settings_of(CheckSettings, options)
-    reporter = reporter or Reporter()
+    reporter = or_default(reporter)
     described = _described(settings)  # a wrong model is told before anything is read
     dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
     dataset = grouping.grouped(dataset, settings.group)

@@ -6,7 +6,6 @@ import inspect
 import io
 import logging
 import os
-import shlex
 import sys
 import warnings
 from contextlib import redirect_stdout
@@ -19,7 +18,8 @@ from cyclopts import Parameter
 from ception import backends
 from ception.cli.terminal import complain, muted, quoted
 from ception.errors import InputError, RunError, reason
-from ception.settings import RENAMED, TRAIN_GROUPS, EngineSettings, flag
+from ception.settings import RENAMED, TRAIN_GROUPS, EngineSettings
+from ception.values import flag
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpPanel
@@ -135,20 +135,6 @@ def install_completion(*, shell: Annotated[Literal["bash", "zsh", "fish", "power
 def options_of(settings: Any) -> dict[str, Any]:
     """The settings as keyword arguments of the library's function."""
     return {field.name: getattr(settings, field.name) for field in fields(settings)}
-
-
-def flags_of(settings: Any) -> str:
-    """The settings that are not the defaults as they are typed, each with a blank before it."""
-    given = ""
-    for name, value in options_of(settings).items():
-        if value == getattr(type(settings)(), name):
-            continue
-        if isinstance(value, bool):
-            given += f" {flag(name)}" if value else f" --no-{flag(name).removeprefix('--')}"
-        else:
-            values = value if isinstance(value, tuple) else (value,)
-            given += "".join(f" {flag(name)} {shlex.quote(str(one))}" for one in values)
-    return given
 
 
 def _renamed(error: cyclopts.CycloptsError, chain: list[str]) -> str | None:

@@ -8,10 +8,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ception.cli.app import AsJson, Flat, Quiet, app, flags_of, options_of
+from ception.cli.app import AsJson, Flat, Quiet, app, options_of
 from ception.cli.findings import print_findings
 from ception.cli.terminal import print_json, print_next, print_runs, terminal
 from ception.settings import CheckSettings, TrainSettings
+from ception.values import flags_of
 
 
 @app.command

@@ -19,7 +19,8 @@ from ception.cli.terminal import (
     terminal,
 )
 from ception.errors import InputError
-from ception.settings import ConvertSettings, SummarySettings, checked, flag
+from ception.settings import ConvertSettings, SummarySettings, checked
+from ception.values import flag
 
 
 @app.command

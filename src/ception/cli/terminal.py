@@ -8,18 +8,15 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ception.errors import InputError
 from ception.files import cache_folder, cache_is_temporary
-from ception.reporting import Reporter, Task
+from ception.reporting import Display, duration
 from ception.results import plain
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from ception.models.catalog import Architecture
     from ception.results import Certificate, Comparison, NetworkSummary, RunEntry, Scores
     from ception.weights.published import PublishedWeights
@@ -27,52 +24,15 @@ if TYPE_CHECKING:
 MOST_CLASSES = 40  # rows of the table of classes
 
 
-@dataclass
-class Terminal(Reporter):
+class Terminal(Display):
     """Notes, warnings and progress on standard error; bars only where that is a terminal."""
-
-    progress: Progress
-    quiet: bool
-    verbose: bool = False
-
-    def note(self, text: str) -> None:
-        if not self.quiet:
-            self._print(text)
-
-    def detail(self, text: str) -> None:
-        if self.verbose:
-            self._print(text, style="dim")
-
-    def warn(self, text: str) -> None:
-        self._print(f"warning: {text}", style="yellow")
 
     def line(self, text: str) -> None:
         """A line of the result, on standard output."""
-        if self.progress.live.is_started and sys.stdout.isatty():
-            self._print(text)
+        if self.busy and sys.stdout.isatty():
+            self.print(text)
         else:
             print(text)
-
-    def _print(self, text: str, style: str | None = None) -> None:
-        """Write the text as it is: whatever stands in a class or file name is no markup."""
-        self.progress.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True, style=style)
-
-    @contextmanager
-    def task(self, label: str, total: int) -> Iterator[Task]:
-        number = self.progress.add_task(label, total=total, detail="")
-        yield _Bar(self.progress, number)
-        self.progress.remove_task(number)
-
-
-@dataclass
-class _Bar(Task):
-    progress: Progress
-    number: Any
-
-    def advance(self, steps: int = 1, detail: str = "") -> None:
-        self.progress.advance(self.number, steps)
-        if detail:
-            self.progress.update(self.number, detail=detail)
 
 
 @contextmanager
@@ -85,19 +45,12 @@ def terminal(quiet: bool, verbose: bool = False) -> Iterator[Terminal]:
     if quiet and verbose:
         raise InputError("--quiet and --verbose exclude each other: leave out one of them")
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
-    )  # fmt: skip
-    hidden = quiet or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        reporter = Terminal(progress, quiet, verbose)
-        if cache_is_temporary():
-            reporter.note(f"There is no home folder: the cache lies in {cache_folder()}, or where CEPTION_CACHE says")
-        yield reporter
+    reporter = Terminal(console, bars=not quiet and console.is_terminal, quiet=quiet, verbose=verbose, redirect=True)
+    if cache_is_temporary():
+        reporter.note(f"There is no home folder: the cache lies in {cache_folder()}, or where CEPTION_CACHE says")
+    yield reporter
 
 
 @contextmanager
@@ -150,7 +103,7 @@ def print_scores(scores: Scores) -> None:
         print(f"Most confused: {', '.join(map(printable, pairs))}")
     if one := scores.selective:
         low, high = one.precision_interval
-        print(f"With --min-confidence {one.min_confidence:.6f} (target precision {one.wished}): precision "
+        print(f"With --min-confidence {one.min_confidence:g} (target precision {one.wished}): precision "
               f"{one.precision:.4f} ({low:.4f} to {high:.4f}), answering {one.coverage:.1%}")  # fmt: skip
 
 
@@ -192,18 +145,10 @@ def print_runs(entries: Sequence[RunEntry]) -> None:
             entry.model + (f", {printable(entry.weights)}" if entry.weights else ""),
             "-" if entry.accuracy is None else f"{entry.accuracy:.1%}" if entry.finished else "not finished",
             f"{interval[0]:.1%} to {interval[1]:.1%}" if interval else "",
-            f"{entry.pictures:,}" if entry.pictures else "", _duration(entry.seconds),
+            f"{entry.pictures:,}" if entry.pictures else "", duration(entry.seconds),
             _size(entry.model_bytes) if entry.model_bytes else "-",
         )  # fmt: skip
     print_table(table)
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as `1 h 05 min`, `3 min 20 s` or `12 s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def print_models(entries: Mapping[str, Architecture], default_for: Mapping[str, str]) -> None:

@@ -9,10 +9,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ception.cli.app import TRAINING, AsJson, Flat, Quiet, Verbose, app, flags_of, options_of
+from ception.cli.app import TRAINING, AsJson, Flat, Quiet, Verbose, app, options_of
 from ception.cli.terminal import print_json, print_next, print_report, print_scores, print_where, quoted, terminal
 from ception.errors import InputError
 from ception.settings import TrainSettings
+from ception.values import flags_of
 
 
 @app.command(group_parameters=TRAINING)

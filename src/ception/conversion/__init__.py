@@ -8,8 +8,8 @@ from typing import Unpack
 
 from ception.conversion.targets import model_target
 from ception.files import write_json
-from ception.models.config import NetworkOptions
-from ception.reporting import Reporter
+from ception.models.config import NetworkOptions, require_options
+from ception.reporting import Reporter, or_default
 from ception.results import Certificate
 
 
@@ -28,7 +28,7 @@ def convert(
         out: The model file; `<model>.keras` when None. The certificate lies beside it, as `.certificate.json`.
         partial: Whether tensors may be missing.
         class_names: Names of the classes, in the order of the logits; what the file says, or numbers, when None.
-        reporter: Receives progress.
+        reporter: Receives progress; None for what `ception.reporting.default` gives.
         options: What is known by hand of the file's network: `image_size`, `scaling`, `final_endpoint`; it wins over
             what the file says.
 
@@ -39,13 +39,14 @@ def convert(
         InputError: the file does not fit the network.
         RunError: a file cannot be written, or weights not be downloaded.
     """
+    require_options(options, ("out", "partial", "class_names", "reporter"))
     out = model_target(source, model, out)
     from ception.classifier import Classifier
     from ception.conversion.certificate import certify
     from ception.weights.opening import OpenedWeights
 
     classifier, report, checkpoint = Classifier.pretrained(
-        model, source, partial=partial, class_names=class_names, reporter=reporter or Reporter(), **options
+        model, source, partial=partial, class_names=class_names, reporter=or_default(reporter), **options
     )
     opened = OpenedWeights(model, checkpoint)
     certificate = certify(classifier, report, opened, source=str(source), out=str(out))

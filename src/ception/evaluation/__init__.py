@@ -14,7 +14,7 @@ import numpy as np
 from ception import backends
 from ception.data import sources
 from ception.errors import InputError
-from ception.evaluation.calibration import confidence, threshold_for, wilson_interval
+from ception.evaluation.calibration import confidence, short_threshold_for, wilson_interval
 from ception.evaluation.selection import Selection, matched, select, tabulate_data, warn_of_seen
 from ception.evaluation.slices import grouping, sliced
 from ception.evaluation.table import Table
@@ -22,7 +22,7 @@ from ception.files import mark, write_json
 from ception.model_file import ModelDescription, describe, model_file
 from ception.options import EvaluateOptions
 from ception.predictor import Predictor
-from ception.reporting import Reporter
+from ception.reporting import Reporter, or_default
 from ception.results import Scores, Selective
 from ception.settings import EvaluateSettings, settings_of
 
@@ -48,7 +48,7 @@ def evaluate(
     Args:
         model: A model file or run folder, or a classifier (then nothing is written unless `out` is given).
         data: A data set as `ception.data.sources.load` takes it.
-        reporter: Receives notes, warnings and progress.
+        reporter: Receives notes, warnings and progress; None for what `ception.reporting.default` gives.
         options: Fields of `EvaluateSettings`.
 
     Raises:
@@ -56,7 +56,7 @@ def evaluate(
         RunError: the data cannot be downloaded, or a file cannot be written.
     """
     settings = settings_of(EvaluateSettings, options)
-    reporter = reporter or Reporter()
+    reporter = or_default(reporter)
     file = None if isinstance(model, ModelDescription) else model_file(model)
     described = describe(file) if file else cast(ModelDescription, model)
     described.require_weights()
@@ -133,6 +133,7 @@ def write(
         history: The rows of the training, if it is known.
     """
     from ception.evaluation.plots import confusion
+    from ception.evaluation.provenance import provenance
     from ception.evaluation.report import write_report
 
     mark(output)
@@ -141,6 +142,13 @@ def write(
     counted = table.take(rows)
     confusion(counted, output / "confusion.png")
     data = described.record.get("data", {})
+    footer = f"{described.config.name}, trained on {data.get('name', 'unknown data')}. Written by Ception."
+    training = None
+    if "settings" in described.record:
+        try:
+            training = provenance(described.record, described.image, history)
+        except InputError as error:
+            footer += f" How it was trained cannot be read in the model file: {error}"
     write_report(
         output / "report.html",
         counted,
@@ -148,14 +156,15 @@ def write(
         picture=lambda row: picture(int(rows[row])),
         coverage=described.coverage,
         history=history,
-        footer=f"{described.config.name}, trained on {data.get('name', 'unknown data')}. Written by Ception.",
+        training=training,
+        footer=footer,
     )
     write_json(output / "scores.json", scores.as_dict())
 
 
 def _promise(described: ModelDescription, wished: float) -> tuple[float, float]:
     """A wished precision, and the confidence from which on the validation pictures promise it."""
-    threshold = threshold_for(wished, described.coverage)
+    threshold = short_threshold_for(wished, described.coverage)
     if threshold is None:
         best = max((point.precision_low for point in described.coverage), default=0.0)
         raise InputError(

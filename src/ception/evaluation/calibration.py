@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BINS = 15
 _PRIOR = 0.5  # standard deviation of the logarithm of the temperature before anything is seen
+_DIGITS = (2, 3, 4)  # of a threshold that is told, where they do
+_KEPT = 0.95  # share of the answers that its rounding leaves at least
 _POINTS = 500  # of the stored curve of precision over confidence
 
 
@@ -131,6 +133,29 @@ def threshold_for(precision: float, curve: Sequence[CoveragePoint]) -> float | N
     would be too high by chance, and few pictures cannot promise much.
     """
     return next((point.threshold for point in curve if point.precision_low >= precision), None)
+
+
+def short_threshold_for(precision: float, curve: Sequence[CoveragePoint]) -> float | None:
+    """As `threshold_for`, with as few digits as keep the promise: two, or more where two lose too many answers.
+
+    From it on, the validation pictures are answered that the lowest such confidence answers, or a twentieth fewer at
+    most. Where the curve leaves out some of them, both its points beside the threshold have to keep the promise.
+    """
+    lowest = next((point for point in curve if point.precision_low >= precision), None)
+    if lowest is None:
+        return None
+    whole = len(curve) < _POINTS
+    for digits in _DIGITS:
+        scale = 10.0**digits
+        for step in range(math.floor(lowest.threshold * scale), int(scale) + 1):
+            threshold = step / scale
+            above = next((point for point in curve if point.threshold >= threshold), None)
+            below = next((point for point in reversed(curve) if point.threshold < threshold), None)
+            if above is None or above.coverage < _KEPT * lowest.coverage:
+                break
+            if above.precision_low >= precision and (whole or below is None or below.precision_low >= precision):
+                return threshold
+    return lowest.threshold
 
 
 def wilson_interval(hits: int, count: int, z: float = 1.959963984540054) -> tuple[float, float]:

@@ -24,7 +24,7 @@ from ception.files import mark, write_json
 from ception.model_file import describe
 from ception.options import CompareOptions
 from ception.predictor import Predictor
-from ception.reporting import Reporter
+from ception.reporting import Reporter, or_default
 from ception.results import Changed, ClassComparison, Comparison
 from ception.run_list import path_of
 from ception.settings import CompareSettings, EvaluateSettings, settings_of
@@ -48,7 +48,7 @@ def compare(
         one: A run folder or a model file.
         other: Another one.
         data: A data set, on which both are evaluated; None compares what two runs said of their test pictures.
-        reporter: Receives notes, warnings and progress.
+        reporter: Receives notes, warnings and progress; None for what `ception.reporting.default` gives.
         options: Fields of `CompareSettings`.
 
     Raises:
@@ -56,7 +56,7 @@ def compare(
         RunError: the data cannot be downloaded, or a file cannot be written.
     """
     settings = settings_of(CompareSettings, options)
-    reporter = reporter or Reporter()
+    reporter = or_default(reporter)
     models = path_of(one), path_of(other)
     label = f"comparison-{_label(models[0])}-{_label(models[1])}"
     if data is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ception.evaluation.calibration import BINS, confidence, coverage_curve, reliability
+from ception.evaluation.metrics import confusion_order
 from ception.evaluation.table import Table
 from ception.files import whole
+from ception.reporting import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,13 +24,18 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _GOOD, _BAD = "#1a7f37", "#c0392b"
-_MOST_NUMBERS = 30  # classes up to which the confusion matrix shows its counts
+MOST_NUMBERS = 60  # classes up to which a confusion matrix shows its counts
 
 
 def confusion(table: Table, path: Path) -> None:
-    """Draw the confusion matrix: rows are labels, columns predictions, colour is the share of the row."""
+    """Draw the confusion matrix: rows are labels, columns predictions, colour is the share of the row.
+
+    The classes stand in the order of `confusion_order`.
+    """
     names = table.class_names
     matrix = table.confusion()
+    order = confusion_order(matrix, names)
+    names, matrix = tuple(names[k] for k in order), matrix[np.ix_(order, order)]
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = min(20.0, 2.5 + 0.55 * len(names))
     figure = Figure(figsize=(side + 1, side), layout="constrained")
@@ -37,26 +45,36 @@ def confusion(table: Table, path: Path) -> None:
     short = [name if len(name) <= 30 else f"{name[:28]}..." for name in names]
     axes.set_xticks(range(len(names)), short, rotation=45, ha="right", fontsize=size, parse_math=False)
     axes.set_yticks(range(len(names)), short, fontsize=size, parse_math=False)
-    if len(names) <= _MOST_NUMBERS:
+    if len(names) <= MOST_NUMBERS:
         for row, column in np.argwhere(matrix):
             colour = "white" if share[row, column] > 0.5 else "black"
-            axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=colour, fontsize=8)
-    axes.set(xlabel="predicted", ylabel="true", title=f"{matrix.trace()} of {matrix.sum()} right")
+            axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=colour,
+                      fontsize=min(8, size))  # fmt: skip
+    axes.set(
+        xlabel="predicted", ylabel="true", title=f"{matrix.trace():,} of {counted(int(matrix.sum()), 'picture')} right"
+    )
     figure.colorbar(shown, ax=axes, label="share of the true class", shrink=0.8)
     _save(figure, path)
 
 
-def curves(history: Sequence[dict[str, float]], best_epoch: int, path: Path) -> None:
+def curves(
+    history: Sequence[Mapping[str, float]], best_epoch: int, path: Path, phase_names: Sequence[str] = ()
+) -> None:
     """Draw `curves_figure` as PNG."""
-    _save(curves_figure(history, best_epoch), path)
+    _save(curves_figure(history, best_epoch, phase_names), path)
 
 
-def curves_figure(history: Sequence[dict[str, float]], best_epoch: int | None) -> Figure:
-    """Loss and accuracy over the epochs.
+def curves_figure(
+    history: Sequence[Mapping[str, float]], best_epoch: int | None, phase_names: Sequence[str] = ()
+) -> Figure:
+    """Loss and accuracy over the epochs, with the borders between phases.
+
+    The axis of the loss begins at 0, that of the accuracy is `_share_axis`.
 
     Args:
-        history: For each epoch from 1 on `loss`, `accuracy`, `val_loss`, `val_accuracy`.
+        history: For each epoch from 1 on `loss`, `accuracy`, `val_loss`, `val_accuracy`, and `phase` from 1 on.
         best_epoch: Number of the epoch whose weights are kept, from 1 on, which is marked.
+        phase_names: What the phases are called; numbers alone where it is empty.
     """
     epochs = range(1, len(history) + 1)
     figure, left, right = _pair()
@@ -65,15 +83,31 @@ def curves_figure(history: Sequence[dict[str, float]], best_epoch: int | None) -
         axes.plot(epochs, [row[f"val_{key}"] for row in history], marker="o", markersize=3, label="validation")
         if best_epoch:
             axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
+        for first, name in _borders(history, phase_names):
+            axes.axvline(first - 0.5, color="grey", linestyle="--", linewidth=1, label=f"{name} from epoch {first}")
         axes.set(xlabel="epoch", ylabel=key)
         if key == "loss":
             axes.set_ylim(0, min(max(3, 1.2 * history[0][key]), axes.get_ylim()[1]))  # one peak hides no curve
         else:
-            axes.set_ylim(top=1)
+            _share_axis(axes, [row[name] for row in history for name in (key, f"val_{key}")])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend(framealpha=0)
     return figure
+
+
+def _borders(history: Sequence[Mapping[str, float]], phase_names: Sequence[str]) -> list[tuple[int, str]]:
+    """The first epoch of every phase but the first, with what the phase is called."""
+    phases = [int(row.get("phase", 1)) for row in history]
+    return [
+        (epoch, phase_names[now - 1] if now <= len(phase_names) else f"phase {now}")
+        for epoch, (before, now) in enumerate(pairwise(phases), 2) if now != before
+    ]  # fmt: skip
+
+
+def _share_axis(axes: Axes, values: Sequence[float]) -> None:
+    """Give shares an axis that ends at 1 and begins at 0, or at 0.5 where all lie above: small gains look small."""
+    axes.set_ylim(0.5 if min(values) >= 0.5 else 0, 1.01)
 
 
 def learning_rates(rates: Sequence[float], losses: Sequence[float], suggestion: float, phase: str, path: Path) -> None:
@@ -101,6 +135,7 @@ def reliability_figure(table: Table, temperature: float) -> Figure:
     left.grid(alpha=0.3)
     right.hist(confidence(table.logits, temperature), bins=np.linspace(0, 1, BINS + 1).tolist())
     right.set(xlabel="confidence", ylabel="pictures", xlim=(0, 1))
+    right.yaxis.set_major_locator(MaxNLocator(integer=True))
     right.grid(alpha=0.3)
     return figure
 
@@ -112,7 +147,8 @@ def coverage_figure(table: Table, temperature: float) -> Figure:
     figure, axes = _single((10, 4))
     axes.plot(covered, [point.precision for point in curve], label="precision of the answers")
     axes.plot(covered, [point.threshold for point in curve], "--", label="threshold (--min-confidence)")
-    axes.set(xlabel="share of pictures answered", xlim=(0, 1), ylim=(None, 1.01))
+    axes.set(xlabel="share of pictures answered", xlim=(0, 1))
+    _share_axis(axes, [value for point in curve for value in (point.precision, point.threshold)])
     axes.grid(alpha=0.3)
     axes.legend(framealpha=0)
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,18 +13,22 @@ import numpy as np
 from ception import pages
 from ception.data.images import PictureError, flatten
 from ception.evaluation import plots
-from ception.evaluation.calibration import log_probabilities, threshold_for
+from ception.evaluation.calibration import log_probabilities, short_threshold_for
+from ception.evaluation.metrics import MOST_IN_ORDER, confusion_order
 from ception.evaluation.table import Table
+from ception.reporting import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from ception.evaluation.provenance import Provenance
     from ception.results import CoveragePoint, Scores
 
 _SHOWN = 24  # pictures in a gallery: with thumbnails below 12 KB the page stays below 1 MB
 _THUMBNAIL = 144  # pixels
-_MOST_CELLS = 40  # classes up to which the confusion matrix is shown whole
+_SURE = 0.5  # probability of what a model is sure of at least
+_DOUBTFUL = 0.2  # most by which the first class is ahead of the second where a picture is doubtful
 
 
 def write_report(
@@ -34,10 +38,11 @@ def write_report(
     *,
     picture: Callable[[int], Image.Image],
     coverage: Sequence[CoveragePoint] = (),
-    history: Sequence[dict[str, float]] = (),
+    history: Sequence[Mapping[str, float]] = (),
+    training: Provenance | None = None,
     footer: str = "",
 ) -> None:
-    """Write report.html: scores, curves, classes, confusion, calibration, coverage, and telling pictures.
+    """Write report.html: scores, the training, curves, classes, confusion, calibration, coverage, telling pictures.
 
     Args:
         path: The file.
@@ -46,19 +51,23 @@ def write_report(
         picture: Gives the picture of a row of the table; may raise `PictureError`.
         coverage: Precision and coverage on the validation pictures, for the advice on a threshold.
         history: The rows of the training, if it is known.
+        training: What was trained and how, if that is known.
         footer: A last line.
     """
+    names = training.phase_names if training else ()
+    cells = _Matrix.of(table) if len(table.class_names) <= plots.MOST_NUMBERS else None
     context = {
-        "title": f"{scores.accuracy:.1%} of {scores.count:,} pictures right"
+        "title": f"{scores.accuracy:.1%} of {counted(scores.count, 'picture')} right"
         + (", but all were in the training" if scores.all_seen else ""),
         "cautions": scores.cautions,
         "subtitle": f"{scores.model or 'a model'} on {scores.pictures_scored} of {scores.data}",
         "numbers": _numbers(scores),
-        "curves": pages.svg(plots.curves_figure(history, _kept(history))) if history else None,
+        "training": training,
+        "curves": pages.svg(plots.curves_figure(history, _kept(history), names)) if history else None,
         "per_class": sorted(scores.per_class.items(), key=lambda item: item[1].f1),
         "slices": scores.slices,
-        "class_names": table.class_names,
-        "matrix": _cells(table) if len(table.class_names) <= _MOST_CELLS else None,
+        "classes": counted(len(table.class_names), "class"),
+        "matrix": cells,
         "confused": scores.confused,
         "calibration": _calibration(scores),
         "reliability": pages.svg(plots.reliability_figure(table, scores.temperature)),
@@ -92,7 +101,7 @@ def likely_label_errors(labels: NDArray[np.integer], probabilities: NDArray[np.f
     return suspected[np.argsort(-margin, kind="stable")]
 
 
-def _kept(history: Sequence[dict[str, float]]) -> int:
+def _kept(history: Sequence[Mapping[str, float]]) -> int:
     return int(min(history, key=lambda row: row["val_loss"])["epoch"])
 
 
@@ -110,19 +119,28 @@ def _numbers(scores: Scores) -> list[tuple[str, str, str]]:
     if one := scores.selective:
         numbers.append((
             f"Wished precision {one.wished:.1%}", f"{one.precision:.1%}" if one.count else "none",
-            f"answering {one.coverage:.1%} with --min-confidence {one.min_confidence:.6f}",
+            f"answering {one.coverage:.1%} with --min-confidence {one.min_confidence:g}",
         ))  # fmt: skip
     return numbers
 
 
-def _cells(table: Table) -> list[tuple[str, list[tuple[int, float]]]]:
-    """The rows of the confusion matrix: the true class, and for each predicted one the count and its share."""
-    matrix = table.confusion()
-    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    return [
-        (name, list(zip(counts.tolist(), of_row.tolist(), strict=True)))
-        for name, counts, of_row in zip(table.class_names, matrix, shares, strict=True)
-    ]
+@dataclass(frozen=True)
+class _Matrix:
+    """The confusion matrix as it is shown: names in their order, and for each row the counts with their shares."""
+
+    names: tuple[str, ...]
+    rows: list[list[tuple[int, float]]]
+    clustered: bool
+
+    @classmethod
+    def of(cls, table: Table) -> _Matrix:
+        """That of a table."""
+        matrix, names = table.confusion(), table.class_names
+        order = confusion_order(matrix, names)
+        matrix = matrix[np.ix_(order, order)]
+        shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+        rows = [list(zip(*both, strict=True)) for both in zip(matrix.tolist(), shares.tolist(), strict=True)]
+        return cls(tuple(names[k] for k in order), rows, clustered=len(names) > MOST_IN_ORDER)
 
 
 def _calibration(scores: Scores) -> str:
@@ -137,10 +155,15 @@ def _advice(curve: Sequence[CoveragePoint]) -> str:
     text = "Left out are the pictures the model is least sure of."
     advice = []
     for precision in (0.95, 0.97, 0.99):
-        threshold = threshold_for(precision, curve)
+        threshold = short_threshold_for(precision, curve)
         if threshold is not None:
-            advice.append(f"{precision:.0%} from --min-confidence {threshold:.6f} on")
+            advice.append(f"{precision:.0%} from --min-confidence {_threshold(threshold)} on")
     return text + (f" By the validation pictures the precision is at least {', '.join(advice)}." if advice else "")
+
+
+def _threshold(confidence: float) -> str:
+    """A confidence with two digits, or all that it has."""
+    return max(f"{confidence:.2f}", f"{confidence:g}", key=len)
 
 
 @dataclass(frozen=True)
@@ -158,43 +181,75 @@ def _galleries(
     table: Table, temperature: float, picture: Callable[[int], Image.Image]
 ) -> list[tuple[str, str, list[_Shown]]]:
     """Headings, texts and pictures."""
-    logarithms = log_probabilities(table.logits, temperature)
-    probabilities = np.exp(logarithms)
+    probabilities = np.exp(log_probabilities(table.logits, temperature))
+    sure, ranked = probabilities.max(-1), np.sort(probabilities, -1)
+    margin = ranked[:, -1] - ranked[:, -2]
     wrong = np.flatnonzero(~table.right)
-    worst = wrong[np.argsort(logarithms[wrong, table.labels[wrong]], kind="stable")]
-    ranked = np.sort(probabilities, -1)
-    doubtful = np.argsort(ranked[:, -1] - ranked[:, -2], kind="stable")
+    mistakes = wrong[np.argsort(-sure[wrong], kind="stable")]
+    closest = np.argsort(margin, kind="stable")
+    doubtful = closest[: int((margin < _DOUBTFUL).sum()) or None]
     suspected = likely_label_errors(table.labels, probabilities)
-    sure = probabilities.max(-1)
-    none = "" if len(wrong) else " There are none."
-    return [
-        ("Worst mistakes", f"Wrong, and surest of it.{none}", _gallery(table, sure, worst, picture)),
-        ("Most doubtful", "The first two classes are nearly as probable.", _gallery(table, sure, doubtful, picture)),
-        (
-            "Likely label errors",
-            f"{len(suspected):,} pictures whose label the model contradicts as surely as it usually names the other "
-            "class. Look whether the label or the model is wrong.",
-            _gallery(table, sure, suspected, picture),
-        ),
-    ]
+    galleries = []
+    for heading, rows, told in (
+        ("Worst mistakes", mistakes, lambda shown: _told_mistakes(sure[shown])),
+        ("Most doubtful", doubtful, lambda shown: _told_doubtful(margin[shown])),
+        ("Likely label errors", suspected, _told_suspected),
+    ):
+        thumbnails = _thumbnails(rows, picture)
+        if len(rows) and not thumbnails:
+            text = f"{counted(len(rows), 'picture')}, of which none can be read any more."
+        else:
+            text = told([row for row, _ in thumbnails])
+        if len(rows) > len(thumbnails) > 0:
+            text = f"{len(thumbnails)} of {len(rows):,} pictures are shown. {text}"
+        second = heading == "Most doubtful"
+        galleries.append((heading, text, [_shown(table, probabilities, *one, second) for one in thumbnails]))
+    return galleries
 
 
-def _gallery(
-    table: Table, sure: NDArray[np.float64], rows: NDArray[np.integer], picture: Callable[[int], Image.Image]
-) -> list[_Shown]:
-    """The first of these rows whose pictures can still be read."""
-    predicted = table.predicted
-    readable = ((row, source) for row in rows.tolist() if (source := _thumbnail(picture, row)) is not None)
-    return [
-        _Shown(
-            source=source,
-            said=f"{table.class_names[predicted[row]]} {sure[row]:.1%}",
-            label=table.class_names[table.labels[row]],
-            name=Path(table.paths[row]).name,
-            right=bool(table.right[row]),
-        )
-        for row, source in islice(readable, _SHOWN)
-    ]
+def _told_mistakes(sure: NDArray[np.float64]) -> str:
+    """The text above mistakes, from the probabilities of what was said, the surest first."""
+    if not len(sure):
+        return "There are none."
+    told = f"Named wrong, with a probability of {sure[0]:.1%}."
+    if len(sure) > 1:
+        told = f"Named wrong, the surest first: from {sure[0]:.1%} down to {sure[-1]:.1%}."
+    return told if sure[0] >= _SURE else f"{told} The model was sure of none."
+
+
+def _told_doubtful(margin: NDArray[np.float64]) -> str:
+    """The text above the closest pictures, from how far the first class is ahead of the second."""
+    if margin[0] >= _DOUBTFUL:
+        return f"None is doubtful: the first class is ahead by {margin[0]:.1%} or more. These are the closest."
+    return f"The first two classes are nearly as probable: the first is ahead by {margin[-1]:.1%} at most."
+
+
+def _told_suspected(shown: Sequence[int]) -> str:
+    """The text above pictures whose labels may be wrong."""
+    if not shown:
+        return "There are none: the model contradicts no label as surely as it usually names the other class."
+    return (
+        "The model contradicts the label as surely as it usually names the other class. "
+        "Look whether the label or the model is wrong."
+    )
+
+
+def _thumbnails(rows: NDArray[np.integer], picture: Callable[[int], Image.Image]) -> list[tuple[int, str]]:
+    """The first of these rows whose pictures can still be read, with these as data URIs."""
+    found = ((row, source) for row in rows.tolist() if (source := _thumbnail(picture, row)) is not None)
+    return list(islice(found, _SHOWN))
+
+
+def _shown(table: Table, probabilities: NDArray[np.float64], row: int, source: str, second: bool) -> _Shown:
+    """A picture of a gallery, with the second class where that is asked for."""
+    named = np.argsort(-probabilities[row], kind="stable")[: 2 if second else 1].tolist()
+    return _Shown(
+        source=source,
+        said=", ".join(f"{table.class_names[k]} {probabilities[row, k]:.1%}" for k in named),
+        label=table.class_names[table.labels[row]],
+        name=Path(table.paths[row]).name,
+        right=bool(table.right[row]),
+    )
 
 
 def _thumbnail(picture: Callable[[int], Image.Image], row: int) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -84,10 +84,7 @@ class NetworkConfig:
         Raises:
             InputError: an unknown name or option, or a value that the network cannot have.
         """
-        known = NetworkOptions.__annotations__
-        for option in options:
-            if option not in known:
-                raise InputError(f"a network has no option '{option}': {nearest(option, known)}")
+        require_options(options)
         architecture = find(name)
         given: Mapping[str, Any] = {option: value for option, value in options.items() if value is not None}
         if not isinstance(given.get("every", {}), Mapping):
@@ -166,6 +163,19 @@ class NetworkConfig:
         if self.depth_multiplier != 1 or self.min_depth is not None:
             table = table.scaled(self.depth_multiplier, 16 if self.min_depth is None else self.min_depth)
         return table
+
+
+def require_options(options: Iterable[str], beside: Iterable[str] = ()) -> None:
+    """Raise an InputError if one of these is no option of a network.
+
+    Args:
+        options: Names that were given.
+        beside: Further keywords of the function that they were given to, which may have been meant.
+    """
+    known = [*NetworkOptions.__annotations__, *beside]
+    for option in options:
+        if option not in NetworkOptions.__annotations__:
+            raise InputError(f"a network has no option '{option}': {nearest(option, known)}")
 
 
 def _plain_scaling(given: Any) -> Scaling:

@@ -204,9 +204,12 @@ class Scores(Result):
     @property
     def pictures_scored(self) -> str:
         """How many pictures of which split are scored, in words."""
+        noun = "picture" if self.count == 1 else "pictures"
         if self.including_seen:
-            return f"{self.count:,} {self.split} pictures not seen in training".replace(" all ", " ")
-        return f"all {self.count:,} pictures" if self.split == "all" else f"{self.count:,} {self.split} pictures"
+            return f"{self.count:,} {self.split} {noun} not seen in training".replace(" all ", " ")
+        if self.split == "all":
+            return f"all {self.count:,} {noun}" if self.count > 1 else "the only picture"
+        return f"{self.count:,} {self.split} {noun}"
 
     def __repr__(self) -> str:
         low, high = self.accuracy_interval

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 from ception import backends
 from ception.data import sources
 from ception.options import TrainOptions
-from ception.reporting import Reporter
+from ception.reporting import Reporter, or_default
 from ception.run_list import require_run
 from ception.settings import TrainSettings, settings_of
 from ception.training import preparation, run_folder
@@ -30,14 +30,14 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
 
     Args:
         data: A data set as `ception.data.sources.load` takes it.
-        reporter: Receives notes, warnings and progress.
+        reporter: Receives notes, warnings and progress; None for what `ception.reporting.default` gives.
         options: Fields of `TrainSettings`, such as `epochs=3`.
 
     Raises:
         InputError: the data or a setting cannot be used.
         RunError: the training failed, say by a loss of NaN, or a file cannot be written.
     """
-    began, reporter = time.monotonic(), reporter or Reporter()
+    began, reporter = time.monotonic(), or_default(reporter)
     dataset, settings, recipes = preparation.opened(data, settings_of(TrainSettings, options), reporter)
     listed = preparation.read(dataset, str(data), settings, reporter)  # what can be wrong is told before Keras is here
     backend = backends.start(settings.backend, reporter)
@@ -63,13 +63,13 @@ def resume(run: str | Path, data: str | Path | None = None, *, reporter: Reporte
     Args:
         run: The run folder, wherever it lies by now, or a short name of it: `last`, its number, or a part of its name.
         data: Where its data set lies by now; None means where it lay. Its pictures, labels and split must be the same.
-        reporter: Receives notes, warnings and progress.
+        reporter: Receives notes, warnings and progress; None for what `ception.reporting.default` gives.
 
     Raises:
         InputError: the folder is no interrupted run, or its data set has changed since, or is no longer there.
         RunError: as for `train`.
     """
-    began, reporter = time.monotonic(), reporter or Reporter()
+    began, reporter = time.monotonic(), or_default(reporter)
     if (folder := RunFolder(require_run(run))).model.is_file():
         reporter.note(f"{run} is finished: there is nothing to resume")
         folder.finish()  # left where the last moment was interrupted
@@ -109,13 +109,13 @@ def find_learning_rate(
     Args:
         data: As for `train`.
         picture: PNG to draw the losses in; `find-lr-<data>.png` in the current folder when not given.
-        reporter: Receives notes, warnings and progress.
+        reporter: Receives notes, warnings and progress; None for what `ception.reporting.default` gives.
         options: As for `train`.
 
     Raises:
         InputError, RunError: as for `train`.
     """
-    reporter = reporter or Reporter()
+    reporter = or_default(reporter)
     dataset, settings, recipes = preparation.opened(data, settings_of(TrainSettings, options), reporter)
     listed = preparation.read(dataset, str(data), settings, reporter)
     backends.start(settings.backend, reporter)

@@ -64,7 +64,7 @@ def carry_out(plan: Plan, network: keras.Model, folder: RunFolder, began: float,
             best_epoch=best,
         )  # fmt: skip
         classifier = replace(classifier, record=record | {"scores": scores.as_dict()})
-        curves(progress.rows, best, folder.path / "curves.png")
+        curves(progress.rows, best, folder.path / "curves.png", [phase.name for phase in plan.phases])
         test, pictures = plan.data.indices(sources.TEST), plan.data.dataset.pictures
         write(folder.path, table, scores, classifier, lambda row: pictures.open(int(test[row])), progress.rows)
         classifier.save(folder.model)

@@ -18,8 +18,9 @@ from ception.errors import InputError
 from ception.models import catalog
 from ception.models.config import columns_of
 from ception.reporting import Reporter, counted
-from ception.settings import TrainSettings, flag
+from ception.settings import TrainSettings
 from ception.training.recipes import Recipe, recipes_of
+from ception.values import flag
 from ception.weights.published import require_file
 
 if TYPE_CHECKING:

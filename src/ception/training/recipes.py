@@ -195,11 +195,11 @@ def recipes_of(settings: TrainSettings) -> tuple[Recipe, ...]:
     """
     last = ("epochs", "batch_size", "learning_rate", "patience")
     if not settings.weights:
-        name = settings.recipe or "article"
+        name = settings.recipe_name
         if name not in RECIPES:
             raise InputError(f"unknown recipe '{name}': {nearest(name, RECIPES)}")
         return (_changed(RECIPES[name], settings, last),)
-    name = settings.recipe or "best"
+    name = settings.recipe_name
     if name not in FINE_TUNING:
         raise InputError(f"no recipe '{name}' for fine-tuning: {nearest(name, FINE_TUNING)}")
     head, rest = FINE_TUNING[name]
