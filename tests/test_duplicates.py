@@ -40,8 +40,9 @@ class TestDuplicates:
             lambda image: image.resize((80, 80)),
             lambda image: image.point(lambda value: int(value * 0.7)),
             lambda image: image.convert("L"),
+            *(lambda image, turn=turn: image.transpose(turn) for turn in Image.Transpose),
         ],
-        ids=["larger", "squashed", "darker", "grey"],
+        ids=["larger", "squashed", "darker", "grey", *(turn.name for turn in Image.Transpose)],
     )
     def test_a_changed_copy_in_the_other_class(self, data, change):
         change(Image.open(data / "cat" / "03.jpg")).save(data / "dog" / "changed.webp", quality=60)
@@ -122,6 +123,12 @@ class TestDuplicates:
         monkeypatch.setattr(duplicates, "_MOST_COMPARED", 3)
         assert [group.tolist() for group in duplicates.near(copies, sides)] == groups
         assert duplicates.near(copies[:0], sides[:0]) == []
+
+    def test_small_pictures_are_compared_upright_alone(self):
+        copies = np.random.default_rng(0).integers(0, 256, (2, 16, 16), np.uint8)
+        copies[1] = copies[0, :, ::-1]
+        assert len(duplicates.near(copies, np.array([64, 64]))) == 1
+        assert duplicates.near(copies, np.array([63, 64])) == []
 
     def test_small_pictures_must_be_more_alike(self):
         random = np.random.default_rng(0)
