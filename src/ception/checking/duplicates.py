@@ -2,7 +2,7 @@
 
 Near duplicates must pass two tests on their grey copies of 16 x 16, in one of the eight ways to turn and mirror them.
 Their perceptual hashes (the signs of the 63 lowest frequencies against their median) differ in at most 10 bits, which
-is quick for all pairs; and the copies correlate by at least 0.97, turned ones by 0.975, which takes the false ones away.
+is quick for all pairs; and the copies correlate by at least 0.97, turned ones by 0.975, which leaves few false ones.
 
 Measured on TrashNet (2,527 photos on similar grounds): 21 pairs beside the three equal ones, each of the same thing
 (one has it moved), and none of two classes. From 0.95 on other objects come in, and by the hash alone there are 157, 77
