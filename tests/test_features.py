@@ -120,7 +120,7 @@ class TestPhases:
         details = "\n".join(notes.details)
         assert all(word in details for word in jargon)
 
-    @pytest.mark.parametrize("flags", [[], ["--verbose"], ["--quiet"]])
+    @pytest.mark.parametrize("flags", [[], ["--verbose"], pytest.param(["--quiet"], marks=pytest.mark.slow)])
     def test_details_are_shown_where_they_are_asked_for(self, place, tmp_path, monkeypatch, run_cli, flags):
         monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
         options = ["--model", "xception", "--weights", place / "xception.weights.h5", "--epochs", "1", "--head-only"]
@@ -276,7 +276,7 @@ def test_killed_and_resumed(both, place, tmp_path, monkeypatch, place_of_death, 
         ({"model": "inception_v3", "auxiliary": True, "image_size": 75}, "without --weights"),
         ({"weights": None, "partial": True}, "--partial belongs to --weights"),
         ({"weights": "nowhere.h5"}, "neither a file nor published weights"),
-        ({"model": "inception_v3", "image_size": 75}, "does not fit inception_v3"),
+        ({"model": "inception_v1", "image_size": 32}, "does not fit inception_v1"),
         ({"final_endpoint": "block99"}, "no endpoint 'block99'"),
         ({"final_endpoint": "logits"}, "a head goes on feature maps"),
     ],

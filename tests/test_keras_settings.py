@@ -54,7 +54,10 @@ def configured(setting: str) -> Iterator[None]:
         write(before)
 
 
-@pytest.fixture(params=SETTINGS)
+QUICK = ("channels first", "mixed_float16", "one epoch")  # one of each kind; the others are much like them
+
+
+@pytest.fixture(params=[name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SETTINGS])
 def setting(request) -> Iterator[str]:
     with configured(request.param):
         yield request.param
@@ -113,7 +116,10 @@ def channels_of(name: str) -> int:
     return MODELS[name].channels
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [
+    name if name in ("separable_cnn", "xception", "inception_v3") else pytest.param(name, marks=pytest.mark.slow)
+    for name in MODELS
+])  # fmt: skip
 def test_networks_are_the_same(name):
     options = few(name) | {"seed": 1, "auxiliary": name == "inception_v3"}
     if channels_of(name) == 3:

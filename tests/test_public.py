@@ -27,7 +27,7 @@ SIGNATURES = {
     "Predictor.logits": "(self, pixels)",
     "Predictor.open": "(model, *, weights=None, engine=None, dtype='float32', batch_size=32, pictures=None, "
     "measure=True, backend=None, device=None, cache_limit=10.0, reporter=None)",
-    "Predictor.predictions": "(self, given, *, top=5, min_confidence=0.0, calibrated=True)",
+    "Predictor.predictions": "(self, given, *, top=5, min_confidence=0.0, calibrated=True, allow_urls=False)",
     "Reporter": "()",
     "Run": "(classifier, history, scores, folder)",
     "build": "(name, *, weights=None, auxiliary=False, partial=False, dtype='float32', seed=None, **options)",

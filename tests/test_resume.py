@@ -175,7 +175,7 @@ def assert_same_but_for_paths(one: Path, other: Path, data: Path) -> None:
 class TestMoved:
     """Data and run folder that lie elsewhere by now."""
 
-    @pytest.fixture(params=["absolute", "relative"])
+    @pytest.fixture(params=["absolute", pytest.param("relative", marks=pytest.mark.slow)])
     def moved(self, request, data, tmp_path, monkeypatch) -> tuple[Path, Path]:
         """The run folder, and the data, which the training knew by a path of that kind."""
         monkeypatch.chdir(tmp_path)
