@@ -17,7 +17,12 @@ BACKEND = keras.backend.backend()
 EAGERLY = BACKEND != "jax"  # nothing to trace or compile first
 # JAX compiles every step of every network; what is one network's alone is seen on TensorFlow
 DEEPER = ("xception_65", "xception_71")  # xception_41 with more rows
-SOME = [name for name in MODELS if name not in DEEPER]
+# the articles' networks are xception with other rows, and compared with the articles' code elsewhere
+LIKE_XCEPTION = ("xception_light_norm", "xception_chained_shortcut")
+SOME = [
+    pytest.param(name, marks=pytest.mark.slow) if name in LIKE_XCEPTION else name
+    for name in MODELS if name not in DEEPER
+]  # fmt: skip
 SOME = SOME if BACKEND == "tensorflow" else ["separable_cnn", "xception", "inception_v3"]
 
 
