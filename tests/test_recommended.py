@@ -38,7 +38,7 @@ def served(tmp_path, monkeypatch) -> Iterator[ThreadingHTTPServer]:
     handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")
     monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/small.h5"
     record = replace(
         WEIGHTS[NOTOP], url=address, digest=f"md5:{hashlib.md5(b'weights').hexdigest()}", megabytes=0,

@@ -250,7 +250,7 @@ class TestNames:
         served = write_idx(tmp_path / "served", arrays(classes=10, shape=(28, 28)), True)
         handler = partial(http.server.SimpleHTTPRequestHandler, directory=served)
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/"
         module = sys.modules[keras.datasets.fashion_mnist.load_data.__module__]
         get_file = module.get_file

@@ -75,7 +75,7 @@ def server(tmp_path, monkeypatch) -> Iterator[SimpleNamespace]:
             "/red.png": red, "/blue.png?size=1": blue, "/cut.png": red, "/page": b"<html>log in</html>",
             "/gr%C3%BCn%20b.png": red,
         }  # fmt: skip
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield SimpleNamespace(url=f"http://127.0.0.1:{serving.server_port}", asked=serving.asked, red=red, blue=blue)
         serving.over.set()
         serving.shutdown()
