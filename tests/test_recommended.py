@@ -98,6 +98,11 @@ def test_weights_in_a_file_are_xceptions(photos, tmp_path):
     assert (settings.model, settings.weights) == ("xception", str(tmp_path / "own.h5"))
 
 
+def test_a_model_file_of_ours_says_its_network(photos, trained):
+    settings, _ = opened(photos, weights=str(trained / "model.keras"))
+    assert settings.model == "separable_cnn"
+
+
 def test_small_and_grey_pictures_get_the_small_network(tmp_path):
     small = write_pictures(tmp_path / "small", {"a": 3, "b": 3}, size=(70, 90))
     assert opened(small)[0].model == "separable_cnn"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from ception import downloads
 from ception.data.sources import Dataset
-from ception.errors import RunError
+from ception.errors import InputError, RunError
+from ception.model_file import describe
 from ception.models import catalog
 from ception.reporting import Reporter
 from ception.settings import TrainSettings
@@ -75,8 +77,7 @@ def settled(settings: TrainSettings, dataset: Dataset, reporter: Reporter | None
     if settings.model is not None:
         return settings
     if settings.weights:
-        record = WEIGHTS.get(settings.weights)
-        return replace(settings, model=record.network if record else PRETRAINED)
+        return replace(settings, model=_network_of(settings.weights))
     chosen = _for_fresh_weights(settings) or recommended(dataset)
     weights = "the weights imagenet" if chosen.weights else "fresh weights"
     if reporter:
@@ -111,6 +112,16 @@ def fetch(settings: TrainSettings, reporter: Reporter) -> None:
             f"{why}; give weights of {record.network} as a file with --weights FILE, or train a small network without "
             f"any with --model {SMALL}"
         ) from None
+
+
+def _network_of(weights: str) -> str:
+    """The network that weights are for: by their record, or by what a model file of ours says; else Xception."""
+    if record := WEIGHTS.get(weights):
+        return record.network
+    try:
+        return describe(weights).config.name if Path(weights).exists() else PRETRAINED
+    except InputError:
+        return PRETRAINED
 
 
 def _for_fresh_weights(settings: TrainSettings) -> Recommendation | None:
