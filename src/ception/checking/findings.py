@@ -14,7 +14,7 @@ from ception.checking.kinds import KINDS, Kind
 from ception.checking.passed_over import PassedOver
 from ception.data import grouping, splitting
 from ception.data.dataset import match_classes
-from ception.data.sources import SPLITS, TEST, TRAIN, UNSTATED, VAL, Dataset
+from ception.data.sources import SPLIT_NAMES, SPLITS, TEST, TRAIN, UNSTATED, VAL, Dataset
 from ception.errors import InputError
 from ception.reporting import counted
 from ception.results import Case, CasePicture, Finding, Severity
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 IMBALANCE = 10  # times as many pictures in the largest class as in the smallest
 _SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # what cameras write as .jpg, and .bmp without its first lines
-_SPLIT_NAMES = {number: name for name, number in SPLITS.items()}
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the gravest first
 Groups = Sequence["NDArray[np.intp]"]
 
@@ -216,7 +215,7 @@ def listed(cases: dict[str, list[Item]], dataset: Dataset, splits: NDArray[np.in
         return CasePicture(
             path=dataset.pictures.name(index),
             class_name=dataset.class_names[dataset.labels[index]],
-            split=None if splits is None else _SPLIT_NAMES[int(splits[index])],
+            split=None if splits is None else SPLIT_NAMES[int(splits[index])],
         )
 
     findings = [_finding(kind, cases[kind.name], case, dataset, splits) for kind in KINDS if cases.get(kind.name)]

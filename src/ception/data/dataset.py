@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TRAIN, VAL, TEST, UNSTATED = 0, 1, 2, -1
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
+SPLIT_NAMES = {number: name for name, number in SPLITS.items()}
 _MOST_DIGITS = 100  # Python refuses to read numbers of some thousands
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ception import backends
 from ception.data import arrays, naming
-from ception.data.dataset import SPLITS, TEST, TRAIN, UNSTATED, Dataset
+from ception.data.dataset import SPLIT_NAMES, SPLITS, TEST, TRAIN, UNSTATED, Dataset
 from ception.data.pictures import Arrays
 from ception.errors import InputError
 
@@ -105,8 +105,9 @@ def _roles(path: Path, names: Sequence[str]) -> dict[tuple[str, int], str]:
 
 def _standard(kind: str, number: int) -> str:
     """What an array should be called: `x_train`."""
-    split = next((name for name, value in SPLITS.items() if value == number), "")
-    return "class_names" if kind == "names" else f"{kind}_{split}" if split else kind
+    if kind == "names":
+        return "class_names"
+    return kind if number == UNSTATED else f"{kind}_{SPLIT_NAMES[number]}"
 
 
 def _names_in(path: Path, names: NDArray[Any]) -> tuple[str, ...]:

@@ -10,15 +10,28 @@ import os
 from pathlib import Path
 
 from ception.data import arrays, folders, labelled_arrays, tables
-from ception.data.dataset import SPLITS, TEST, TRAIN, UNSTATED, VAL, Dataset
+from ception.data.dataset import SPLIT_NAMES, SPLITS, TEST, TRAIN, UNSTATED, VAL, Dataset
 from ception.data.folders import pictures_in
 from ception.data.pictures import Arrays, Files, Pictures, digests, parallel
 from ception.errors import InputError, nearest, reason
 from ception.reporting import Reporter
 
 __all__ = [
-    "NAMES", "SPLITS", "TEST", "TRAIN", "UNSTATED", "VAL", "Arrays", "Dataset", "Files", "Pictures", "digests", "load",
-    "parallel", "pictures_in",
+    "NAMES",
+    "SPLITS",
+    "SPLIT_NAMES",
+    "TEST",
+    "TRAIN",
+    "UNSTATED",
+    "VAL",
+    "Arrays",
+    "Dataset",
+    "Files",
+    "Pictures",
+    "digests",
+    "load",
+    "parallel",
+    "pictures_in",
 ]  # fmt: skip
 NAMES = ("fashion-mnist", "fashion-mnist-sample")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ception.data import naming
 from ception.data.columns import Columns, columns_of
-from ception.data.dataset import SPLITS, UNSTATED, Dataset, from_names
+from ception.data.dataset import SPLIT_NAMES, SPLITS, UNSTATED, Dataset, from_names
 from ception.data.locating import Locator
 from ception.data.pictures import Files
 from ception.errors import InputError, nearest, reason
@@ -53,9 +53,10 @@ def read(path: Path, reporter: Reporter) -> Dataset:
         picture, line = _checked(fields, columns, f"{path}, line {number}", number, locator)
         other = splits.setdefault(picture, line)
         if other.split != line.split:
+            first, second = (SPLIT_NAMES.get(one.split, "none") for one in (other, line))
             raise InputError(
-                f"{path}: {picture} is in two splits, {_name(other.split)} in line {other.number} and "
-                f"{_name(line.split)} in line {number}: leave it in one"
+                f"{path}: {picture} is in two splits, {first} in line {other.number} and {second} in line {number}: "
+                "leave it in one"
             )
         if (picture, line.label) in lines:
             ignored["repeated rows"] += 1
@@ -131,7 +132,3 @@ def _whole_number(label: str) -> int | None:
     except ValueError:
         return None
     return int(number) if number.is_integer() else None
-
-
-def _name(split: int) -> str:
-    return next((name for name, number in SPLITS.items() if number == split), "none")
