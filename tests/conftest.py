@@ -20,7 +20,18 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 def pytest_configure(config: pytest.Config) -> None:
     """Import Keras, but in a process that only hands tests to others."""
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
-        backends.start()
+        if backends.start() == "tensorflow":
+            _without_tuning()
+
+
+def _without_tuning() -> None:
+    """An iterator that a failed training leaves behind waits for the thread that tunes it, up to a minute."""
+    import tensorflow as tf
+    from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+    options, tuned = tf.data.Options(), PyDatasetAdapter.get_tf_dataset
+    options.autotune.enabled = False
+    PyDatasetAdapter.get_tf_dataset = lambda adapter: tuned(adapter).with_options(options)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -87,6 +87,7 @@ class TestKeras:
         batch = pixels(2, (299, 299, 3))
         assert difference(classifier.logits(batch), logits(original, batch / 127.5 - 1)) < 1e-5
 
+    @pytest.mark.slow
     def test_back_to_keras(self, converted, tmp_path):
         out, _ = converted
         done = export_weights(out, "keras-applications", out=tmp_path / "back.weights.h5")
@@ -175,6 +176,7 @@ class TestCommands:
         code, _, err = run_cli("convert", legacy)
         assert (code, err) == (2, "ception: convert needs either --model NAME or --to keras-applications|timm\n")
 
+    @pytest.mark.slow
     def test_real_partial_weights(self, run_cli, shared, tmp_path):
         source, out = shared / "weights" / "inception_v3_to_mixed8.h5", tmp_path / "half.keras"
         code, _, err = run_cli("convert", source, "--model", "inception_v3", "--out", out)

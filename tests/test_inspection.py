@@ -177,6 +177,7 @@ class TestModules:
         with pytest.raises(InputError, match=says):
             modules.build(name, **options)
 
+    @pytest.mark.slow
     def test_example_prints_the_walk(self):
         script = Path(__file__).parents[1] / "examples" / "from_inception_to_xception.py"
         said = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True).stdout

@@ -77,6 +77,7 @@ def test_training_is_the_same(data, usual, tmp_path, setting):
     assert_same_run(usual, ception.train(data, runs=tmp_path, reporter=Notes(), **TRAINING).folder)
 
 
+@pytest.mark.slow
 def test_so_is_fine_tuning(data, tmp_path, monkeypatch):
     network = build("xception", classes=3, seed=1, **THIN)
     fill(network, seed=3)

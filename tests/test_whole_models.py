@@ -181,6 +181,7 @@ def test_the_number_of_classes_is_no_option(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.slow
 def test_a_body_within_and_its_pooling(tmp_path):
     inner = keras.applications.Xception(weights=None, include_top=False, input_shape=(71, 71, 3))
     image = keras.Input((71, 71, 3))
