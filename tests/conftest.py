@@ -19,9 +19,9 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Import Keras, but in a process that only hands tests to others."""
-    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
-        if backends.start() == "tensorflow":
-            _without_tuning()
+    only_hands_out = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if not only_hands_out and backends.start() == "tensorflow":
+        _without_tuning()
 
 
 def _without_tuning() -> None:

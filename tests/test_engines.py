@@ -15,13 +15,14 @@ from ception import MODELS, build
 from ception.engines import choosing, described
 from ception.engines.choosing import fastest
 from ception.engines.keras_backend import KerasEngine
+from ception.engines.operations import operations
 from ception.errors import InputError
 from ception.models.endpoints import truncate
 from support.parity import difference, fill
 from support.reporters import Notes
 
 openvino = pytest.importorskip("ception.engines.openvino", reason="openvino is not installed")
-openvino_layers = pytest.importorskip("ception.engines.openvino_layers", reason="openvino is not installed")
+openvino_graph = pytest.importorskip("ception.engines.openvino_graph", reason="openvino is not installed")
 SOME = list(MODELS) if keras.backend.backend() == "tensorflow" else ["inception_v3", "separable_cnn"]
 LARGE = ("xception_65", "xception_71")  # with the layers of xception_41, more of them
 
@@ -34,7 +35,7 @@ def network(name: str, **options) -> keras.Model:
 
 
 def compiled(of: keras.Model, precision: str | None = None) -> openvino.OpenVinoEngine:
-    return openvino.OpenVinoEngine(openvino_layers.translated(of), precision)
+    return openvino.OpenVinoEngine(openvino_graph.graph_of(operations(of)), precision)
 
 
 def pictures(of: keras.Model, count: int) -> np.ndarray:

@@ -163,10 +163,11 @@ def _translated(network: keras.Model, reporter: Reporter, *, required: bool = Fa
     Raises:
         InputError: it cannot, but is required.
     """
-    from ception.engines.openvino_layers import UnknownLayerError, translated
+    from ception.engines.openvino_graph import graph_of
+    from ception.engines.operations import UnknownLayerError, operations
 
     try:
-        return translated(network)
+        return graph_of(operations(network))
     except UnknownLayerError as unknown:
         told = f"OpenVINO cannot run {network.name} ({unknown})"
         if required:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NAME = f"openvino {version('openvino')}"
 _PRECISIONS: dict[Any, Precision] = {ov.Type.f32: "float32", ov.Type.bf16: "bfloat16"}
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
-_TRANSLATION = b"1"  # changes with what `openvino_layers` computes
+_TRANSLATION = b"2"  # changes with what `operations` and `openvino_graph` compute
 _MAGIC = b"ception engine 1\n"  # then the lengths of graph and weights, a digest of both, both
 _DIGEST = 16
 
@@ -36,7 +36,7 @@ class OpenVinoEngine:
     """A graph compiled for this machine's CPU.
 
     Args:
-        graph: As `translated` gives it.
+        graph: As `graph_of` gives it.
         precision: Numbers to compute with; None takes those that OpenVINO prefers on this machine.
 
     Raises:
@@ -74,7 +74,7 @@ def keep(graph: ov.Model, identity: str, *, limit_gb: float) -> None:
     """Put a translated network into the cache, under what it was translated from.
 
     Args:
-        graph: As `translated` gives it.
+        graph: As `graph_of` gives it.
         identity: What it follows from: a digest of the model file.
         limit_gb: Most that the cache folder may hold, in GB; a larger graph is not kept.
 
