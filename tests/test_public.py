@@ -9,8 +9,8 @@ import ception
 
 NAMES = [
     "Classifier", "InputError", "MODELS", "Predictor", "Reporter", "Run", "RunError", "__version__", "build", "check",
-    "compare", "convert", "endpoints", "evaluate", "features", "find_learning_rate", "predict", "resume", "runs",
-    "stages", "summary", "train", "truncate",
+    "compare", "convert", "endpoints", "evaluate", "export", "features", "find_learning_rate", "predict", "resume",
+    "runs", "stages", "summary", "train", "truncate",
 ]  # fmt: skip
 SIGNATURES = {
     "Classifier": "(*, config, class_names, image, record=<factory>, training_digests=<factory>, temperature=1.0, "
@@ -22,12 +22,13 @@ SIGNATURES = {
     "Classifier.pretrained": "(name, weights, *, partial=False, class_names=None, reporter=None, **options)",
     "Classifier.probabilities": "(self, images, *, calibrated=True)",
     "Classifier.save": "(self, path)",
-    "Predictor": "(description, engine, *, batch_size=32, reporter=None)",
+    "Predictor": "(description, engine, *, batch_size=32, min_confidence=0.0, reporter=None)",
     "Predictor.close": "(self)",
     "Predictor.logits": "(self, pixels)",
+    "Predictor.of_artefact": "(artefact, *, dtype='float32', batch_size=32, reporter=None)",
     "Predictor.open": "(model, *, weights=None, engine=None, dtype='float32', batch_size=32, pictures=None, "
     "measure=True, backend=None, device=None, cache_limit=10.0, reporter=None)",
-    "Predictor.predictions": "(self, given, *, top=5, min_confidence=0.0, calibrated=True, allow_urls=False)",
+    "Predictor.predictions": "(self, given, *, top=5, min_confidence=None, calibrated=True, allow_urls=False)",
     "Reporter": "()",
     "Run": "(classifier, history, scores, folder)",
     "build": "(name, *, weights=None, auxiliary=False, partial=False, dtype='float32', seed=None, **options)",
@@ -36,6 +37,7 @@ SIGNATURES = {
     "convert": "(source, model, *, out=None, partial=False, class_names=None, reporter=None, **options)",
     "endpoints": "(model)",
     "evaluate": "(model, data, *, reporter=None, **options)",
+    "export": "(model, to, *, reporter=None, **options)",
     "features": "(model, names)",
     "find_learning_rate": "(data, *, picture=None, reporter=None, **options)",
     "predict": "(model, pictures, top=5, *, reporter=None, **options)",

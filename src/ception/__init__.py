@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ception.errors import RunError as RunError
     from ception.evaluation import evaluate as evaluate
     from ception.evaluation.comparison import compare as compare
+    from ception.exporting import export as export
     from ception.inspection import summary as summary
     from ception.models import MODELS as MODELS
     from ception.models.endpoints import endpoints as endpoints
@@ -48,6 +49,7 @@ _HOMES = {
     "endpoints": "models.endpoints",
     "features": "models.endpoints",
     "evaluate": "evaluation",
+    "export": "exporting",
     "find_learning_rate": "training",
     "predict": "prediction",
     "resume": "training",

@@ -233,6 +233,11 @@ _OUT_OF_MEMORY = (
 )  # fmt: skip
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def ran_out_of_memory(error: BaseException) -> bool:
     """Whether an error is a backend's way to say that memory is exhausted."""
     kinds = {kind.__name__ for kind in type(error).__mro__}

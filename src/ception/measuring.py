@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import statistics
 import time
@@ -14,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ception.backends import cores
 from ception.errors import RunError
 from ception.files import cache_folder, write_json
 
@@ -69,5 +69,4 @@ def machine() -> str:
             if line.startswith(("model name", "Hardware")):
                 processor = line.partition(":")[2].strip()
                 break
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{processor}, {cores} cores"
+    return f"{processor}, {cores()} cores"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from ception.artefacts import format_of, metadata
 from ception.data.images import ImageContract
 from ception.errors import InputError, meant, reason
 from ception.models.catalog import MODELS
@@ -132,13 +133,13 @@ def model_file(path: Path | str) -> Path:
 
 
 def describe(path: Path | str) -> ModelDescription:
-    """What a model file, or that of a run folder, says of itself; its tensors are not read, and nothing in it is run.
+    """What a model file, an artefact or the model of a run folder says of itself; nothing in it is run.
 
     Raises:
         InputError: there is no such file, it is broken, or it is no classifier of this package.
     """
     path = model_file(path)
-    described = _json_of(path)
+    described = metadata.read(path).described if format_of(path) else _json_of(path)
     try:
         return ModelDescription.from_json(described)
     except ValueError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from ception.settings import Backend, BatchNorm, Dtype, EngineName, Resize, Split
+from ception.settings import Backend, BatchNorm, Dtype, EngineName, Precision, Resize, Split
 
 
 class TrainOptions(TypedDict, total=False):
@@ -76,7 +76,7 @@ class PredictOptions(TypedDict, total=False):
     device: str | None
     engine: EngineName | None
     dtype: Dtype
-    min_confidence: float
+    min_confidence: float | None
     calibration: bool
     weights: str | None
     batch_size: int
@@ -103,3 +103,17 @@ class CheckOptions(TypedDict, total=False):
     image_size: int | None
     group: str | None
     out: str | Path | None
+
+
+class ExportOptions(TypedDict, total=False):
+    """Fields of `ExportSettings`."""
+
+    cache_limit: float
+    backend: Backend | None
+    out: str | Path | None
+    dtype: Precision
+    data: str | None
+    pictures: int
+    calibrate: str | None
+    max_disagreement: float | None
+    min_confidence: float

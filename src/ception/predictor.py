@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ception import backends
+from ception.artefacts import Artefact, format_of, metadata
+from ception.artefacts.opening import LogitsEngine, engine_of
 from ception.data import loading
 from ception.data.collecting import collected
 from ception.data.pictures import Given
@@ -65,6 +67,7 @@ class Predictor:
         description: Class names, image contract and temperature of the model.
         engine: What runs its network.
         batch_size: Pictures in one step.
+        min_confidence: Probability below which the answer is `unknown` unless `predictions` is told another.
         reporter: Warned where memory runs out.
     """
 
@@ -74,8 +77,10 @@ class Predictor:
         engine: Engine,
         *,
         batch_size: int = 32,
+        min_confidence: float = 0.0,
         reporter: Reporter | None = None,
     ) -> None:
+        self.min_confidence = min_confidence
         self.description = description
         self.engine = engine
         self._reporter = or_default(reporter)
@@ -100,7 +105,8 @@ class Predictor:
         """A model in the fastest engine there is; one that OpenVINO has run before needs no Keras.
 
         Args:
-            model: A model file, a run folder, a classifier, or with weights the name of a network.
+            model: A model file, a run folder, an artefact of `ception.export`, a classifier, or with weights the name
+                of a network.
             weights: Published weights or a weight file for that network.
             engine: `openvino` or `keras`; None takes the fastest, or Keras where a backend or device is named.
             dtype: Numbers to compute with.
@@ -120,6 +126,9 @@ class Predictor:
         if engine is None and (backend or device):
             engine = "keras"
         size = batch_size if pictures is None else max(1, min(batch_size, pictures))
+        if not isinstance(model, ModelDescription) and format_of(Path(model)):
+            _require_own_runtime(engine, backend, device)
+            return cls.of_artefact(metadata.read(Path(model)), dtype=dtype, batch_size=size, reporter=reporter)
         description, runnable = _runnable(model, weights, backend, reporter)
         description.require_weights()
         few = pictures is not None and pictures < _WORTH_TRANSLATING
@@ -132,6 +141,26 @@ class Predictor:
             cache_limit=cache_limit, reporter=reporter,
         )  # fmt: skip
         return cls(description, chosen, batch_size=size, reporter=reporter)
+
+    @classmethod
+    def of_artefact(
+        cls, artefact: Artefact, *, dtype: Precision = "float32", batch_size: int = 32, reporter: Reporter | None = None
+    ) -> Predictor:
+        """An artefact in the runtime that it was made for.
+
+        Raises:
+            InputError: it is broken or its runtime is not installed, or other numbers are asked for than it has.
+        """
+        if dtype not in ("float32", artefact.precision):
+            raise InputError(f"{artefact.path} was exported in {artefact.precision}: leave out --dtype")
+        try:
+            description = ModelDescription.from_json(artefact.described)
+        except ValueError as error:
+            raise InputError(f"{artefact.path} is broken: {error}") from None
+        engine = LogitsEngine(engine_of(artefact), description.temperature)
+        return cls(
+            description, engine, batch_size=batch_size, min_confidence=artefact.min_confidence, reporter=reporter
+        )
 
     @property
     def batch_size(self) -> int:
@@ -174,7 +203,7 @@ class Predictor:
         given: Picture | Iterable[Picture] | Given,
         *,
         top: int = 5,
-        min_confidence: float = 0.0,
+        min_confidence: float | None = None,
         calibrated: bool = True,
         allow_urls: bool = False,
     ) -> Iterator[Prediction]:
@@ -183,7 +212,8 @@ class Predictor:
         Args:
             given: Pictures, as for `ception.predict`.
             top: Number of classes to name for each, the most probable first.
-            min_confidence: Probability below which the answer is `unknown`.
+            min_confidence: Probability below which the answer is `unknown`; None takes what the model was exported
+                with, or 0.
             calibrated: Whether the logits are divided by the model's temperature.
             allow_urls: Whether http and https addresses are read, too.
 
@@ -192,6 +222,7 @@ class Predictor:
                 a picture can be in.
         """
         top = count("top", top)
+        least = self.min_confidence if min_confidence is None else min_confidence
         pictures = given if isinstance(given, Given) else collected(given, allow_urls=allow_urls)
         everything = np.arange(len(pictures))
         for answers in answered([self], pictures, everything, label="Predicting", reporter=self._reporter):
@@ -202,9 +233,15 @@ class Predictor:
                 guesses = tuple(
                     Guess(class_name=self.description.class_names[k], probability=round(float(row[k]), 6)) for k in best
                 )
-                unknown = bool(row[best[0]] < min_confidence)
+                unknown = bool(row[best[0]] < least)
                 named[index] = Prediction(path=pictures.name(index), top=guesses, unknown=unknown)
             yield from (named[index] for index in sorted(named))
+
+
+def _require_own_runtime(engine: EngineName | None, backend: str | None, device: str | None) -> None:
+    for name, value in (("engine", engine), ("backend", backend), ("device", device)):
+        if value is not None:
+            raise InputError(f"an exported model runs in its own runtime: leave out --{name}, or name the model file")
 
 
 def answered(

@@ -13,7 +13,7 @@ _LOWEST: dict[str, float] = {
     "cache_limit": 0, "top": 1, "mixup": 0, "cutmix": 0, "randaugment": 0, "views": 1,
 }  # fmt: skip
 _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
-    (("target_precision", "min_confidence"), lambda share: 0 <= share <= 1, "from 0 to 1,"),
+    (("target_precision", "min_confidence", "max_disagreement"), lambda share: 0 <= share <= 1, "from 0 to 1,"),
     (("seed",), lambda seed: seed < 2**32, f"below {2**32},"),
     (("crop", "colour", "dropout"), lambda share: 0 <= share < 1, "at least 0 and below 1,"),
     (("randaugment",), lambda magnitude: magnitude <= 30, "at most 30,"),

@@ -18,6 +18,7 @@ Backend = Literal["tensorflow", "jax", "torch"]
 Resize = Literal["squash", "crop", "pad"]
 BatchNorm = Literal["frozen", "adapt", "train"]
 Dtype = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16", "int8"]
 EngineName = Literal["openvino", "keras"]
 Split = Literal["train", "val", "test", "all"]
 
@@ -220,6 +221,7 @@ class PredictSettings(EngineSettings):
     Attributes:
         top: Number of classes to name for each picture.
         min_confidence: Probability, 0..1, below which the answer is `unknown`; the best guess is told all the same.
+            When not given, what an exported model was exported with, else 0.
         calibration: Divide the logits by the model's temperature, so that probabilities mean what they say.
         weights: Take a network's name for MODEL, with these weights: imagenet, a name that ception models --weights
             lists, or a weight file.
@@ -228,7 +230,7 @@ class PredictSettings(EngineSettings):
     """
 
     top: int = 5
-    min_confidence: float = 0.0
+    min_confidence: float | None = None
     calibration: bool = True
     weights: str | None = None
     batch_size: int = 32
@@ -301,6 +303,33 @@ class ConvertSettings(BackendSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportSettings(BackendSettings, CacheSettings):
+    """How to write a model for other runtimes, and how it is compared with the model.
+
+    Attributes:
+        out: File to write, of openvino the .xml beside which a .bin lies, of saved-model a folder; named after the
+            model when not given.
+        dtype: Numbers that it computes with: float32, float16, bfloat16 or int8; not every format has each.
+        data: Pictures to compare on, a data set or a folder of pictures; the test pictures that the model was trained
+            with when not given.
+        pictures: How many of them at most.
+        calibrate: Pictures that int8 takes its ranges from, a data set or a folder of pictures; the model's training
+            pictures when not given.
+        max_disagreement: Share of pictures, 0..1, that may get another label than in Keras, above which nothing is
+            left: 0 for float32, 0.005 for float16 and bfloat16, 0.01 for int8 when not given.
+        min_confidence: Probability, 0..1, below which the exported model's answer is `unknown`.
+    """
+
+    out: Path | None = None
+    dtype: Precision = "float32"
+    data: str | None = None
+    pictures: int = 256
+    calibrate: str | None = None
+    max_disagreement: float | None = None
+    min_confidence: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckSettings(CacheSettings):
     """How to check a data set.
 
@@ -321,6 +350,7 @@ class CheckSettings(CacheSettings):
 Settings = TypeVar(
     "Settings", TrainSettings, EvaluateSettings, PredictSettings, CompareSettings, SummarySettings, ConvertSettings,
     CheckSettings,
+    ExportSettings,
 )  # fmt: skip
 
 RENAMED: dict[type[Any], dict[str, str]] = {  # what options were called before -> what they are called

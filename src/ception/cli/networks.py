@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from ception.cli.app import AsJson, Flat, Quiet, app
+from ception.artefacts import FormatName
+from ception.cli.app import AsJson, Flat, Quiet, app, options_of
 from ception.cli.terminal import (
     print_certificate,
+    print_export,
     print_json,
     print_models,
     print_next,
@@ -19,7 +22,7 @@ from ception.cli.terminal import (
     terminal,
 )
 from ception.errors import InputError
-from ception.settings import ConvertSettings, SummarySettings, checked
+from ception.settings import ConvertSettings, ExportSettings, SummarySettings, checked
 from ception.values import flag
 
 
@@ -162,4 +165,23 @@ def convert(
     print_certificate(result)
     use = "summary" if result.missing else "predict"
     print_next(f"ception {use} {shlex.quote(result.out)}" + ("" if result.missing else " PICTURES"), quiet)
+    return 0
+
+
+@app.command
+def export(
+    model: Annotated[Path, Parameter(help="Model file or run folder, such as runs/001-...")],
+    /, *, to: Annotated[FormatName, Parameter(help="Format to write.")],
+    settings: Annotated[ExportSettings, Flat] = ExportSettings(), quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Write a model for another runtime, and prove that it says there what it says here."""
+    from ception.exporting import export
+
+    with terminal(quiet) as reporter:
+        result = export(model, to, reporter=reporter, **options_of(settings))
+    if json:
+        print_json(result)
+    else:
+        print_export(result)
+    print_next(f"ception predict {quoted(Path(result.artefact))} PICTURES", quiet or json)
     return 0

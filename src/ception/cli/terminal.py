@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ception.errors import InputError
 from ception.files import cache_folder, cache_is_temporary
-from ception.reporting import Display, duration
+from ception.reporting import Display, counted, duration
 from ception.results import plain
 
 if TYPE_CHECKING:
     from ception.models.catalog import Architecture
-    from ception.results import Certificate, Comparison, NetworkSummary, RunEntry, Scores
+    from ception.results import Certificate, Comparison, ExportReport, NetworkSummary, RunEntry, Scores
     from ception.weights.published import PublishedWeights
 
 MOST_CLASSES = 40  # rows of the table of classes
@@ -215,6 +215,23 @@ def print_certificate(result: Certificate) -> None:
     else:
         print(f"Note: {result.note}")
     print(f"Model in {result.out}, certificate in {Path(result.out).with_suffix('.certificate.json')}")
+
+
+def print_export(result: ExportReport) -> None:
+    """What was written, how far it is from the model in Keras, and how fast both are."""
+    labels = (
+        "every label is the same"
+        if not result.differing
+        else (f"{result.differing:,} got another label ({result.disagreement:.2%}, allowed {result.allowed:.2%})")
+    )
+    print(f"Compared with Keras on {counted(result.pictures, 'picture')} of {result.data}: {labels}, largest "
+          f"difference of a probability {result.largest_gap:.1e}")  # fmt: skip
+    width = max(len(name) for name, _, _ in result.rows()), max(len(ours) for _, ours, _ in result.rows())
+    for name, ours, theirs in result.rows():
+        print(f"  {name:{width[0]}}  {ours:>{width[1]}}  (Keras: {theirs})")
+    for note in result.notes:
+        print(note)
+    print(f"Exported to {result.artefact}, report in {result.artefact}.report.json")
 
 
 def print_summary(result: NetworkSummary) -> None:

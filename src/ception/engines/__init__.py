@@ -1,9 +1,11 @@
-"""What runs a trained network: OpenVINO, or Keras's backend; `choosing` takes the fastest."""
+"""What runs a trained network: OpenVINO, ONNX Runtime, Keras's backend; `choosing` takes the fastest."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from ception.settings import Precision as Precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -11,8 +13,6 @@ if TYPE_CHECKING:
 
 # OpenVINO tells its makers of every import, from a forked copy of the process; without this package it does not
 sys.modules.setdefault("openvino_telemetry", cast(Any, None))
-
-Precision = Literal["float32", "bfloat16"]
 
 
 class Engine(Protocol):

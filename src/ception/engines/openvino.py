@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NAME = f"openvino {version('openvino')}"
 _PRECISIONS: dict[Any, Precision] = {ov.Type.f32: "float32", ov.Type.bf16: "bfloat16"}
-_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+_HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f32", "int8": "f32"}
 _TRANSLATION = b"2"  # changes with what `operations` and `openvino_graph` compute
 _MAGIC = b"ception engine 1\n"  # then the lengths of graph and weights, a digest of both, both
 _DIGEST = 16
@@ -37,7 +37,8 @@ class OpenVinoEngine:
 
     Args:
         graph: As `graph_of` gives it.
-        precision: Numbers to compute with; None takes those that OpenVINO prefers on this machine.
+        precision: Numbers to compute with; None takes those that OpenVINO prefers on this machine. A graph with weights
+            in float16 or int8 has its other numbers in float32.
 
     Raises:
         InputError: this processor has no bfloat16.
@@ -52,7 +53,9 @@ class OpenVinoEngine:
             options["INFERENCE_PRECISION_HINT"] = _HINTS[precision]
         compiled = core.compile_model(graph, "CPU", options)
         self.name = NAME
-        self.precision: Precision = _PRECISIONS.get(compiled.get_property("INFERENCE_PRECISION_HINT"), "float32")
+        computed = _PRECISIONS.get(compiled.get_property("INFERENCE_PRECISION_HINT"), "float32")
+        self.precision: Precision = precision if precision in ("float16", "int8") else computed
+        self._dtype = compiled.input(0).get_element_type().to_dtype()
         self._request: ov.InferRequest | None = compiled.create_infer_request()
         self._lock = Lock()  # a request is busy as long as it runs
 
@@ -61,7 +64,7 @@ class OpenVinoEngine:
         with self._lock:
             if self._request is None:
                 raise RuntimeError("the engine is closed")
-            result: NDArray[np.float32] = self._request.infer([np.ascontiguousarray(batch, np.float32)])[0].copy()
+            result: NDArray[np.float32] = self._request.infer([np.ascontiguousarray(batch, self._dtype)])[0].copy()
             return result
 
     def close(self) -> None:
@@ -113,6 +116,11 @@ def kept(identity: str) -> ov.Model | None:
     except (OSError, ValueError, struct.error):  # not there, empty, or cut off
         return None
     return ov.Core().read_model(parts[0].tobytes(), ov.Tensor(np.array(parts[1])))
+
+
+def read(path: Path) -> ov.Model:
+    """The graph in an .xml file, beside which its numbers lie."""
+    return ov.Core().read_model(path)
 
 
 def _name(identity: str) -> str:

@@ -22,17 +22,18 @@ _TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 _SELU = np.float32(1.6732632423543772), np.float32(1.0507009873554805)
 
 
-def graph_of(network: Operations, *, dtype: Any = np.float32) -> ov.Model:
+def graph_of(network: Operations, *, output: str = "scores", takes: Any = np.float32) -> ov.Model:
     """The network as OpenVINO's graph, float32, with a free batch size and its channels last at both ends.
 
     Args:
         network: The operations.
-        dtype: Numbers that it takes: float32, or uint8, which the graph then makes float32.
+        output: What its result is called: no name of an operation.
+        takes: Numbers of its input: float32, or uint8, which the graph then makes float32.
     """
     shape = [-1, *(-1 if side is None else side for side in network.shape)]
-    given = ops.parameter(shape, dtype, name=INPUT)
+    given = ops.parameter(shape, takes, name=INPUT)
     given.output(0).set_names({INPUT})
-    start = given if dtype == np.float32 else ops.convert(given, "f32")
+    start = given if takes == np.float32 else ops.convert(given, "f32")
     nodes: dict[str, Any] = {INPUT: (ops.transpose(start, _TO_NCHW) if len(shape) == 4 else start).output(0)}
     for step in network.steps:  # feature maps are (batch, channels, height, width) in OpenVINO
         made = _WRITERS[step.kind](step, [nodes[name] for name in step.inputs])
@@ -42,6 +43,7 @@ def graph_of(network: Operations, *, dtype: Any = np.float32) -> ov.Model:
     end = nodes[network.steps[-1].name]
     if len(network.steps[-1].shape) == 3:
         end = ops.transpose(end, _TO_NHWC).output(0)
+    end.set_names({output})
     return ov.Model([end], [given], network.name)
 
 

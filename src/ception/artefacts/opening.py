@@ -1,0 +1,93 @@
+"""An artefact in the runtime that it was made for."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ception.artefacts import Artefact, FormatName
+from ception.engines import Engine, Precision
+from ception.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_RUNTIMES: dict[FormatName, tuple[str, str]] = {
+    "onnx": ("onnxruntime", "onnx"),
+    "openvino": ("openvino", "openvino"),
+    "litert": ("ai_edge_litert", "litert"),
+    "saved-model": ("tensorflow", "tensorflow"),
+    "torch": ("torch", "torch"),
+}  # the package that has to be there, and the extra that brings it
+_LEAST = np.finfo(np.float32).tiny  # what a probability of 0 counts as
+
+
+class LogitsEngine:
+    """An artefact's runtime, with logits for its calibrated probabilities.
+
+    They are the network's own but for what all classes of a picture share, which no probability depends on.
+
+    Args:
+        engine: What runs the artefact.
+        temperature: What the logits were divided by.
+    """
+
+    def __init__(self, engine: Engine, temperature: float) -> None:
+        self._engine, self._temperature = engine, np.float32(temperature)
+
+    @property
+    def name(self) -> str:
+        """What runs it, with its version."""
+        return self._engine.name
+
+    @property
+    def precision(self) -> Precision:
+        """Numbers that it computes with."""
+        return self._engine.precision
+
+    def run(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """As `Engine.run`."""
+        return np.log(np.maximum(self._engine.run(batch), _LEAST)) * self._temperature
+
+    def close(self) -> None:
+        """As `Engine.close`."""
+        self._engine.close()
+
+
+def require_runtime(kind: FormatName) -> None:
+    """Raise an InputError unless what runs a format is installed."""
+    package, extra = _RUNTIMES[kind]
+    if importlib.util.find_spec(package) is None:
+        raise InputError(f"{kind} needs {package}: pip install 'ception[{extra}]'")
+
+
+def engine_of(artefact: Artefact) -> Engine:
+    """The artefact, ready to run in the precision that it was exported in: uint8 pictures in, probabilities out.
+
+    Raises:
+        InputError: its runtime is not installed, or refuses it.
+    """
+    require_runtime(artefact.format)
+    try:
+        return _opened(artefact)
+    except InputError:
+        raise
+    except Exception as error:  # each runtime has errors of its own
+        raise InputError(f"{artefact.path} cannot be run: {' '.join(str(error).split())}") from None
+
+
+def _opened(artefact: Artefact) -> Engine:
+    path, precision = artefact.path, artefact.precision
+    match artefact.format:
+        case "onnx":
+            from ception.engines.onnxruntime import OnnxRuntimeEngine
+
+            return OnnxRuntimeEngine(path, precision)
+        case "openvino":
+            from ception.engines.openvino import OpenVinoEngine, read
+
+            return OpenVinoEngine(read(path), precision)
+        case _:
+            raise InputError(f"{artefact.format} is not known here")

@@ -1,0 +1,74 @@
+"""A network as an artefact of each format: uint8 pictures in, calibrated probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ception.artefacts import FormatName
+from ception.engines import Precision
+from ception.engines.operations import Operation, Operations
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+OUTPUT = "probabilities"
+_SOFTMAX = "calibrated_softmax"
+
+
+def with_probabilities(network: Operations, temperature: float) -> Operations:
+    """The network with the softmax of its logits, divided by the temperature, behind it.
+
+    The division goes into the last dense layer's numbers, where there is one.
+    """
+    last, steps = network.steps[-1], list(network.steps)
+    if temperature != 1 and last.kind == "dense":
+        arrays = {name: np.asarray(values / temperature, np.float32) for name, values in last.arrays.items()}
+        steps[-1] = replace(last, arrays=arrays)
+    elif temperature != 1:
+        numbers = {"factor": np.array([1 / temperature], np.float32), "shift": np.zeros(1, np.float32)}
+        steps.append(Operation("temperature", "affine", (last.name,), last.shape, numbers))
+    steps.append(Operation(_SOFTMAX, "activation", (steps[-1].name,), last.shape, {}, {"function": "softmax"}))
+    return replace(network, steps=tuple(steps))
+
+
+def write(
+    network: Operations, to: FormatName, path: Path, precision: Precision, samples: NDArray[np.uint8] | None
+) -> None:
+    """Write a network that ends in probabilities.
+
+    Args:
+        network: As `with_probabilities` gives it.
+        to: The format.
+        path: What to write.
+        precision: Numbers to compute with.
+        samples: Pictures as the network takes them, (pictures, height, width, channels), that int8 is calibrated on.
+    """
+    _WRITERS[to](network, path, precision, samples)
+
+
+def _onnx(network: Operations, path: Path, precision: Precision, samples: NDArray[np.uint8] | None) -> None:
+    from ception.engines.onnx_graph import model_of
+
+    path.write_bytes(model_of(network, output=OUTPUT, takes="uint8", precision=precision).SerializeToString())
+
+
+def _openvino(network: Operations, path: Path, precision: Precision, samples: NDArray[np.uint8] | None) -> None:
+    import openvino as ov
+
+    from ception.artefacts.containers import KEY
+    from ception.engines.openvino_graph import graph_of
+
+    graph = graph_of(network, takes=np.uint8, output=OUTPUT)
+    graph.set_rt_info("", KEY)
+    ov.save_model(graph, path, compress_to_fp16=precision == "float16")
+
+
+_WRITERS: dict[FormatName, Callable[[Operations, Path, Precision, NDArray[np.uint8] | None], None]] = {
+    "onnx": _onnx,
+    "openvino": _openvino,
+}
