@@ -15,7 +15,7 @@ from ception import MODELS, build
 from ception.engines import choosing, described
 from ception.engines.choosing import fastest
 from ception.engines.keras_backend import KerasEngine
-from ception.engines.operations import operations
+from ception.engines.translating import operations
 from ception.errors import InputError
 from ception.models.endpoints import truncate
 from support.parity import difference, fill

@@ -19,9 +19,8 @@ from ception.settings import (
     PredictSettings,
     SummarySettings,
     TrainSettings,
-    saved_settings,
-    settings_of,
 )
+from ception.validation import saved_settings, settings_of
 
 TASKS = {
     "train": lambda **options: ception.train("data", **options),

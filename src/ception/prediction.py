@@ -13,7 +13,8 @@ from ception.options import PredictOptions
 from ception.predictor import Predictor
 from ception.reporting import Reporter
 from ception.results import Prediction
-from ception.settings import PredictSettings, settings_of
+from ception.settings import PredictSettings
+from ception.validation import settings_of
 
 if TYPE_CHECKING:
     from ception.classifier import Classifier

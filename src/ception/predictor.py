@@ -105,8 +105,7 @@ class Predictor:
         """A model in the fastest engine there is; one that OpenVINO has run before needs no Keras.
 
         Args:
-            model: A model file, a run folder, an artefact of `ception.export`, a classifier, or with weights the name
-                of a network.
+            model: A model file, a run folder, an export, a classifier, or with weights the name of a network.
             weights: Published weights or a weight file for that network.
             engine: `openvino` or `keras`; None takes the fastest, or Keras where a backend or device is named.
             dtype: Numbers to compute with.
@@ -123,8 +122,6 @@ class Predictor:
             RunError: weights cannot be downloaded, or the cache folder cannot be written.
         """
         reporter = or_default(reporter)
-        if engine is None and (backend or device):
-            engine = "keras"
         size = batch_size if pictures is None else max(1, min(batch_size, pictures))
         if not isinstance(model, ModelDescription) and format_of(Path(model)):
             _require_own_runtime(engine, backend, device)
@@ -132,7 +129,7 @@ class Predictor:
         description, runnable = _runnable(model, weights, backend, reporter)
         description.require_weights()
         few = pictures is not None and pictures < _WORTH_TRANSLATING
-        if engine is None and few and runnable.identity is None:
+        if engine is None and (backend or device or (few and runnable.identity is None)):
             engine = "keras"
         if engine == "keras" or backend:
             backends.choose(backend)  # the wrong one is told before anything is read

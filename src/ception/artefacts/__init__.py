@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -31,7 +32,7 @@ class Artefact:
     path: Path
     format: FormatName
     precision: Precision
-    described: dict[str, Any]
+    described: Mapping[str, Any]
     min_confidence: float
 
 

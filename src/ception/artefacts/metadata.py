@@ -6,6 +6,7 @@ import hashlib
 import json
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,7 +19,7 @@ VERSION = 1
 
 
 def write(
-    path: Path, kind: FormatName, *, precision: Precision, described: dict[str, Any], min_confidence: float = 0.0
+    path: Path, kind: FormatName, *, precision: Precision, described: Mapping[str, Any], min_confidence: float = 0.0
 ) -> None:
     """Let an artefact say what it is.
 
@@ -29,11 +30,11 @@ def write(
         described: As `ModelDescription.as_json` gives it.
         min_confidence: Probability, 0..1, below which its answer is `unknown`.
     """
-    told: dict[str, Any] = {
+    told = {
         "version": VERSION, "format": kind, "precision": precision, "min_confidence": min_confidence,
         "model": described,
     }  # fmt: skip
-    CONTAINERS[kind].put(path, json.dumps(told | {"digest": _digest(path, kind, told)}))
+    CONTAINERS[kind].put(path, json.dumps({**told, "digest": _digest(path, kind, told)}))
 
 
 def read(path: Path) -> Artefact:
@@ -65,7 +66,7 @@ def read(path: Path) -> Artefact:
         raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from None
 
 
-def _artefact(path: Path, kind: FormatName, told: dict[str, Any]) -> Artefact:
+def _artefact(path: Path, kind: FormatName, told: Mapping[str, Any]) -> Artefact:
     precision, described, least = told["precision"], told["model"], told["min_confidence"]
     if told["format"] != kind or precision not in get_args(Precision):
         raise DamagedError(f"it says that it is {told['format']} in {precision}")
@@ -74,9 +75,9 @@ def _artefact(path: Path, kind: FormatName, told: dict[str, Any]) -> Artefact:
     return Artefact(path, kind, precision, described, float(least))
 
 
-def _digest(path: Path, kind: FormatName, told: dict[str, Any]) -> str:
+def _digest(path: Path, kind: FormatName, told: Mapping[str, Any]) -> str:
     """Of what an artefact says, and of all else that it holds."""
-    digest = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=32)
+    digest = hashlib.blake2b(json.dumps(dict(told), sort_keys=True).encode(), digest_size=32)
     for part in CONTAINERS[kind].rest(path):
         digest.update(part)
     return digest.hexdigest()

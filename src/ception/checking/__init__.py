@@ -16,7 +16,8 @@ from ception.options import CheckOptions
 from ception.recommended import settled
 from ception.reporting import Reporter, or_default
 from ception.results import CheckResult
-from ception.settings import CheckSettings, TrainSettings, settings_of
+from ception.settings import CheckSettings, TrainSettings
+from ception.validation import settings_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

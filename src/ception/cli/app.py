@@ -18,7 +18,8 @@ from cyclopts import Parameter
 from ception import backends
 from ception.cli.terminal import complain, muted, quoted
 from ception.errors import InputError, RunError, reason
-from ception.settings import RENAMED, TRAIN_GROUPS, EngineSettings
+from ception.settings import TRAIN_GROUPS, EngineSettings
+from ception.validation import RENAMED
 from ception.values import flag
 
 if TYPE_CHECKING:

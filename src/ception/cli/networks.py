@@ -22,7 +22,8 @@ from ception.cli.terminal import (
     terminal,
 )
 from ception.errors import InputError
-from ception.settings import ConvertSettings, ExportSettings, SummarySettings, checked
+from ception.settings import ConvertSettings, ExportSettings, SummarySettings
+from ception.validation import checked
 from ception.values import flag
 
 

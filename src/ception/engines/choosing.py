@@ -164,7 +164,7 @@ def _translated(network: keras.Model, reporter: Reporter, *, required: bool = Fa
         InputError: it cannot, but is required.
     """
     from ception.engines.openvino_graph import graph_of
-    from ception.engines.operations import UnknownLayerError, operations
+    from ception.engines.translating import UnknownLayerError, operations
 
     try:
         return graph_of(operations(network))

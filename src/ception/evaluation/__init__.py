@@ -24,7 +24,8 @@ from ception.options import EvaluateOptions
 from ception.predictor import Predictor
 from ception.reporting import Reporter, or_default
 from ception.results import Scores, Selective
-from ception.settings import EvaluateSettings, settings_of
+from ception.settings import EvaluateSettings
+from ception.validation import settings_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

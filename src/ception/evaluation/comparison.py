@@ -27,7 +27,8 @@ from ception.predictor import Predictor
 from ception.reporting import Reporter, or_default
 from ception.results import Changed, ClassComparison, Comparison
 from ception.run_list import path_of
-from ception.settings import CompareSettings, EvaluateSettings, settings_of
+from ception.settings import CompareSettings, EvaluateSettings
+from ception.validation import settings_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

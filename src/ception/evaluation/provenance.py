@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ception.errors import InputError
 from ception.reporting import counted, duration
-from ception.settings import TrainSettings, saved_settings
+from ception.settings import TrainSettings
+from ception.validation import saved_settings
 from ception.values import flags_of
 
 if TYPE_CHECKING:

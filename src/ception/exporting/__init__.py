@@ -19,7 +19,8 @@ from ception.options import ExportOptions
 from ception.predictor import Predictor
 from ception.reporting import Reporter, counted, or_default
 from ception.results import ExportReport
-from ception.settings import ExportSettings, settings_of
+from ception.settings import ExportSettings
+from ception.validation import settings_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,7 +98,7 @@ def _written(
     backends.start(settings.backend, reporter)
     from ception.classifier import Classifier
     from ception.engines.keras_backend import KerasEngine
-    from ception.engines.operations import operations
+    from ception.engines.translating import operations
 
     classifier = Classifier.load(path)
     reporter.note(f"Writing {to} in {settings.dtype} ...")

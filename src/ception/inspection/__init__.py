@@ -15,7 +15,8 @@ from ception.models.config import NetworkConfig
 from ception.models.sizes import count
 from ception.models.tables.modules import MODULES
 from ception.results import NetworkSummary, TrainingCost
-from ception.settings import RENAMED, SummarySettings, refuse_unknown
+from ception.settings import SummarySettings
+from ception.validation import RENAMED, refuse_unknown
 
 if TYPE_CHECKING:
     import keras

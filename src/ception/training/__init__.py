@@ -11,11 +11,12 @@ from ception.data import sources
 from ception.options import TrainOptions
 from ception.reporting import Reporter, or_default
 from ception.run_list import require_run
-from ception.settings import TrainSettings, settings_of
+from ception.settings import TrainSettings
 from ception.training import preparation, run_folder
 from ception.training.run import Run as Run
 from ception.training.run_folder import RunFolder
 from ception.training.state import Decisions
+from ception.validation import settings_of
 
 if TYPE_CHECKING:
     from ception.training.learning_rate import Search

@@ -16,9 +16,10 @@ from typing import Any
 from ception.data.sources import NAMES
 from ception.errors import InputError, RunError, reason
 from ception.files import locked, mark, write_json
-from ception.settings import TrainSettings, saved_settings
+from ception.settings import TrainSettings
 from ception.training import state
 from ception.training.state import Decisions, Progress
+from ception.validation import saved_settings
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,124 @@
+"""What artefacts say of themselves is read without their runtimes, and whatever was done to the files, in one line."""
+
+from __future__ import annotations
+
+import zipfile
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+from ception.artefacts import FORMATS, SUFFIXES, files_of, format_of, metadata, size_of
+from ception.artefacts.containers import PLACE
+from ception.errors import InputError
+from ception.model_file import describe
+
+SAID = {"class_names": ['"a" & <b>', "c\n"], "more": list(range(50))}
+
+
+def bare(to: str, path):
+    """An artefact as its own library could have written it, with little in it."""
+    if to == "onnx":  # ir_version 10, producer_name, a graph
+        path.write_bytes(b"\x08\x0a\x12\x03abc\x3a\x04\x12\x02ab" + b"\x72\x08\x0a\x01k\x12\x03v\xc3\xa9")
+    elif to == "openvino":
+        path.write_bytes(b"<net><rt_info>\n\t" + PLACE + b"\n</rt_info></net>")
+        path.with_suffix(".bin").write_bytes(bytes(range(100)))
+    elif to == "litert":
+        path.write_bytes(b"TFL3" + bytes(range(200)))
+    elif to == "torch":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("it/data/weights", bytes(range(100)))
+    else:
+        path.mkdir()
+        (path / "saved_model.pb").write_bytes(bytes(range(100)))
+        (path / "variables").mkdir()
+        (path / "variables" / "v").write_bytes(bytes(range(50)))
+    return path
+
+
+@pytest.fixture(params=FORMATS)
+def artefact(request, tmp_path):
+    path = bare(request.param, tmp_path / f"it{SUFFIXES[request.param]}")
+    assert format_of(path) == request.param
+    metadata.write(path, request.param, precision="int8", described=SAID, min_confidence=0.25)
+    return path
+
+
+def test_is_read_back(artefact):
+    read = metadata.read(artefact)
+    assert read.described == SAID
+    assert (read.format, read.precision, read.min_confidence) == (format_of(artefact), "int8", 0.25)
+    assert size_of(artefact) > 100
+
+
+def test_what_it_says_has_to_be_a_model(artefact):
+    with pytest.raises(InputError, match="is a broken model file"):
+        describe(artefact)
+
+
+def test_every_changed_byte_is_noticed(artefact):
+    random = np.random.default_rng(0)
+    for file in files_of(artefact):
+        whole = file.read_bytes()
+        for at in {0, 3, len(whole) - 1, *random.integers(0, len(whole), 60).tolist()}:
+            file.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << int(random.integers(0, 8))]) + whole[at + 1 :])
+            if artefact.suffix not in (".tflite", ".pt2"):
+                with pytest.raises(InputError):
+                    metadata.read(artefact)
+                continue
+            with suppress(InputError):  # or it is a byte that nobody reads, such as the time in an archive
+                read = metadata.read(artefact)
+                assert (read.described, read.precision, read.min_confidence) == (SAID, "int8", 0.25)
+        file.write_bytes(whole)
+    assert metadata.read(artefact).described == SAID
+
+
+def test_what_is_cut_off_is_noticed(artefact):
+    for file in files_of(artefact):
+        whole = file.read_bytes()
+        for length in (0, 1, len(whole) // 3, len(whole) // 2, len(whole) - 1):
+            file.write_bytes(whole[:length])
+            with pytest.raises(InputError) as caught:
+                metadata.read(artefact)
+            assert "\n" not in str(caught.value)
+        file.write_bytes(whole)
+
+
+def test_random_files_are_refused(tmp_path):
+    random = np.random.default_rng(1)
+    for number in range(200):
+        for to in ("onnx", "openvino", "litert", "torch"):
+            path = tmp_path / f"it{SUFFIXES[to]}"
+            content = random.bytes(int(random.integers(0, 300)))
+            path.write_bytes((b"PK\x03\x04" if number % 2 else b"") + content)
+            path.with_suffix(".bin").write_bytes(b"")
+            with pytest.raises(InputError):
+                metadata.read(path)
+
+
+def test_a_newer_version(artefact, monkeypatch, tmp_path):
+    monkeypatch.setattr(metadata, "VERSION", 7)
+    newer = bare(format_of(artefact), tmp_path / f"newer{artefact.suffix}")
+    metadata.write(newer, format_of(artefact), precision="float32", described={})
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="newer version: update ception"):
+        metadata.read(newer)
+
+
+def test_what_others_wrote(tmp_path):
+    for to in FORMATS:
+        path = bare(to, tmp_path / f"it{SUFFIXES[to]}")
+        with pytest.raises(InputError, match="was not written by ception export"):
+            metadata.read(path)
+    with pytest.raises(InputError, match="cannot be opened: No such file"):
+        metadata.read(tmp_path / "nowhere.onnx")
+    with pytest.raises(InputError, match="is no artefact"):
+        metadata.read(tmp_path / "it.txt")
+
+
+def test_an_archive_that_would_not_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("ception.artefacts.containers.MOST_TEXT", 10)
+    path = bare("torch", tmp_path / "it.pt2")
+    metadata.write(path, "torch", precision="float32", described={})
+    with pytest.raises(InputError, match=r"its ception.json is larger than 0.0 GB"):
+        metadata.read(path)
