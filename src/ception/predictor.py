@@ -124,19 +124,18 @@ class Predictor:
         reporter = or_default(reporter)
         size = batch_size if pictures is None else max(1, min(batch_size, pictures))
         if not isinstance(model, ModelDescription) and format_of(Path(model)):
-            _require_own_runtime(engine, backend, device)
-            return cls.of_artefact(metadata.read(Path(model)), dtype=dtype, batch_size=size, reporter=reporter)
+            artefact = _artefact(Path(model), engine=engine, backend=backend, device=device)
+            return cls.of_artefact(artefact, dtype=dtype, batch_size=size, reporter=reporter)
         description, runnable = _runnable(model, weights, backend, reporter)
         description.require_weights()
-        few = pictures is not None and pictures < _WORTH_TRANSLATING
-        if engine is None and (backend or device or (few and runnable.identity is None)):
+        few = pictures is not None and pictures < _WORTH_TRANSLATING and runnable.identity is None
+        if engine is None and (backend or device or few):
             engine = "keras"
         if engine == "keras" or backend:
             backends.choose(backend)  # the wrong one is told before anything is read
-        chosen = choose(
-            runnable, precision=dtype, wanted=engine, batch_size=size, pictures=(pictures or 0) if measure else None,
-            cache_limit=cache_limit, reporter=reporter,
-        )  # fmt: skip
+        known = (pictures or 0) if measure else None
+        chosen = choose(runnable, precision=dtype, wanted=engine, batch_size=size, pictures=known,
+                        cache_limit=cache_limit, reporter=reporter)  # fmt: skip
         return cls(description, chosen, batch_size=size, reporter=reporter)
 
     @classmethod
@@ -235,10 +234,12 @@ class Predictor:
             yield from (named[index] for index in sorted(named))
 
 
-def _require_own_runtime(engine: EngineName | None, backend: str | None, device: str | None) -> None:
-    for name, value in (("engine", engine), ("backend", backend), ("device", device)):
+def _artefact(path: Path, **elsewhere: str | None) -> Artefact:
+    """What an export says of itself; where it shall run is refused, for it has a runtime of its own."""
+    for name, value in elsewhere.items():
         if value is not None:
             raise InputError(f"an exported model runs in its own runtime: leave out --{name}, or name the model file")
+    return metadata.read(path)
 
 
 def answered(
