@@ -10,7 +10,7 @@ import ception
 NAMES = [
     "Classifier", "InputError", "MODELS", "Predictor", "Reporter", "Run", "RunError", "__version__", "build", "check",
     "compare", "convert", "endpoints", "evaluate", "export", "features", "find_learning_rate", "predict", "resume",
-    "runs", "stages", "summary", "train", "truncate",
+    "runs", "serve", "stages", "summary", "train", "truncate",
 ]  # fmt: skip
 SIGNATURES = {
     "Classifier": "(*, config, class_names, image, record=<factory>, training_digests=<factory>, temperature=1.0, "
@@ -43,6 +43,7 @@ SIGNATURES = {
     "predict": "(model, pictures, top=5, *, reporter=None, **options)",
     "resume": "(run, data=None, *, reporter=None)",
     "runs": "(folder='runs')",
+    "serve": "(models, *, reporter=None, **options)",
     "stages": "(model)",
     "summary": "(model, *, image_size=None, every=None, batch_size=32, dtype='float32', **unknown)",
     "train": "(data, *, reporter=None, **options)",

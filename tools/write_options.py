@@ -20,6 +20,7 @@ TASKS: dict[str, tuple[type[Any], set[str]]] = {
     "PredictOptions": (settings.PredictSettings, {"top"}),
     "CompareOptions": (settings.CompareSettings, set()),
     "CheckOptions": (settings.CheckSettings, set()),
+    "ServeOptions": (settings.ServeSettings, set()),
     "ExportOptions": (settings.ExportSettings, set()),
 }
 HEAD = '''"""The keywords of the public functions, for editors and type checkers: `ception.settings` explains them.

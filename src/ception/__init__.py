@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ception.predictor import Predictor as Predictor
     from ception.reporting import Reporter as Reporter
     from ception.run_list import runs as runs
+    from ception.serving import serve as serve
     from ception.training import Run as Run
     from ception.training import find_learning_rate as find_learning_rate
     from ception.training import resume as resume
@@ -54,6 +55,7 @@ _HOMES = {
     "predict": "prediction",
     "resume": "training",
     "runs": "run_list",
+    "serve": "serving",
     "stages": "models.endpoints",
     "summary": "inspection",
     "train": "training",

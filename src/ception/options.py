@@ -105,6 +105,26 @@ class CheckOptions(TypedDict, total=False):
     out: str | Path | None
 
 
+class ServeOptions(TypedDict, total=False):
+    """Fields of `ServeSettings`."""
+
+    cache_limit: float
+    backend: Backend | None
+    device: str | None
+    engine: EngineName | None
+    dtype: Dtype
+    host: str
+    port: int
+    token_file: str | Path | None
+    min_confidence: float | None
+    batch_size: int
+    max_bytes: float
+    max_pixels: float
+    max_pictures: int
+    max_requests: int
+    timeout: float
+
+
 class ExportOptions(TypedDict, total=False):
     """Fields of `ExportSettings`."""
 

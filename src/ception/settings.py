@@ -325,6 +325,36 @@ class ExportSettings(BackendSettings, CacheSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServeSettings(EngineSettings):
+    """How to answer requests over HTTP.
+
+    Attributes:
+        host: Address to listen on; 127.0.0.1 is this machine alone, 0.0.0.0 all that reach it.
+        port: Port to listen on; 0 takes a free one.
+        token_file: File with a token that requests have to bear, as Authorization: Bearer TOKEN.
+        min_confidence: Probability, 0..1, below which an answer is `unknown`; what an exported model was exported with,
+            else 0, when not given.
+        batch_size: Pictures that are computed at once at most.
+        max_bytes: Largest body of a request, in MB.
+        max_pixels: Largest picture, in millions of pixels.
+        max_pictures: Most pictures in a request.
+        max_requests: Most requests at work; more are asked to come again.
+        timeout: Seconds that a body may take to come, and its answer to be computed.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token_file: Path | None = None
+    min_confidence: float | None = None
+    batch_size: int = 16
+    max_bytes: float = 32.0
+    max_pixels: float = 64.0
+    max_pictures: int = 64
+    max_requests: int = 128
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckSettings(CacheSettings):
     """How to check a data set.
 

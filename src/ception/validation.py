@@ -15,6 +15,7 @@ from ception.settings import (
     EvaluateSettings,
     ExportSettings,
     PredictSettings,
+    ServeSettings,
     SummarySettings,
     TrainSettings,
 )
@@ -22,8 +23,7 @@ from ception.values import flag, typed
 
 Settings = TypeVar(
     "Settings", TrainSettings, EvaluateSettings, PredictSettings, CompareSettings, SummarySettings, ConvertSettings,
-    CheckSettings,
-    ExportSettings,
+    CheckSettings, ExportSettings, ServeSettings,
 )  # fmt: skip
 
 RENAMED: dict[type[Any], dict[str, str]] = {  # what options were called before -> what they are called
