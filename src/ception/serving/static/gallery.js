@@ -51,7 +51,8 @@ export class Gallery {
     else {
       const said = entry.label ?? (entry.unknown ? `unknown (${best.class}?)` : best.class);
       const kind = entry.label ? "corrected" : entry.unknown ? "unsure" : "";
-      answer.append(element("span", { className: kind, textContent: said }), element("span", { textContent: percent(best.probability) }));
+      answer.append(element("span", { className: kind, textContent: said }));
+      if (!entry.label) answer.append(" ", element("span", { textContent: percent(best.probability) }));
     }
     const filled = element("i");
     filled.style.width = best ? percent(best.probability).replace(" ", "") : "0";
