@@ -161,11 +161,8 @@ def about_series(dataset: Dataset) -> dict[str, list[Item]]:
 
 
 def about_augmented(dataset: Dataset) -> dict[str, list[Item]]:
-    """Originals with their augmented copies, by kind of finding; not those that the data keep in one split."""
-    groups = grouping.augmented(dataset)
-    if {VAL, TEST} <= set(dataset.stated_splits.tolist()):
-        groups = [group for group in groups if len(set(dataset.stated_splits[list(group)].tolist())) > 1]
-    return {"augmented": [Item(group) for group in groups]}
+    """Originals with their augmented copies, by kind of finding."""
+    return {"augmented": [Item(group) for group in grouping.augmented(dataset)]}
 
 
 def split_of_classes(dataset: Dataset, splits: NDArray[np.int8] | None) -> dict[str, dict[str, int]] | None:
