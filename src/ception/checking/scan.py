@@ -71,8 +71,8 @@ def scan(
     return facts, failed
 
 
-def preview(pictures: Pictures, index: int, side: int) -> Image.Image:
-    """The picture upright, with about `side` pixels at least where that saves decoding all of them.
+def preview(pictures: Pictures, index: int, side: int, mode: str = "RGB") -> Image.Image:
+    """The picture upright, with about `side` pixels at least, and in grey as mode `L`, where that saves decoding more.
 
     Raises:
         PictureError: it cannot be read.
@@ -81,7 +81,7 @@ def preview(pictures: Pictures, index: int, side: int) -> Image.Image:
         return pictures.open(index)
     data = images.read_bytes(pictures.paths[index])
     try:
-        return formats.with_opened(data, lambda image: _upright(image, side, "RGB"))
+        return formats.with_opened(data, lambda image: _upright(image, side, mode))
     except Exception:  # whatever it is: `decode` has the words for it
         return images.decode(data)
 
