@@ -104,7 +104,7 @@ def test_pairs_that_others_have_settled_are_not_opened(monkeypatch, tmp_path):
     copies = np.stack([np.asarray(files.open(k).convert("L").resize((16, 16), Image.BOX)) for k in range(5)])
     asked = []
     monkeypatch.setattr(cropped, "_MOST_COMPARED", 1)
-    monkeypatch.setattr(alignment, "is_part", lambda *where: asked.append(where) or True)
+    monkeypatch.setattr(alignment, "are_parts", lambda *where: asked.extend(where[0]) or np.ones(len(where[0]), bool))
     group_of = cropped.together(files, np.arange(5), copies, np.arange(5), Notes())
     assert len(set(group_of.tolist())) == 1
     assert len(asked) == 4
@@ -120,17 +120,30 @@ def test_a_picture_that_is_gone_is_no_copy(tmp_path):
     assert len(set(cropped.together(files, np.arange(2), copies, np.arange(2), Reporter()).tolist())) == 2
 
 
-@pytest.mark.parametrize("window", [(0.03, 0.93, 0.05, 0.95), (0.1, 1.0, 0.0, 0.9), (0.0, 0.88, 0.08, 0.96)])
-def test_a_window_is_found_from_nearby(window):
-    whole = np.asarray(photo(4).convert("L").resize((160, 160), Image.BOX), np.float32)
-    fixed = alignment._cut(whole, np.array(window), 160)
-    edges = alignment._aligned(fixed, whole, np.add(window, (0.02, -0.02, 0.015, 0.02)), 12)
-    assert edges == pytest.approx(window, abs=1e-3)
+WINDOWS = ((0.03, 0.93, 0.05, 0.95), (0.1, 1.0, 0.0, 0.9), (0.0, 0.88, 0.08, 0.96))
+
+
+def grey(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert("L").resize((160, 160), Image.BOX))
+
+
+def test_windows_are_found_from_nearby():
+    wholes = np.repeat(grey(photo(4))[None], len(WINDOWS), 0).astype(np.float32)
+    fixed = alignment._cut(wholes, np.array(WINDOWS), 160)
+    edges = alignment._aligned(fixed, wholes, np.add(WINDOWS, (0.02, -0.02, 0.015, 0.02)), 12)
+    assert edges == pytest.approx(np.array(WINDOWS), abs=1e-3)
+
+
+def test_each_pair_is_judged_by_itself():
+    parts = np.stack([grey(part(photo(1), 0.9, 0.5, 0.5)), grey(photo(2)), grey(part(photo(3), 0.9, 0.5, 0.5))])
+    wholes = np.stack([grey(photo(1)), grey(photo(1)), grey(photo(3))])
+    windows = np.full((3, 4), (0.05, 0.95, 0.05, 0.95))
+    assert alignment.are_parts(parts, wholes, windows).tolist() == [True, False, True]
 
 
 def test_plain_pictures_end_in_no_error():
-    plain = np.full((160, 160), 90, np.uint8)
-    burnt_out = np.full((160, 160), 255, np.uint8)
-    whole = np.asarray(photo(4).convert("L").resize((160, 160), Image.BOX))
-    for one, other in [(plain, plain), (plain, whole), (whole, plain), (burnt_out, whole), (burnt_out, plain)]:
-        assert alignment.is_part(one, other, alignment.WHOLE) is False
+    plain, burnt_out, whole = np.full((160, 160), 90, np.uint8), np.full((160, 160), 255, np.uint8), grey(photo(4))
+    parts = np.stack([plain, plain, whole, burnt_out, burnt_out])
+    wholes = np.stack([plain, whole, plain, whole, plain])
+    assert not alignment.are_parts(parts, wholes, np.full((5, 4), alignment.WHOLE)).any()
+    assert alignment.are_parts(parts[:0], wholes[:0], np.zeros((0, 4))).tolist() == []

@@ -8,7 +8,7 @@ from typing import Unpack
 
 import numpy as np
 
-from ception.checking import copies, findings, page, passed_over, scan
+from ception.checking import copies, findings, page, passed_over, placeholders, scan
 from ception.data import grouping, sources
 from ception.model_file import ModelDescription, describe
 from ception.models import catalog
@@ -44,7 +44,9 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     facts, failed = scan.scan(dataset.pictures, str(data), cache_limit=settings.cache_limit, reporter=reporter)
     splits, lacking = findings.split_as_trained(dataset, facts["digest"])
     cases = findings.about_pictures(dataset, facts, failed, size) | {"too_few": lacking}
-    cases |= findings.about_copies(dataset, splits, *copies.find(dataset.pictures, facts, reporter))
+    shown_by_hosts, equal, near = placeholders.find(facts, *copies.find(dataset.pictures, facts, reporter))
+    cases |= findings.about_copies(dataset, splits, equal, near)
+    cases |= findings.about_placeholders(dataset, shown_by_hosts)
     cases |= _passed_over(data, dataset) | findings.about_series(dataset)
     cases |= findings.about_augmented(dataset)
     if described is not None:

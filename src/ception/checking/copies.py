@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ception.checking import cropped, duplicates
+from ception.checking import cropped, duplicates, placeholders
 from ception.data.sources import Pictures
 from ception.reporting import Reporter
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FLAT = 4.0  # standard deviation of the grey values below which a picture shows nothing to compare
+_FLAT_DRAWN = 2.0  # where it is drawn, as there is no noise in it
 
 
 def find(
@@ -30,7 +31,8 @@ def find(
     equal = [readable[group] for group in duplicates.equal(facts["digest"][readable])]
     _, first = np.unique(facts["digest"][readable], return_index=True)
     different = readable[np.sort(first)]
-    different = different[facts["copy"][different].std((1, 2)) >= _FLAT]
+    least = np.where(placeholders.is_flat(facts[different]), _FLAT_DRAWN, _FLAT)
+    different = different[facts["copy"][different].std((1, 2)) >= least]
     sides = np.minimum(facts["width"], facts["height"])[different]
     group_of = duplicates.near(facts["copy"][different], sides, reporter)
     large = np.flatnonzero(sides >= duplicates.SMALL)

@@ -6,12 +6,16 @@ of alike grounds share the low ones. The correlation of two descriptions is thei
 product of matrices for each window and turn. What it finds is loose, and bounded: the best few of each picture. Those
 are opened and compared in detail (`alignment`).
 
-Measured on TrashNet (2,527 photos): CANDIDATES
+Measured on TrashNet (2,527 photos on similar grounds, `benchmarks/results/planted_copies.csv`), together with what
+`duplicates` finds: of 150 copies cropped by 10 % at the centre or anywhere all are found, of those mirrored or turned
+too at least 98 %, cropped by 5 % 99 %, by 15 % 85 %, brightened by 30 % 98 %. Ten pairs of photos come in beside the 21
+of `duplicates`; all show the same thing in the same place, none is of two classes. Of 777 candidate pairs, those taken
+agree in detail by 0.54 or more, and look-alikes by 0.34 at most; one between, of 0.39, is a copy in another light.
+Time grows with the square of the photos, by 0.2 microseconds of a core for two of them; memory with their number.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,8 +40,8 @@ _BACK = (0, 1, 2, 3, 4, 6, 5, 7)  # for each of `TURNS` the one that undoes it
 _FREQUENCIES = 8  # along each side
 _MOST_OF_ONE = 16  # candidates of a picture, each turn counted
 _MOST_AT_ONCE = 1 << 22  # pairs in memory
-_MOST_COMPARED = 256  # candidates, after which those that are settled by others are left out
-_MOST_OPEN = 4096  # grey copies in memory, 100 MB
+_MOST_COMPARED = 64  # candidates, after which those that are settled by others are left out
+_MOST_OPEN = 4096  # opened pictures in memory, 100 MB
 _CANDIDATE = np.dtype([("part", "i8"), ("whole", "i8"), ("turn", "i1"), ("window", "i1"), ("correlation", "f4")])
 
 
@@ -58,26 +62,25 @@ def together(
         reporter: Receives the progress.
     """
     found = candidates(copies, reporter)
-    threads = isinstance(pictures, Files)
-    small = functools.lru_cache(_MOST_OPEN)(functools.partial(_opened, pictures))
-
-    def same(some: NDArray[np.void], number: int) -> bool:
-        candidate = some[number]
-        part, whole = small(int(indices[candidate["part"]])), small(int(indices[candidate["whole"]]))
-        if part is None or whole is None:
-            return False
-        turned = np.ascontiguousarray(TURNS[candidate["turn"]](part[None])[0])
-        return alignment.is_part(turned, whole, WINDOWS[candidate["window"]])
-
+    opened: dict[int, NDArray[np.uint8]] = {}
     with reporter.task("Comparing closely", len(found)) as task:
         for start in range(0, len(found), _MOST_COMPARED):
             some = found[start : start + _MOST_COMPARED]
-            unsettled = some[group_of[some["part"]] != group_of[some["whole"]]]
-            said = parallel(functools.partial(same, unsettled), len(unsettled), threads=threads)
-            alike = unsettled[np.fromiter(said, bool)]
+            some = some[group_of[some["part"]] != group_of[some["whole"]]]
+            _open(pictures, indices, np.union1d(some["part"], some["whole"]), opened)
+            alike = some[_confirmed(some, opened)]
             group_of = joined(group_of, alike["part"], alike["whole"])
-            task.advance(len(some))
+            task.advance(min(_MOST_COMPARED, len(found) - start))
     return group_of
+
+
+def _confirmed(found: NDArray[np.void], opened: dict[int, NDArray[np.uint8]]) -> NDArray[np.bool_]:
+    """Which candidates are copies, by what was opened."""
+    parts = [TURNS[turn](opened[part][None])[0] for part, turn in zip(found["part"], found["turn"], strict=True)]
+    wholes = [opened[whole] for whole in found["whole"]]
+    if not parts:
+        return np.zeros(0, bool)
+    return alignment.are_parts(np.stack(parts), np.stack(wholes), np.array(WINDOWS)[found["window"]])
 
 
 def candidates(copies: NDArray[np.uint8], reporter: Reporter) -> NDArray[np.void]:
@@ -157,12 +160,26 @@ def _best(found: NDArray[np.void]) -> NDArray[np.void]:
     return np.asarray(found[np.arange(len(found)) - first < _MOST_OF_ONE])
 
 
-def _opened(pictures: Pictures, index: int) -> NDArray[np.uint8] | None:
-    """The grey copy of a picture that `alignment` compares; None where it cannot be read any more."""
+def _open(
+    pictures: Pictures, indices: NDArray[np.intp], wanted: NDArray[np.intp], opened: dict[int, NDArray[np.uint8]]
+) -> None:
+    """Add what is wanted to the opened pictures, of which the longest unused go where they are many."""
+    for number in wanted.tolist():
+        if number in opened:
+            opened[number] = opened.pop(number)
+    new = [number for number in wanted.tolist() if number not in opened]
+    read = parallel(lambda k: _grey(pictures, int(indices[new[k]])), len(new), threads=isinstance(pictures, Files))
+    opened.update(zip(new, read, strict=True))
+    for number in list(opened)[: max(0, len(opened) - _MOST_OPEN)]:
+        del opened[number]
+
+
+def _grey(pictures: Pictures, index: int) -> NDArray[np.uint8]:
+    """The grey copy of a picture that `alignment` compares; a plain one where it cannot be read any more."""
     from PIL import Image
 
     try:
         image = images.flatten(preview(pictures, index, alignment.SIDE, "L"), 1)
     except images.PictureError:
-        return None
+        return np.zeros((alignment.SIDE, alignment.SIDE), np.uint8)
     return np.asarray(image.resize((alignment.SIDE, alignment.SIDE), Image.Resampling.BOX))

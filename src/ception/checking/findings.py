@@ -142,6 +142,17 @@ def about_copies(
     return cases
 
 
+def about_placeholders(dataset: Dataset, found: Groups) -> dict[str, list[Item]]:
+    """Pictures that look like placeholders, with their copies, by kind of finding."""
+
+    def note(group: NDArray[np.intp]) -> str:
+        if len(group) == 1:
+            return "of one colour all over"
+        return f"{len(group):,} times, in {counted(len(np.unique(dataset.labels[group])), 'class')}"
+
+    return {"placeholders": [Item(tuple(group.tolist()), note(group)) for group in found]}
+
+
 def about_folders(passed: PassedOver) -> dict[str, list[Item]]:
     """What was passed over, by kind of finding."""
     return {
