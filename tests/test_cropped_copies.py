@@ -110,6 +110,31 @@ def test_pairs_that_others_have_settled_are_not_opened(monkeypatch, tmp_path):
     assert len(asked) == 4
 
 
+def test_of_many_look_alikes_the_most_alike_are_compared_and_that_is_said(monkeypatch, tmp_path):
+    for number in range(6):
+        photo(number).save(tmp_path / f"{number}.png")
+    part(photo(4), 0.9, 0.5, 0.5).save(tmp_path / "part.png")
+    files = pictures.Files(sorted(map(str, tmp_path.glob("*.png"))))
+    copies = np.stack([np.asarray(files.open(k).convert("L").resize((16, 16), Image.BOX)) for k in range(7)])
+    monkeypatch.setattr(cropped, "_MOST_IN_ALL", 5)
+    notes = Notes()
+    group_of = cropped.together(files, np.arange(7), copies, np.arange(7), notes)
+    assert [group.tolist() for group in duplicates.groups(group_of)] == [[4, 6]]
+    assert notes.notes[-1].endswith("pairs of look-alikes the 5 most alike are compared closely")
+
+
+def test_where_all_are_alike_each_keeps_its_most_alike(monkeypatch):
+    random = np.random.default_rng(0)
+    one = np.asarray(scene(1).convert("L").resize((16, 16), Image.BOX), float)
+    copies = np.clip(one + random.normal(0, 1, (40, 16, 16)), 0, 255).astype(np.uint8)
+    copies[31] = copies[8]
+    monkeypatch.setattr(cropped, "_MOST_OF_ONE", 2)
+    found = cropped.candidates(copies, Reporter())
+    assert len(found) <= 80
+    assert {int(found[0]["part"]), int(found[0]["whole"])} == {8, 31}
+    assert set(found["part"].tolist()) | set(found["whole"].tolist()) == set(range(40))
+
+
 def test_a_picture_that_is_gone_is_no_copy(tmp_path):
     for number in range(2):
         part(photo(1), 1 - number / 10, 0.5, 0.5).save(tmp_path / f"{number}.png")

@@ -39,6 +39,7 @@ WINDOWS: tuple[alignment.Window, ...] = (
 _BACK = (0, 1, 2, 3, 4, 6, 5, 7)  # for each of `TURNS` the one that undoes it
 _FREQUENCIES = 8  # along each side
 _MOST_OF_ONE = 16  # candidates of a picture, each turn counted
+_MOST_IN_ALL = 50_000  # candidates, of which a core compares about 1,000 in a second
 _MOST_AT_ONCE = 1 << 22  # pairs in memory
 _MOST_COMPARED = 64  # candidates, after which those that are settled by others are left out
 _MOST_OPEN = 4096  # opened pictures in memory, 100 MB
@@ -62,6 +63,9 @@ def together(
         reporter: Receives the progress.
     """
     found = candidates(copies, reporter)
+    if len(found) > _MOST_IN_ALL:
+        reporter.note(f"of {len(found):,} pairs of look-alikes the {_MOST_IN_ALL:,} most alike are compared closely")
+        found = found[:_MOST_IN_ALL]
     opened: dict[int, NDArray[np.uint8]] = {}
     with reporter.task("Comparing closely", len(found)) as task:
         for start in range(0, len(found), _MOST_COMPARED):
@@ -140,11 +144,16 @@ def _alike(
     parts: NDArray[np.float32], wholes: NDArray[np.float32], start: int, turn: int, window: int
 ) -> NDArray[np.void]:
     """The candidates among a block of parts, the first of which is the picture `start`, and all wholes."""
-    correlation = (parts @ wholes).reshape(-1)
+    correlation = parts @ wholes
+    most = min(_MOST_OF_ONE + 1, wholes.shape[1])  # with the picture itself
     at = np.flatnonzero(correlation >= CORRELATION)
+    if len(at) > most * len(parts):  # where all are alike, sorting all pairs would take longer than finding them
+        best = np.argpartition(correlation, -most, axis=1)[:, -most:]
+        at = (best + wholes.shape[1] * np.arange(len(parts))[:, None]).reshape(-1)
+        at = at[correlation.reshape(-1)[at] >= CORRELATION]
     found = np.zeros(len(at), _CANDIDATE)
     found["part"], found["whole"] = start + at // wholes.shape[1], at % wholes.shape[1]
-    found["turn"], found["window"], found["correlation"] = turn, window, correlation[at]
+    found["turn"], found["window"], found["correlation"] = turn, window, correlation.reshape(-1)[at]
     return np.asarray(found[found["part"] != found["whole"]])
 
 
