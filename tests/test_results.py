@@ -120,6 +120,28 @@ class TestScores:
         assert len(found.cautions) == bool(says)
         assert all(text in found.cautions[0] for text in says)
 
+    def test_cautions_about_one_picture_say_so(self, scores):
+        one = replace(scores, count=1, seen_in_training=1)
+        assert one.cautions == (
+            "The only picture was in the model's training: these scores say nothing of new pictures",
+            "The only picture is of class 'a': score others too, or the accuracy says little",
+        )
+        of_two = GroupScores(count=2, accuracy=0.5, accuracy_interval=(0.1, 0.9))
+        assert replace(one, including_seen=of_two).cautions[0] == (
+            "1 of 2 pictures (50.0%) was in the model's training and does not count; with it the accuracy is 0.5000"
+        )
+
+    def test_cautions_of_a_comparison_about_one_picture_say_so(self):
+        result = Comparison(
+            count=1, accuracy=(1.0, 1.0), difference=0.0, difference_interval=(-1.0, 1.0), only_one_right=0,
+            only_other_right=0, p_value=1.0, different=False, per_class={}, changed=(), seen_in_training=(1, 0),
+        )  # fmt: skip
+        assert result.cautions[0].startswith("The only picture was in a model's training (1 in that of the first)")
+        of_two = GroupScores(count=2, accuracy=1.0, accuracy_interval=(0.1, 1.0))
+        (line,) = replace(result, including_seen=(of_two, of_two)).cautions
+        assert line.startswith("1 of 2 pictures was in a model's training (1 in that of the first) and does not count")
+        assert "on 1 picture, difference" in repr(result)
+
 
 def test_a_comparison_in_plain_values_and_words():
     result = Comparison(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 import numpy as np
 
-from ception.checking import duplicates, findings, page, passed_over, scan
+from ception.checking import copies, findings, page, passed_over, placeholders, scan
 from ception.data import grouping, sources
 from ception.model_file import ModelDescription, describe
 from ception.models import catalog
@@ -18,10 +18,6 @@ from ception.reporting import Reporter, or_default
 from ception.results import CheckResult
 from ception.settings import CheckSettings, TrainSettings
 from ception.validation import settings_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 _OF_ARRAYS = "suffixes, formats, EXIF, bits, frames and folders: the pictures lie in arrays"
 
@@ -49,7 +45,9 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     facts, failed = scan.scan(dataset.pictures, str(data), cache_limit=settings.cache_limit, reporter=reporter)
     splits, lacking = findings.split_as_trained(dataset, facts["digest"])
     cases = findings.about_pictures(dataset, facts, failed, size) | {"too_few": lacking}
-    cases |= findings.about_copies(dataset, splits, *_copies(facts, reporter))
+    shown_by_hosts, equal, near = placeholders.find(facts, *copies.find(dataset.pictures, facts, reporter))
+    cases |= findings.about_copies(dataset, splits, equal, near)
+    cases |= findings.about_placeholders(dataset, shown_by_hosts)
     cases |= _passed_over(data, dataset) | findings.about_series(dataset)
     cases |= findings.about_augmented(dataset)
     if described is not None:
@@ -101,17 +99,6 @@ def _passed_over(data: str | Path, dataset: sources.Dataset) -> dict[str, list[f
     if not Path(data).is_dir() or not isinstance(dataset.pictures, sources.Files):
         return {}
     return findings.about_folders(passed_over.passed_over(Path(data), dataset.pictures.paths))
-
-
-def _copies(facts: NDArray[np.void], reporter: Reporter) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
-    """Groups of equal pictures, and groups of pictures that show nearly the same, one of each equal ones."""
-    readable = np.flatnonzero(facts["width"] > 0)
-    equal = [readable[group] for group in duplicates.equal(facts["digest"][readable])]
-    _, first = np.unique(facts["digest"][readable], return_index=True)
-    different = readable[np.sort(first)]
-    sides = np.minimum(facts["width"], facts["height"])[different]
-    near = duplicates.near(facts["copy"][different], sides, reporter)
-    return equal, [different[group] for group in near]
 
 
 def _per_class(dataset: sources.Dataset) -> dict[str, int]:

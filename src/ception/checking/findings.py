@@ -142,6 +142,17 @@ def about_copies(
     return cases
 
 
+def about_placeholders(dataset: Dataset, found: Groups) -> dict[str, list[Item]]:
+    """Pictures that look like placeholders, with their copies, by kind of finding."""
+
+    def note(group: NDArray[np.intp]) -> str:
+        if len(group) == 1:
+            return "of one colour all over"
+        return f"{len(group):,} times, in {counted(len(np.unique(dataset.labels[group])), 'class')}"
+
+    return {"placeholders": [Item(tuple(group.tolist()), note(group)) for group in found]}
+
+
 def about_folders(passed: PassedOver) -> dict[str, list[Item]]:
     """What was passed over, by kind of finding."""
     return {
@@ -161,11 +172,8 @@ def about_series(dataset: Dataset) -> dict[str, list[Item]]:
 
 
 def about_augmented(dataset: Dataset) -> dict[str, list[Item]]:
-    """Originals with their augmented copies, by kind of finding; not those that the data keep in one split."""
-    groups = grouping.augmented(dataset)
-    if {VAL, TEST} <= set(dataset.stated_splits.tolist()):
-        groups = [group for group in groups if len(set(dataset.stated_splits[list(group)].tolist())) > 1]
-    return {"augmented": [Item(group) for group in groups]}
+    """Originals with their augmented copies, by kind of finding."""
+    return {"augmented": [Item(group) for group in grouping.augmented(dataset)]}
 
 
 def split_of_classes(dataset: Dataset, splits: NDArray[np.int8] | None) -> dict[str, dict[str, int]] | None:

@@ -47,6 +47,12 @@ KINDS = (
         way_out="Look at them: move or delete those whose class is wrong.",
     ),
     Kind(
+        name="placeholders", severity="warning", title="Pictures that look like placeholders", unit="case",
+        in_training="Each is taught as an example of its class, which it does not show.",
+        way_out="Look at them, and delete those that say that there is no picture, or are empty: they belong to no "
+        "class.",
+    ),
+    Kind(
         name="two_splits", severity="error", title="The same picture in two splits", unit="group",
         in_training="The data state the split, so it is kept; what was trained on does not count in the scores.",
         way_out="Delete the copies in all splits but one. (Splits that Ception makes never part equal files.)",

@@ -118,7 +118,7 @@ def print_comparison(result: Comparison) -> None:
         print(line)
     for name, accuracy in zip(result.models, result.accuracy, strict=True):
         print(f"{accuracy:.4f}  {printable(name)}")
-    print(f"Difference {result.difference:+.4f} on {result.count:,} pictures "
+    print(f"Difference {result.difference:+.4f} on {counted(result.count, 'picture')} "
           f"(95 % interval {low:+.4f} to {high:+.4f}; McNemar p = {result.p_value:.2g}): {verdict}")  # fmt: skip
     print(f"Right only in the first: {result.only_one_right:,}; only in the second: {result.only_other_right:,}")
     table = Table("class", box=None, pad_edge=False, header_style="bold")

@@ -180,11 +180,12 @@ class Scores(Result):
 
     def _of_seen(self) -> str:
         if self.all_seen:
-            return f"All {self.count:,} pictures were in the model's training: these scores say nothing of new pictures"
+            return f"{_all_were(self.count)} in the model's training: these scores say nothing of new pictures"
         if one := self.including_seen:
+            were, do, them = _verbs(self.seen_in_training or 0)
             return (
-                f"{self.seen_in_training:,} of {one.count:,} pictures ({self.seen_share:.1%}) were in the model's "
-                f"training and do not count; with them the accuracy is {one.accuracy:.4f}"
+                f"{self.seen_in_training:,} of {one.count:,} pictures ({self.seen_share:.1%}) {were} in the model's "
+                f"training and {do} not count; with {them} the accuracy is {one.accuracy:.4f}"
             )
         return ""
 
@@ -193,7 +194,8 @@ class Scores(Result):
         if better:
             return ""
         if better is None:
-            return f"All pictures are of class '{most}': score others too, or the accuracy says little"
+            subject = "The only picture is" if self.count == 1 else "All pictures are"
+            return f"{subject} of class '{most}': score others too, or the accuracy says little"
         sure, first = ("", "") if self.accuracy <= self.majority_share else ("surely ", "score more pictures, or ")
         return (
             f"Not {sure}better than guessing: '{most}' for every picture is right for {self.majority_share:.4f} of "
@@ -204,7 +206,7 @@ class Scores(Result):
     @property
     def pictures_scored(self) -> str:
         """How many pictures of which split are scored, in words."""
-        noun = "picture" if self.count == 1 else "pictures"
+        noun = _noun(self.count)
         if self.including_seen:
             return f"{self.count:,} {self.split} {noun} not seen in training".replace(" all ", " ")
         if self.split == "all":
@@ -362,12 +364,13 @@ class Comparison(Result):
             for seen, which in zip(self.seen_in_training, ("first", "second"), strict=True) if seen
         )  # fmt: skip
         if self.all_seen:
-            return (f"All {self.count:,} pictures were in a model's training ({told}): this says nothing of new ones",)
+            return (f"{_all_were(self.count)} in a model's training ({told}): this says nothing of new ones",)
         if self.including_seen:
             one, other = self.including_seen
+            were, do, them = _verbs(one.count - self.count)
             return (
-                f"{one.count - self.count:,} of {one.count:,} pictures were in a model's training ({told}) and do not "
-                f"count; with them the accuracies are {one.accuracy:.4f} and {other.accuracy:.4f}",
+                f"{one.count - self.count:,} of {one.count:,} pictures {were} in a model's training ({told}) and {do} "
+                f"not count; with {them} the accuracies are {one.accuracy:.4f} and {other.accuracy:.4f}",
             )
         return ()
 
@@ -375,7 +378,21 @@ class Comparison(Result):
         low, high = self.difference_interval
         one, other = self.accuracy
         return (
-            f"Comparison(accuracy={one:.4f} and {other:.4f} on {self.count:,} pictures, "
+            f"Comparison(accuracy={one:.4f} and {other:.4f} on {self.count:,} {_noun(self.count)}, "
             f"difference={self.difference:+.4f} ({low:+.4f} to {high:+.4f}), p_value={self.p_value:.2g}, "
             f"different={self.different})"
         )
+
+
+def _noun(count: int) -> str:
+    return "picture" if count == 1 else "pictures"
+
+
+def _all_were(count: int) -> str:
+    """The subject of a sentence about all pictures, with its verb."""
+    return "The only picture was" if count == 1 else f"All {count:,} pictures were"
+
+
+def _verbs(count: int) -> tuple[str, str, str]:
+    """What goes with a number of pictures: `were`, `do` and `them`, or their singulars."""
+    return ("was", "does", "it") if count == 1 else ("were", "do", "them")
