@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ception.errors import RunError as RunError
     from ception.evaluation import evaluate as evaluate
     from ception.evaluation.comparison import compare as compare
+    from ception.explaining import explain as explain
     from ception.exporting import export as export
     from ception.inspection import summary as summary
     from ception.models import MODELS as MODELS
@@ -50,6 +51,7 @@ _HOMES = {
     "endpoints": "models.endpoints",
     "features": "models.endpoints",
     "evaluate": "evaluation",
+    "explain": "explaining",
     "export": "exporting",
     "find_learning_rate": "training",
     "predict": "prediction",

@@ -105,6 +105,16 @@ class CheckOptions(TypedDict, total=False):
     out: str | Path | None
 
 
+class ExplainOptions(TypedDict, total=False):
+    """Fields of `ExplainSettings`."""
+
+    backend: Backend | None
+    method: Literal["gradcam", "integrated-gradients", "occlusion", "all"]
+    layer: str | None
+    out: str | Path | None
+    checks: bool
+
+
 class ServeOptions(TypedDict, total=False):
     """Fields of `ServeSettings`."""
 

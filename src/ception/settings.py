@@ -325,6 +325,25 @@ class ExportSettings(BackendSettings, CacheSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExplainSettings(BackendSettings):
+    """How to show which parts of a picture speak for a class.
+
+    Attributes:
+        method: How to find out: gradcam, by the feature maps of a layer; integrated-gradients, by each pixel;
+            occlusion, by covering parts; or all of them.
+        layer: Endpoint or layer that gradcam looks at; the last one with more than one place when not given.
+        out: Folder for the pictures and explanations.json; explanations-MODEL here when not given.
+        checks: Check each map against one of the network with its weights shuffled, and by uncovering and covering what
+            it marks.
+    """
+
+    method: Literal["gradcam", "integrated-gradients", "occlusion", "all"] = "gradcam"
+    layer: str | None = None
+    out: Path | None = None
+    checks: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServeSettings(EngineSettings):
     """How to answer requests over HTTP.
 

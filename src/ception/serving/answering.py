@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ception.backends import cores
 from ception.data import formats, images
+from ception.errors import InputError
 from ception.predictor import told
 from ception.results import Prediction
+from ception.serving.explainer import Explainer
 from ception.serving.limits import Limits, RefusedError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
     from ception.serving.bodies import Sent
     from ception.serving.hosting import Hosted, Hosting
@@ -34,12 +37,14 @@ class Answering:
         limits: What a picture may be.
         metrics: Told of each answer.
         pool: Threads that decode.
+        explainer: Draws heat maps.
     """
 
     hosting: Hosting
     limits: Limits
     metrics: Metrics
     pool: ThreadPoolExecutor
+    explainer: Explainer = field(default_factory=Explainer)
 
     @classmethod
     def of(cls, hosting: Hosting, limits: Limits, metrics: Metrics) -> Answering:
@@ -105,6 +110,35 @@ class Answering:
                 raise RefusedError(503, why, retry_after_s=1) from None
         raise RefusedError(503, "the model is being replaced: come again", retry_after_s=1)
 
+    async def heat(self, name: str | None, sent: Sent, class_name: str | None) -> bytes:
+        """A PNG in the picture's shape, which is the more opaque where a part speaks the more for a class.
+
+        Raises:
+            RefusedError: there is no such model or class, the model is an export, or the picture cannot be read.
+        """
+        hosted = self.model(name)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self.pool, lambda: self.explainer.png(hosted, self._image(sent[1]), class_name)
+            )
+        except (InputError, images.PictureError) as error:
+            raise RefusedError(422, str(error)) from None
+
+    def _image(self, data: bytes) -> Image.Image:
+        """The picture of a file.
+
+        Raises:
+            PictureError: it cannot be read, or has too many pixels.
+        """
+        try:
+            width, height = formats.with_opened(data, lambda image: image.size)
+        except Exception:  # whatever it is: `decode` has the words for it
+            return images.decode(data)
+        if width * height > self.limits.most_pixels:
+            allowed = f"{self.limits.most_pixels / 1e6:g} million allowed"
+            raise images.PictureError(f"{width} x {height} pixels are more than the {allowed}")
+        return images.decode(data)
+
     def _told(self, hosted: Hosted, called: str, logits: NDArray[np.float32], top: int) -> Prediction:
         row = hosted.description.softmax(logits[None])[0]
         least = hosted.predictor.min_confidence
@@ -113,12 +147,6 @@ class Answering:
     def _pixels(self, hosted: Hosted, data: bytes) -> NDArray[np.uint8] | str:
         """The pixels of a picture's file as the model takes them, or why there are none."""
         try:
-            width, height = formats.with_opened(data, lambda image: image.size)
-            if width * height > self.limits.most_pixels:
-                return f"{width} x {height} pixels are more than the {self.limits.most_pixels / 1e6:g} million allowed"
-        except Exception:  # whatever it is: `decode` has the words for it
-            pass
-        try:
-            return images.to_pixels(images.decode(data), hosted.description.image)
+            return images.to_pixels(self._image(data), hosted.description.image)
         except images.PictureError as error:
             return str(error)

@@ -20,7 +20,7 @@ from ception.serving.answering import Answering
 from ception.serving.bodies import pictures_of
 from ception.serving.guard import Guard
 from ception.serving.limits import Limits, RefusedError
-from ception.serving.schemas import PICTURES, REFUSALS, Json, ModelOut, PredictionsOut
+from ception.serving.schemas import PICTURE, PICTURES, REFUSALS, Json, ModelOut, PredictionsOut
 
 if TYPE_CHECKING:
     from ception.serving.hosting import Hosted, Hosting
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _LOOKS_EVERY_S = 2.0  # at the model files
 _LOG = logging.getLogger("ception.serving")
 Model = Annotated[str | None, Query(max_length=200, description="Its name; the first one when not given.")]
+ClassName = Annotated[str | None, Query(alias="class", max_length=1000, description="The class to explain.")]
 Top = Annotated[int, Query(ge=1, le=1000, description="Number of classes to name for each picture.")]
 
 
@@ -109,6 +110,17 @@ def _add_routes(app: FastAPI, answering: Answering) -> None:
         if raw and predictions[0].error:
             raise RefusedError(422, predictions[0].error)
         return JSONResponse({"model": hosted.name, "predictions": [_plain(one.as_dict()) for one in predictions]})
+
+    @app.post(
+        "/explain", responses=REFUSALS, openapi_extra=PICTURE, response_class=Response,
+        summary="Draw what in a picture speaks for a class, as a PNG to be laid over it",
+    )  # fmt: skip
+    async def explain(request: Request, model: Model = None, class_name: ClassName = None) -> Response:
+        answering.model(model)
+        sent, _ = await pictures_of(request, answering.limits)
+        if len(sent) != 1:
+            raise RefusedError(422, f"one picture is explained at a time, got {len(sent)}")
+        return Response(await answering.heat(model, sent[0], class_name), media_type="image/png")
 
     @app.get("/models", response_model=list[ModelOut], summary="The models that answer")
     async def models() -> Any:

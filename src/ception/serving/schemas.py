@@ -71,6 +71,9 @@ PICTURES = {
         "content": {"image/*": _RAW, "multipart/form-data": _FORM, "application/json": _JSON_BODY},
     }
 }
+PICTURE = {
+    "requestBody": {"required": True, "description": "One picture.", "content": {"image/*": _RAW}},
+}
 REFUSALS: dict[int | str, Json] = {
     status: {"model": ErrorOut, "description": why}
     for status, why in {
