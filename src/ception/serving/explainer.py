@@ -38,6 +38,7 @@ class Explainer:
                 known = self._opened[hosted.name] = (hosted.state, classifier, parts_of(classifier.network))
             from ception.explaining.one import heat_of
 
-            heat = heat_of(*known[1:], image, index)
+            _, classifier, parts = known
+            heat = heat_of(classifier, parts, image, index)
         heat.save(written := io.BytesIO(), "PNG")
         return written.getvalue()
