@@ -51,7 +51,8 @@ TASKS = {
         (
             "check",
             "zzz",
-            r"unknown option 'zzz': known: cache_limit, model, weights, final_endpoint, partial, image_size, group, o",
+            "unknown option 'zzz': known: cache_limit, model, weights, final_endpoint, partial, image_size, "
+            "group, out$",
         ),
     ],
 )

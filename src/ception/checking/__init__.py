@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from ception.checking import duplicates, features, findings, labels, page, passed_over, scan
+from ception.checking import duplicates, features, findings, labels, page, passed_over, scan, seen
 from ception.data import grouping, sources
+from ception.data.augmentation import Augmentation
+from ception.data.images import ImageContract
+from ception.data.loading import channels_of
 from ception.model_file import ModelDescription, describe
 from ception.models import catalog
 from ception.options import CheckOptions
 from ception.reporting import Reporter, or_default
 from ception.results import CheckResult
 from ception.settings import CheckSettings, settings_of
+from ception.training.recipes import recipes_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,8 +57,7 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     cases = findings.about_pictures(dataset, facts, failed, size) | {"too_few": lacking}
     cases |= findings.about_copies(dataset, splits, equal, near) | _passed_over(data, dataset)
     cases |= findings.about_series(dataset) | findings.about_augmented(dataset)
-    if described is not None:
-        cases |= findings.about_classes(dataset, described.class_names, described.unnamed)
+    cases |= findings.about_classes(dataset, described.class_names, described.unnamed) if described else {}
     doubted, unchecked = _about_labels(dataset, facts, [*equal, *near], settings, described, reporter)
     listed = findings.listed(cases | doubted, dataset, splits)
     numbers = findings.severities(listed)
@@ -74,7 +77,8 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
         not_checked=((_OF_ARRAYS,) if scan.are_arrays(dataset.pictures) else ()) + unchecked,
         page=str(out),
     )
-    page.write_page(out, result, cases | doubted, dataset, reporter)
+    looked_at = _seen(dataset, facts, settings, described, size, reporter)
+    page.write_page(out, result, cases | doubted, looked_at, dataset, reporter)
     return result
 
 
@@ -109,10 +113,10 @@ def _about_labels(
     if settings.weights is None and described is None:
         return {}, (_LABELS,)
     readable = np.flatnonzero(facts["width"] > 0)
-    seen = features.features(dataset, facts["digest"], readable, settings, reporter)
-    groups = labels.together(len(dataset.labels), copies, dataset.groups)[seen.indices]
-    of_these = dataset.labels[seen.indices]
-    places, probabilities = labels.out_of_fold(seen, of_these, groups, reporter)
+    given = features.features(dataset, facts["digest"], readable, settings, reporter)
+    groups = labels.together(len(dataset.labels), copies, dataset.groups)[given.indices]
+    of_these = dataset.labels[given.indices]
+    places, probabilities = labels.out_of_fold(given, of_these, groups, reporter)
     doubts = labels.doubtful(probabilities, of_these[places])
     unchecked = [] if len(places) else [_FEW]
     if described is not None and (known := int(described.seen_in_training(facts["digest"]).sum())):
@@ -120,7 +124,24 @@ def _about_labels(
             f"the labels of {known:,} pictures only in part: the model was trained on them, and may have learnt wrong "
             "ones by heart; --weights imagenet has not"
         )
-    return findings.about_labels(dataset, doubts, seen.indices[places]), tuple(unchecked)
+    return findings.about_labels(dataset, doubts, given.indices[places]), tuple(unchecked)
+
+
+def _seen(
+    dataset: sources.Dataset,
+    facts: NDArray[np.void],
+    settings: CheckSettings,
+    described: ModelDescription | None,
+    size: tuple[int, int],
+    reporter: Reporter,
+) -> list[seen.Seen]:
+    """Some pictures as the network sees them, changed as the default training of it would change them."""
+    readable = facts["width"] > 0
+    if described is not None:  # which is trained
+        return seen.seen(dataset, readable, described.image, Augmentation(), reporter)
+    contract = ImageContract(height=size[0], width=size[1], channels=channels_of(dataset.pictures))
+    recipe = recipes_of(features.as_trained(settings, dataset))[-1]
+    return seen.seen(dataset, readable, contract, recipe.augmentation, reporter)
 
 
 def _passed_over(data: str | Path, dataset: sources.Dataset) -> dict[str, list[findings.Item]]:
