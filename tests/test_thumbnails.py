@@ -89,7 +89,7 @@ class TestTraining:
         assert scores["better_than_thumbnails"] is False
         assert scores["thumbnails"]["difference"] == pytest.approx(scores["accuracy"] - 1)
         page = (run.folder / "report.html").read_text()
-        assert "on thumbnails of 8 x 8; the network&#39;s less that" in page
+        assert "on thumbnails of 8 x 8; the network -" in page
         assert ception.resume(run.folder).scores == run.scores
 
     def test_what_is_said_after_the_training(self, trained, run_cli):

@@ -120,7 +120,7 @@ def _numbers(scores: Scores) -> list[tuple[str, str, str]]:
         low, high = linear.difference_interval
         numbers.append((
             "Linear classifier", f"{linear.accuracy:.1%}",
-            f"on thumbnails of {linear.side} x {linear.side}; the network's less that: {low:+.1%} to {high:+.1%}",
+            f"on thumbnails of {linear.side} x {linear.side}; the network {low:+.1%} to {high:+.1%}",
         ))  # fmt: skip
     if one := scores.selective:
         numbers.append((
