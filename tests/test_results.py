@@ -135,9 +135,11 @@ class TestScores:
         )
 
     def test_cautions_of_a_comparison_about_one_picture_say_so(self):
+        one = ClassComparison(recall=(1.0, 1.0), support=1, p_value=1.0)
         result = Comparison(
-            count=1, accuracy=(1.0, 1.0), accuracy_interval=((0.2, 1.0), (0.2, 1.0)), difference=0.0, difference_interval=(-1.0, 1.0), only_one_right=0,
-            only_other_right=0, p_value=1.0, different=False, per_class={"a": ClassComparison(recall=(1.0, 1.0), support=1, p_value=1.0)}, changed=(), seen_in_training=(1, 0),
+            count=1, accuracy=(1.0, 1.0), accuracy_interval=((0.2, 1.0), (0.2, 1.0)), difference=0.0,
+            difference_interval=(-1.0, 1.0), only_one_right=0, only_other_right=0, p_value=1.0, different=False,
+            per_class={"a": one}, changed=(), seen_in_training=(1, 0),
         )  # fmt: skip
         assert result.cautions[0].startswith("The only picture was in a model's training (1 in that of the first)")
         of_two = GroupScores(count=2, accuracy=1.0, accuracy_interval=(0.1, 1.0))
