@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -114,6 +115,11 @@ def test_a_trained_map_is_told_from_a_shuffled_ones(trained):
     assert not found.explains
 
 
+def size_of(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
 class TestOverlays:
     @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
     def test_the_map_lies_where_the_network_looked(self, resize):
@@ -124,7 +130,7 @@ class TestOverlays:
         warmth = overlays.in_picture(values, contract, (60, 30))
         assert warmth.shape == (30, 60)
         assert warmth.max() <= 1
-        assert np.unravel_index(warmth.argmax(), warmth.shape) == pytest.approx((14.5, 29.5), abs=2)
+        assert warmest(warmth) == pytest.approx((0.5, 0.5), abs=0.03)
         unseen = warmth[:, :14].max()
         assert unseen == 0 if resize == "crop" else unseen < 0.1
 
@@ -151,9 +157,9 @@ class TestCommand:
         assert told[-1]["error"]
         assert {one["class_name"] for one in told[:-1]} == {"red"}
         for one in told[:-1]:
-            assert Image.open(tmp_path / one["picture"]).size == (320, 320)
+            assert max(size_of(tmp_path / one["picture"])) == 320
             assert one["evidence"]["explains"] in (True, False)
-        assert Image.open(folder / "sheet.png").size == (4 * 240, 2 * 240 + 24)
+        assert size_of(folder / "sheet.png") == (4 * 240, 2 * 240 + 24)
         assert f"{pictures[0]}: red " in out
         assert out.count("uncovered 0.") + out.count("uncovered 1.") == 6
         assert out.splitlines()[-1].startswith("Next: ception serve ")

@@ -100,6 +100,9 @@ class CheckOptions(TypedDict, total=False):
 
     cache_limit: float
     model: str | None
+    weights: str | None
+    final_endpoint: str | None
+    partial: bool
     image_size: int | None
     group: str | None
     out: str | Path | None

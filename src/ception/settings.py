@@ -380,12 +380,20 @@ class CheckSettings(CacheSettings):
     Attributes:
         model: Network whose own size the pictures should have, or model file or run folder, whose classes are compared
             too; the network that train takes when not given.
+        weights: Look for wrong labels too, by what the network sees in the pictures with these weights: imagenet, a
+            name that ception models --weights lists, or a weight file. A model file is looked through by its own.
+            Without either, nothing is downloaded and no label is doubted.
+        final_endpoint: End the network there, as for train.
+        partial: Accept weights that lack some of the network's tensors.
         image_size: Side of the square that training will use, in pixels; the network's own when not given.
         group: What keeps pictures in one split, as for train.
         out: Page to write, .html; check-DATA.html here when not given.
     """
 
     model: str | None = None
+    weights: str | None = None
+    final_endpoint: str | None = None
+    partial: bool = False
     image_size: int | None = None
     group: str | None = None
     out: Path | None = None

@@ -108,6 +108,12 @@ KINDS = (
         way_out="Add pictures of them, if they should count.",
     ),
     Kind(
+        name="mislabelled", severity="note", title="Pictures whose class is improbable", unit="picture",
+        in_training="The network is taught the label that each has; a wrong one counts as a mistake of the network.",
+        way_out="Look at them, the surest first: move those that are wrong into the folder of their class, or write "
+        "a CSV (path,label) with the right ones. What is odd but right may stay.",
+    ),
+    Kind(
         name="misnamed", severity="note", title="Pictures in another format than their suffix says", unit="picture",
         in_training="They are opened as what they are.",
         way_out="Rename them, if other programs shall open them too.",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from ception.results.comparisons import Changed as Changed
+from ception.results.comparisons import ClassComparison as ClassComparison
+from ception.results.comparisons import Comparison as Comparison
 from ception.results.conversions import Certificate as Certificate
 from ception.results.conversions import ExportedWeights as ExportedWeights
 from ception.results.conversions import PixelScaling as PixelScaling
@@ -23,13 +26,11 @@ from ception.results.result import Result as Result
 from ception.results.result import plain as plain
 from ception.results.runs import RunEntry as RunEntry
 from ception.results.scores import Calibration as Calibration
-from ception.results.scores import Changed as Changed
-from ception.results.scores import ClassComparison as ClassComparison
 from ception.results.scores import ClassScores as ClassScores
-from ception.results.scores import Comparison as Comparison
 from ception.results.scores import Confusion as Confusion
 from ception.results.scores import CoveragePoint as CoveragePoint
 from ception.results.scores import GroupScores as GroupScores
 from ception.results.scores import Scores as Scores
 from ception.results.scores import Selective as Selective
 from ception.results.scores import Slices as Slices
+from ception.results.scores import Thumbnails as Thumbnails
