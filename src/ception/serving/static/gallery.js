@@ -57,7 +57,6 @@ export class Gallery {
     const filled = element("i");
     filled.style.width = best ? percent(best.probability).replace(" ", "") : "0";
     button.replaceChildren(picture, answer, element("span", { className: "bar" }, filled), element("span", { className: "name", textContent: name, title: name }));
-    button.setAttribute("aria-label", `${name}: ${answer.textContent || "waiting"}`);
   }
 
   shown() {

@@ -4,7 +4,7 @@ import { Gallery } from "./gallery.js";
 const GROUP = 8, MOST_AT_ONCE = 2;
 const $ = (id) => document.getElementById(id);
 let token = sessionStorage.getItem("token") ?? "";
-let models = [];
+let models = [], ready;
 
 const gallery = new Gallery({ explain, classes: () => chosen()?.class_names ?? [] });
 const chosen = () => models.find((model) => model.name === $("model").value);
@@ -37,7 +37,8 @@ const say = (text) => { $("status").textContent = text; };
 async function add(files) {
   const pictures = [...files].filter((file) => file.type.startsWith("image/") || !file.type);
   if (!pictures.length) return say("There is no picture among them.");
-  if (!chosen()) return say("There is no model that answers yet.");
+  await ready; // pictures may come before the list of models
+  if (!chosen()) return;
   const model = chosen().name, entries = gallery.add(pictures), started = performance.now();
   const groups = Array.from({ length: Math.ceil(entries.length / GROUP) }, (_, k) => entries.slice(k * GROUP, (k + 1) * GROUP));
   let done = 0;
@@ -119,8 +120,8 @@ async function within(entries) { // all files in dropped folders, with their pat
 
 $("token").addEventListener("submit", (event) => {
   event.preventDefault();
-  token = event.target.querySelector("input").value;
+  token = event.target.querySelector("[type=password]").value;
   sessionStorage.setItem("token", token);
-  start();
+  ready = start();
 });
-start();
+ready = start();
