@@ -38,11 +38,11 @@ def optimizer_of(
         options["weight_decay"] = recipe.weight_decay
     kind = averaged(kind) if recipe.averaging else kind
     kind = discriminating(kind, rates) if rates else kind
-    return kind(_schedule(recipe, steps_per_epoch / parts), **options)
+    return kind(schedule_of(recipe, steps_per_epoch / parts), **options)
 
 
-def _schedule(recipe: Recipe, steps_per_epoch: float) -> Any:
-    """The learning rate over the steps."""
+def schedule_of(recipe: Recipe, steps_per_epoch: float) -> Any:
+    """The learning rate over the steps: a schedule of Keras, or a number that stays."""
     schedules = keras.optimizers.schedules
     if recipe.schedule == "exponential":
         steps = max(1, round(recipe.decay_epochs * steps_per_epoch))

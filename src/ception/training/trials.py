@@ -1,0 +1,129 @@
+"""Which learning rates are tried, and what follows from how they did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ception.errors import RunError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FACTOR = 3.0  # between rates that are tried
+REACH = 6  # such steps up and down from the first rate
+LEAST_DROP = 0.05  # share of the loss before the first step
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A short training.
+
+    Attributes:
+        rate: Its learning rate.
+        losses: The loss of each judging batch after it; infinite where it broke down.
+    """
+
+    rate: float
+    losses: NDArray[np.float64]
+
+    @property
+    def loss(self) -> float:
+        """The mean."""
+        return float(self.losses.mean())
+
+
+def error_of_difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """The standard error of the mean difference of two losses of the same batches; 0 where it cannot be told."""
+    if len(one) == 1 or not (np.isfinite(one).all() and np.isfinite(other).all()):
+        return 0.0
+    return float(np.std(one - other, ddof=1) / math.sqrt(len(one)))
+
+
+def is_worse(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Whether losses are larger than others of the same batches by two standard errors of their difference."""
+    if not np.isfinite(one).all():
+        return bool(np.isfinite(other).all())
+    return float((one - other).mean()) > 2 * error_of_difference(one, other)
+
+
+def bracketed(run: Callable[[float], Trial], first: float, level: NDArray[np.float64]) -> list[Trial]:
+    """Trials by rising rates, around the best of them a worse one on either side, if there is any within reach.
+
+    Args:
+        run: Makes the short training at a rate.
+        first: The rate to begin with.
+        level: The loss of each judging batch before the first step.
+    """
+    tried = {0: run(first)}
+    while True:
+        best = min(tried, key=lambda place: tried[place].loss)
+        for outer in (max(tried) + 1, min(tried) - 1):
+            place = outer - 1 if outer > 0 else outer + 1
+            if abs(outer) <= REACH and not _is_end(tried, place, best, level):
+                tried[outer] = run(first * FACTOR**outer)
+                break
+        else:
+            return [tried[place] for place in sorted(tried)]
+
+
+def _is_end(tried: dict[int, Trial], place: int, best: int, level: NDArray[np.float64]) -> bool:
+    """Whether nothing is to be expected beyond an outermost rate: worse than the best, or too small to do anything.
+
+    A loss as before the first step may also be one that falls from above; two in a row are not.
+    """
+    if place != best and is_worse(tried[place].losses, tried[best].losses):
+        return True
+    idle = [not (is_worse(tried[one].losses, level) or is_worse(level, tried[one].losses))
+            for one in (place, place + 1) if one in tried]  # fmt: skip
+    return place <= 0 and len(idle) == 2 and all(idle)
+
+
+def best_rate(tried: Sequence[Trial], level: NDArray[np.float64]) -> float:
+    """The rate with the lowest loss, in two digits: between those tried, by a parabola over the logarithm of the rate.
+
+    Losses above that before the first step count as that, or the rates that break down would push it away.
+
+    Args:
+        tried: By rising rates.
+        level: The loss of each judging batch before the first step.
+
+    Raises:
+        RunError: no rate can be suggested: the loss fell too little, or is lowest at the edge of what was tried.
+    """
+    losses = np.array([trial.loss for trial in tried])
+    best, before = int(np.argmin(losses)), float(level.mean())
+    low, high = tried[0].rate, tried[-1].rate
+    where = f"at any rate from {low:.2g} to {high:.2g}"
+    if not losses[best] < before:
+        raise RunError(
+            f"the loss fell {where.replace('any', 'no')}, it is {before:.3f} before the first step and "
+            f"{losses[best]:.3f} at best after: {_WAY_OUT}"
+        )
+    drop = before - losses[best]
+    if drop < LEAST_DROP * before or not is_worse(level, tried[best].losses):
+        noise = 2 * error_of_difference(level, tried[best].losses)
+        least = max(LEAST_DROP, noise / before)
+        raise RunError(
+            f"the loss fell by only {drop / before:.1%} {where}, which is too little (below {least:.1%}) "
+            f"to tell that rate from the others: {_WAY_OUT}"
+        )
+    if best in (0, len(tried) - 1):
+        side, edge = ("lowest", low) if best == 0 else ("highest", high)
+        raise RunError(
+            f"the loss is lowest at the edge of the search, with the {side} rate, {edge:.2g}: search on from there, "
+            f"with --learning-rate {edge:.2g}"
+        )
+    left, here, right = np.minimum(losses[best - 1 : best + 2], before)
+    offset = (left - right) / (2 * (left - 2 * here + right))
+    return float(f"{tried[best].rate * FACTOR**offset:.1e}")
+
+
+_WAY_OUT = (
+    "keep the recipe's rate, and look whether the labels are right (ception check), or search with more of the network "
+    "trained (--from) or another --recipe"
+)
