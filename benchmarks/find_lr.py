@@ -53,7 +53,8 @@ def combinations(folder: Path) -> dict[str, Combination]:
         "trash": Combination(TRASH, {"model": "separable_cnn", "recipe": "best", "image_size": 64, "epochs": 6}, low),
         "inception": Combination(LIGHTS, thin, middle[1:]),
         "head": Combination(TRASH, PHOTOS | {"recipe": "article", "head_only": True}, (1e-4, *middle[:-1])),
-        "fine-tuning": Combination(TRASH, PHOTOS | two_phases, low[:-1]),
+        "fine-tuning": Combination(LIGHTS, PHOTOS | two_phases, low[:-1]),
+        "fine-tuning-trash": Combination(TRASH, PHOTOS | two_phases, low[:-1]),
     }  # fmt: skip
 
 

@@ -16,10 +16,11 @@ from ception.backends import ran_out_of_memory
 from ception.data.batches import Batches, order
 from ception.errors import RunError
 from ception.evaluation.plots import learning_rates
+from ception.keras_internals import with_averages
 from ception.training import batch_norm, limits, phases, trials
 from ception.training.examples import Examples, batches_of, examples_of, plain_batches
 from ception.training.fitting import assign, begin, compile_for, fit, values
-from ception.training.optimizers import optimizer_of, schedule_of
+from ception.training.optimizers import least_loss, optimizer_of, schedule_of
 from ception.training.planning import logits_part
 from ception.training.run_folder import RunFolder
 from ception.training.state import Decisions, Progress
@@ -51,7 +52,8 @@ class Search:
         phase: Name of the phase that it is for.
         picture: The plot.
         level: Validation loss before the first step.
-        drop: How far the lowest loss lies below that, as a share of it, 0..1.
+        drop: How far the lowest loss lies below that, as a share, 0..1, of what lies above the loss of a network that
+            is always right, which is not 0 where labels are smoothed.
         steps: Steps of a short training.
         why: The reason for the suggestion, in words.
     """
@@ -116,11 +118,14 @@ def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter) 
             if not np.isfinite(level).all():
                 raise RunError("the loss is no number before the first step: the weights or the pictures are damaged")
             tried = trials.bracketed(trainings.run, phase.recipe.learning_rate, level)
-    return _judged(tried, level, trainings.steps, phase.name, picture)
+    floor = least_loss(phase.recipe, len(plan.description.class_names))
+    return _judged(tried, level, floor, trainings.steps, phase.name, picture)
 
 
-def _judged(tried: list[Trial], level: NDArray[np.float64], steps: int, phase: str, picture: Path) -> Search:
-    """The search with its plot.
+def _judged(
+    tried: list[Trial], level: NDArray[np.float64], floor: float, steps: int, phase: str, picture: Path
+) -> Search:
+    """The search with its plot; `floor` is the least loss that there can be.
 
     Raises:
         RunError: no rate can be suggested.
@@ -133,14 +138,15 @@ def _judged(tried: list[Trial], level: NDArray[np.float64], steps: int, phase: s
         level=before, title=f"Phase '{phase}', {steps} steps with each rate", path=picture,
     )  # fmt: skip
     try:
-        suggestion = trials.best_rate(tried, level)
+        suggestion = trials.best_rate(tried, level, floor)
     except RunError as error:
         drawing(suggestion=None)
         raise RunError(f"{error}; drawn in {picture}") from None
     drawing(suggestion=suggestion)
     why = f"{steps} steps with such a rate take the validation loss from {before:.3f} to {lowest:.3f}"
     why += ", lower than with smaller or larger ones"
-    return Search(rates, losses, suggestion, phase, picture, before, 1 - lowest / before, steps, why)
+    drop = (before - lowest) / (before - floor)
+    return Search(rates, losses, suggestion, phase, picture, before, drop, steps, why)
 
 
 @contextmanager
@@ -166,11 +172,11 @@ class _ShortTrainings:
     def __init__(
         self, plan: Plan, network: keras.Model, made: Trainee, examples: Examples, parts: int, reporter: Reporter
     ) -> None:
-        recipe = replace(plan.phases[-1].recipe, averaging=0.0)
+        recipe = plan.phases[-1].recipe
         self.made, self.examples, self.parts, self.reporter = made, examples, parts, reporter
         classes, seed = len(plan.description.class_names), plan.settings.seed
         self.batches, validation = batches_of(examples, recipe, classes=classes, seed=seed, parts=parts)
-        self.judges = _in_eighths(validation)
+        self.judges, self.averaged = _in_eighths(validation), bool(recipe.averaging)
         an_epoch = -(-len(examples.training) // recipe.batch_size)
         self.steps = min(recipe.epochs * an_epoch, max(_LEAST, min(_EPOCHS * an_epoch, _MOST)))
         schedule = schedule_of(replace(recipe, learning_rate=1.0), self.steps / recipe.epochs)
@@ -198,6 +204,9 @@ class _ShortTrainings:
                 if not math.isfinite(loss):
                     return Trial(rate, np.full(len(self.judges), np.inf))
                 task.advance(1, f"loss {loss:.3f}")
+        if self.averaged:
+            for variable, average in with_averages(self.made.optimizer):
+                variable.assign(average)
         losses = self._judge()
         return Trial(rate, np.where(np.isfinite(losses), losses, np.inf))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from ception.keras_internals import averaged, discriminating
 from ception.training.recipes import Recipe
@@ -58,6 +59,13 @@ def schedule_of(recipe: Recipe, steps_per_epoch: float) -> Any:
         warmup_target=recipe.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
+
+
+def least_loss(recipe: Recipe, classes: int) -> float:
+    """The cross-entropy that the recipe's smoothed labels leave to the best of networks: their entropy."""
+    even = recipe.label_smoothing / classes
+    shares = np.array([1 - recipe.label_smoothing + even, *[even] * (classes - 1)])
+    return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
 
 
 def loss_of(recipe: Recipe) -> Callable[[Any, Any], Any]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 FACTOR = 3.0  # between rates that are tried
 REACH = 6  # such steps up and down from the first rate
-LEAST_DROP = 0.05  # share of the loss before the first step
+_IDLE = 0.01  # share of the loss before the first step, by which that of no judging batch changes
+LEAST_DROP = 0.05  # share of the loss before the first step, above the least that there can be
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,28 +63,29 @@ def bracketed(run: Callable[[float], Trial], first: float, level: NDArray[np.flo
     tried = {0: run(first)}
     while True:
         best = min(tried, key=lambda place: tried[place].loss)
-        for outer in (max(tried) + 1, min(tried) - 1):
-            place = outer - 1 if outer > 0 else outer + 1
-            if abs(outer) <= REACH and not _is_end(tried, place, best, level):
-                tried[outer] = run(first * FACTOR**outer)
+        for place, step in ((max(tried), 1), (min(tried), -1)):
+            if abs(place + step) <= REACH and not _is_end(tried[place], step, tried[best], level):
+                tried[place + step] = run(first * FACTOR ** (place + step))
                 break
         else:
             return [tried[place] for place in sorted(tried)]
 
 
-def _is_end(tried: dict[int, Trial], place: int, best: int, level: NDArray[np.float64]) -> bool:
-    """Whether nothing is to be expected beyond an outermost rate: worse than the best, or too small to do anything.
+def _is_end(outermost: Trial, step: int, best: Trial, level: NDArray[np.float64]) -> bool:
+    """Whether nothing is to be expected beyond an outermost rate, upwards (a step of 1) or downwards (-1).
 
-    A loss as before the first step may also be one that falls from above; two in a row are not.
+    It is worse than the best, or broke down, as larger ones will, or changed next to nothing, as smaller ones will. (A
+    network that collapsed may lose as much as before the first step, but not with the same pictures.)
     """
-    if place != best and is_worse(tried[place].losses, tried[best].losses):
+    losses = outermost.losses
+    if step > 0 and not np.isfinite(losses).all():
         return True
-    idle = [not (is_worse(tried[one].losses, level) or is_worse(level, tried[one].losses))
-            for one in (place, place + 1) if one in tried]  # fmt: skip
-    return place <= 0 and len(idle) == 2 and all(idle)
+    if step < 0 and np.abs(losses - level).max() <= _IDLE * level.mean():
+        return True
+    return outermost is not best and is_worse(losses, best.losses)
 
 
-def best_rate(tried: Sequence[Trial], level: NDArray[np.float64]) -> float:
+def best_rate(tried: Sequence[Trial], level: NDArray[np.float64], floor: float = 0.0) -> float:
     """The rate with the lowest loss, in two digits: between those tried, by a parabola over the logarithm of the rate.
 
     Losses above that before the first step count as that, or the rates that break down would push it away.
@@ -91,6 +93,7 @@ def best_rate(tried: Sequence[Trial], level: NDArray[np.float64]) -> float:
     Args:
         tried: By rising rates.
         level: The loss of each judging batch before the first step.
+        floor: The loss of a network that is always right.
 
     Raises:
         RunError: no rate can be suggested: the loss fell too little, or is lowest at the edge of what was tried.
@@ -104,13 +107,11 @@ def best_rate(tried: Sequence[Trial], level: NDArray[np.float64]) -> float:
             f"the loss fell {where.replace('any', 'no')}, it is {before:.3f} before the first step and "
             f"{losses[best]:.3f} at best after: {_WAY_OUT}"
         )
-    drop = before - losses[best]
-    if drop < LEAST_DROP * before or not is_worse(level, tried[best].losses):
-        noise = 2 * error_of_difference(level, tried[best].losses)
-        least = max(LEAST_DROP, noise / before)
+    drop = (before - losses[best]) / (before - floor)
+    least = max(LEAST_DROP, 2 * error_of_difference(level, tried[best].losses) / (before - floor))
+    if drop <= least:
         raise RunError(
-            f"the loss fell by only {drop / before:.1%} {where}, which is too little (below {least:.1%}) "
-            f"to tell that rate from the others: {_WAY_OUT}"
+            f"the loss fell by only {drop:.1%} {where}, and less than {least:.1%} tells nothing here: {_WAY_OUT}"
         )
     if best in (0, len(tried) - 1):
         side, edge = ("lowest", low) if best == 0 else ("highest", high)
