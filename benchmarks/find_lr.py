@@ -4,10 +4,11 @@
     python benchmarks/find_lr.py --only lights --runs folder          # a finished training there is not repeated
     python benchmarks/find_lr.py --grid                # the trainings of the grid alone, without rows
 
-Six combinations of data, network, recipe and size, small enough for one or two minutes each. A row of
-results/find_lr.csv is a training: at each rate of the grid, then at the rate found. The difference is its test accuracy
-minus that of the best training of the grid, with the interval of `ception compare` (paired, 95 %): the found rate is as
-good as the best where that holds 0. Chance flatters the best of a grid, chosen by test accuracy, not the found rate.
+Seven combinations of data, network, recipe and size, small enough for one or two minutes each. A row of
+results/find_lr.csv is a training: at each rate of the grid, then at the rate found, or where the search refuses to name
+one, at the recipe's, which is what it says to keep. The difference is its test accuracy minus that of the best training
+of the grid, with the interval of `ception compare` (paired, 95 %): it is as good as the best where that holds 0. Chance
+flatters the best of a grid, chosen by test accuracy, not the rate found.
 """
 
 from __future__ import annotations
@@ -45,13 +46,14 @@ class Combination:
 def combinations(folder: Path) -> dict[str, Combination]:
     """By name; a subset of Fashion-MNIST is written to the folder."""
     low, middle = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1), (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+    small = {"model": "separable_cnn", "recipe": "best"}
     thin = {"model": "inception_v1", "image_size": 71, "depth_multiplier": 0.5, "recipe": "xception", "epochs": 4}
     two_phases = {"image_size": 96, "from_": "mixed7", "epochs": 4, "head_epochs": 5}
     return {
         "fashion": Combination(_fashion(folder), {"model": "separable_cnn", "epochs": 6}, middle),
-        "lights": Combination(LIGHTS, {"model": "separable_cnn", "recipe": "best", "epochs": 3}, low),
-        "trash": Combination(TRASH, {"model": "separable_cnn", "recipe": "best", "image_size": 64, "epochs": 6}, low),
-        "inception": Combination(LIGHTS, thin, middle[1:]),
+        "lights": Combination(LIGHTS, small | {"epochs": 3}, low),
+        "trash": Combination(TRASH, small | {"image_size": 64, "epochs": 6}, low[:-1]),
+        "inception": Combination(LIGHTS, thin, middle[2:]),
         "head": Combination(TRASH, PHOTOS | {"recipe": "article", "head_only": True}, (1e-4, *middle[:-1])),
         "fine-tuning": Combination(LIGHTS, PHOTOS | two_phases, low[:-1]),
         "fine-tuning-trash": Combination(TRASH, PHOTOS | two_phases, low[:-1]),
@@ -83,26 +85,43 @@ def _measure(name: str, combination: Combination, runs: Path, *, grid_alone: boo
         return
     best = max(trained, key=lambda one: one[1].scores.accuracy)[1].folder
     started = time.perf_counter()
-    found = ception.find_learning_rate(combination.data, picture=runs / "found.png", **combination.options)
+    kind, rate = _found(combination, runs / "found.png")
     searching = time.perf_counter() - started
-    for kind, rate, run, seconds in [
-        *(("grid", *one) for one in trained),
-        ("found", found.suggestion, *_trained(combination, found.suggestion, runs)),
-    ]:
+    done = _trained(combination, rate, runs)
+    if done is None:
+        raise SystemExit(f"{name}: a training breaks down at the rate that was found, {rate:g}")
+    trained.append((rate, *done))
+    for number, (rate, run, seconds) in enumerate(trained):
+        searched = number == len(trained) - 1
         told = ception.compare(best, run.folder, out=runs / "comparison")
         recipe = run.classifier.record["phases"][-1]["recipe"]
         row = {
             "combination": name, "data": combination.data.stem, "network": combination.options["model"],
             "optimiser": recipe["algorithm"], "schedule": recipe["schedule"], "size": run.classifier.image.height,
-            "kind": kind, "learning_rate": rate, "epochs": len(run.history),
+            "kind": kind if searched else "grid", "learning_rate": rate, "epochs": len(run.history),
             "val_loss": round(min(row["val_loss"] for row in run.history), 4),
             "test_accuracy": round(run.scores.accuracy, 4), "pictures": told.count,
             "difference": round(told.difference, 4), "difference_low": round(told.difference_interval[0], 4),
             "difference_high": round(told.difference_interval[1], 4), "seconds": round(seconds),
-            "search_seconds": round(searching) if kind == "found" else None,
+            "search_seconds": round(searching) if searched else None,
         }  # fmt: skip
         print(row, flush=True)
         results.append("find_lr", row)
+
+
+def _found(combination: Combination, picture: Path) -> tuple[str, float]:
+    """`found` and the rate, or `refused` and that of the recipe, which is then to be kept."""
+    import ception
+    from ception.settings import TrainSettings
+    from ception.training.recipes import recipes_of
+
+    try:
+        search = ception.find_learning_rate(combination.data, picture=picture, **combination.options)
+    except ception.RunError as error:
+        print(f"refused: {error}", flush=True)
+        return "refused", recipes_of(TrainSettings(**combination.options))[-1].learning_rate
+    print(f"{search.suggestion:g}: {search.why}", flush=True)
+    return "found", search.suggestion
 
 
 def _trained(combination: Combination, rate: float, runs: Path) -> tuple[ception.Run, float] | None:

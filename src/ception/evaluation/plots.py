@@ -129,7 +129,7 @@ def learning_rates_figure(
     Args:
         rates: Rising.
         losses: After a training with each; may be infinite.
-        errors: How far each may be from the lowest one by chance.
+        errors: How far each may be from the lowest one by chance, which is drawn as bars.
         level: The loss before the first step.
         suggestion: The rate that is suggested, if any is.
         title: What is drawn.
@@ -138,7 +138,7 @@ def learning_rates_figure(
     top, x, y = 1.3 * level, np.array(rates), np.array(losses)
     shown = y <= top
     axes.errorbar(x[shown], y[shown], np.array(errors)[shown], marker="o", markersize=4, capsize=3,
-                  label="validation loss after it")  # fmt: skip
+                  label="validation loss afterwards")  # fmt: skip
     if not shown.all():
         axes.plot(x[~shown], np.full((~shown).sum(), 0.97 * top), "^", color=_BAD, label="far above, or no number")
     axes.axhline(level, color="grey", linestyle="--", linewidth=1, label="before the first step")
@@ -149,8 +149,10 @@ def learning_rates_figure(
         axes.axvline(suggestion, color=_GOOD, linestyle=":", label=f"suggested: {suggestion:g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title=title, xlim=(edges[0], edges[-1]))
     axes.set_ylim(0, top)
+    axes.set_xticks(x, [f"{rate:.2g}" for rate in rates])
+    axes.minorticks_off()
     axes.grid(alpha=0.3)
-    axes.legend(framealpha=0.6, loc="lower left", fontsize=9)
+    axes.legend(framealpha=0.6, fontsize=9)
     return figure
 
 

@@ -48,7 +48,7 @@ class Search:
     Attributes:
         rates: The learning rates tried, rising.
         losses: Validation loss after a short training with each; infinite where that broke down.
-        suggestion: The rate whose loss is lowest, between those tried.
+        suggestion: The rate whose loss should be lowest, between those tried.
         phase: Name of the phase that it is for.
         picture: The plot.
         level: Validation loss before the first step.
@@ -143,8 +143,8 @@ def _judged(
         drawing(suggestion=None)
         raise RunError(f"{error}; drawn in {picture}") from None
     drawing(suggestion=suggestion)
-    why = f"{steps} steps with such a rate take the validation loss from {before:.3f} to {lowest:.3f}"
-    why += ", lower than with smaller or larger ones"
+    why = f"of {len(rates)} rates tried, {rates[losses.index(lowest)]:.2g} took the validation loss from {before:.3f} "
+    why += f"to {lowest:.3f} in {steps} steps, smaller and larger ones less far"
     drop = (before - lowest) / (before - floor)
     return Search(rates, losses, suggestion, phase, picture, before, drop, steps, why)
 
