@@ -12,10 +12,9 @@ from PIL import Image
 import ception
 from ception.errors import RunError
 from ception.evaluation import plots
-from ception.training import trials
-from ception.training.optimizers import least_loss, schedule_of
+from ception.training.optimizers import schedule_of, smoothed_entropy
 from ception.training.recipes import FINE_TUNING, RECIPES
-from ception.training.trials import Trial, best_rate, bracketed
+from ception.training.trials import Scale, Trial, best_rate, bracketed
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
 from support.runs import assert_same_run
@@ -91,7 +90,16 @@ class TestTrials:
 
     def test_the_share_is_of_what_smoothed_labels_leave(self):
         run, _ = bowl(0.01, depth=0.04)
-        assert best_rate(bracketed(run, 0.01, LEVEL), LEVEL, floor=1.5) == pytest.approx(0.01, rel=0.06)
+        assert best_rate(bracketed(run, 0.01, LEVEL), LEVEL, Scale(least=1.5)) == pytest.approx(0.01, rel=0.06)
+
+    def test_to_become_a_guess_is_no_learning(self):
+        run, _ = bowl(0.01, depth=0.4)
+        tried = bracketed(run, 0.01, LEVEL)
+        assert best_rate(tried, LEVEL) == pytest.approx(0.01, rel=0.06)
+        with pytest.raises(RunError, match=r"fell by only 0\.6% .* \(from 1\.610, that of a guess\)"):
+            best_rate(tried, LEVEL, Scale(guess=1.61))
+        with pytest.raises(RunError, match=r"below 1\.590, that of a guess, at no rate"):
+            best_rate(tried, LEVEL, Scale(guess=1.59))
 
     def test_a_drop_within_the_noise_is_refused(self):
         losses = LEVEL - 0.3 + np.array([1, -1, 1, -1, 1, -1, 1, -1.0])
@@ -101,7 +109,7 @@ class TestTrials:
 
     def test_a_loss_that_only_rises_is_refused(self):
         tried = [Trial(rate, LEVEL + rate) for rate in (0.1, 0.3, 0.9)]
-        with pytest.raises(RunError, match=r"fell at no rate from 0\.1 to 0\.9, it is 2\.000 before .* 2\.100 at best"):
+        with pytest.raises(RunError, match=r"below 2\.000, that before the first step, at no rate from 0\.1 to 0\.9"):
             best_rate(tried, LEVEL)
 
     @pytest.mark.parametrize(("lowest", "side", "edge"), [(1e-9, "lowest", "0.0014"), (1e9, "highest", "7.3e+02")])
@@ -128,9 +136,11 @@ class TestSchedules:
         assert rates[-1] < 0.01 * recipe.learning_rate
 
     def test_the_least_loss_of_smoothed_labels(self):
-        assert least_loss(RECIPES["article"], 3) == 0
-        recipe, labels = RECIPES["best"], np.array([0.1 / 4 + 0.9, 0.1 / 4, 0.1 / 4, 0.1 / 4])
-        assert least_loss(recipe, 4) == pytest.approx(-(labels * np.log(labels)).sum())
+        one = np.array([1.0, 0, 0, 0])
+        assert smoothed_entropy(RECIPES["article"], one) == 0
+        assert smoothed_entropy(RECIPES["article"], np.full(4, 0.25)) == pytest.approx(math.log(4))
+        labels = np.array([0.1 / 4 + 0.9, 0.1 / 4, 0.1 / 4, 0.1 / 4])
+        assert smoothed_entropy(RECIPES["best"], one) == pytest.approx(-(labels * np.log(labels)).sum())
 
 
 class TestFigure:
@@ -165,7 +175,7 @@ class TestSearch:
         best = int(np.argmin(search.losses))
         assert search.rates[best - 1] < search.suggestion < search.rates[best + 1]
         assert search.losses[best] < search.level
-        assert search.drop == pytest.approx(1 - search.losses[best] / search.level)
+        assert search.drop == pytest.approx(1 - search.losses[best] / min(search.level, math.log(3)), rel=1e-3)
         assert f"from {search.level:.3f} to {search.losses[best]:.3f}" in search.why
         with Image.open(search.picture) as image:
             assert image.size == (840, 480)
@@ -191,10 +201,14 @@ class TestSearch:
         after = ception.train(folder, runs=tmp_path / "after", **options)
         assert_same_run(before.folder, after.folder)
 
-    def test_labels_that_say_nothing_are_refused_with_the_picture(self, folder, tmp_path, monkeypatch):
-        monkeypatch.setattr(trials, "LEAST_DROP", 0.999)
-        with pytest.raises(RunError, match=r"the loss fell by only .*; drawn in .*f\.png"):
-            ception.find_learning_rate(folder, picture=tmp_path / "f.png", reporter=Notes(), **SMALL)
+    def test_labels_that_say_nothing_are_refused_with_the_picture(self, tmp_path):
+        random = np.random.default_rng(0)
+        for name, count in (("train", 400), ("test", 40)):
+            np.save(tmp_path / f"x_{name}.npy", random.integers(0, 256, (count, 28, 28), np.uint8))
+            np.save(tmp_path / f"y_{name}.npy", random.integers(0, 5, count))
+        np.savez(tmp_path / "noise.npz", **{path.stem: np.load(path) for path in tmp_path.glob("*.npy")})
+        with pytest.raises(RunError, match=r"the loss .*that of a guess.*ception check.*; drawn in .*f\.png"):
+            ception.find_learning_rate(tmp_path / "noise.npz", picture=tmp_path / "f.png", reporter=Notes())
         assert (tmp_path / "f.png").is_file()
 
     def test_command(self, folder, tmp_path, run_cli, monkeypatch):

@@ -20,11 +20,11 @@ from ception.keras_internals import with_averages
 from ception.training import batch_norm, limits, phases, trials
 from ception.training.examples import Examples, batches_of, examples_of, plain_batches
 from ception.training.fitting import assign, begin, compile_for, fit, values
-from ception.training.optimizers import least_loss, optimizer_of, schedule_of
+from ception.training.optimizers import optimizer_of, schedule_of, smoothed_entropy
 from ception.training.planning import logits_part
 from ception.training.run_folder import RunFolder
 from ception.training.state import Decisions, Progress
-from ception.training.trials import Trial
+from ception.training.trials import Scale, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,8 +52,8 @@ class Search:
         phase: Name of the phase that it is for.
         picture: The plot.
         level: Validation loss before the first step.
-        drop: How far the lowest loss lies below that, as a share, 0..1, of what lies above the loss of a network that
-            is always right, which is not 0 where labels are smoothed.
+        drop: How far the lowest loss lies below that, or below that of a guess where this is smaller, as a share, 0..1,
+            of the way to a network that is always right, whose loss is not 0 where labels are smoothed.
         steps: Steps of a short training.
         why: The reason for the suggestion, in words.
     """
@@ -117,15 +117,15 @@ def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter) 
             level = trainings.level()
             if not np.isfinite(level).all():
                 raise RunError("the loss is no number before the first step: the weights or the pictures are damaged")
+            scale = trainings.scale()
             tried = trials.bracketed(trainings.run, phase.recipe.learning_rate, level)
-    floor = least_loss(phase.recipe, len(plan.description.class_names))
-    return _judged(tried, level, floor, trainings.steps, phase.name, picture)
+    return _judged(tried, level, scale, trainings.steps, phase.name, picture)
 
 
 def _judged(
-    tried: list[Trial], level: NDArray[np.float64], floor: float, steps: int, phase: str, picture: Path
+    tried: list[Trial], level: NDArray[np.float64], scale: Scale, steps: int, phase: str, picture: Path
 ) -> Search:
-    """The search with its plot; `floor` is the least loss that there can be.
+    """The search with its plot.
 
     Raises:
         RunError: no rate can be suggested.
@@ -138,15 +138,14 @@ def _judged(
         level=before, title=f"Phase '{phase}', {steps} steps with each rate", path=picture,
     )  # fmt: skip
     try:
-        suggestion = trials.best_rate(tried, level, floor)
+        suggestion = trials.best_rate(tried, level, scale)
     except RunError as error:
         drawing(suggestion=None)
         raise RunError(f"{error}; drawn in {picture}") from None
     drawing(suggestion=suggestion)
     why = f"of {len(rates)} rates tried, {rates[losses.index(lowest)]:.2g} took the validation loss from {before:.3f} "
     why += f"to {lowest:.3f} in {steps} steps, smaller and larger ones less far"
-    drop = (before - lowest) / (before - floor)
-    return Search(rates, losses, suggestion, phase, picture, before, drop, steps, why)
+    return Search(rates, losses, suggestion, phase, picture, before, scale.drop(lowest, before), steps, why)
 
 
 @contextmanager
@@ -174,8 +173,10 @@ class _ShortTrainings:
     ) -> None:
         recipe = plan.phases[-1].recipe
         self.made, self.examples, self.parts, self.reporter = made, examples, parts, reporter
-        classes, seed = len(plan.description.class_names), plan.settings.seed
-        self.batches, validation = batches_of(examples, recipe, classes=classes, seed=seed, parts=parts)
+        self.recipe, self.classes = recipe, len(plan.description.class_names)
+        self.batches, validation = batches_of(
+            examples, recipe, classes=self.classes, seed=plan.settings.seed, parts=parts
+        )
         self.judges, self.averaged = _in_eighths(validation), bool(recipe.averaging)
         an_epoch = -(-len(examples.training) // recipe.batch_size)
         self.steps = min(recipe.epochs * an_epoch, max(_LEAST, min(_EPOCHS * an_epoch, _MOST)))
@@ -190,6 +191,23 @@ class _ShortTrainings:
     def level(self) -> NDArray[np.float64]:
         """The loss of each judging batch before the first step."""
         return self._judge()
+
+    def scale(self) -> Scale:
+        """What the loss would be of a network that is always right, and of one that knows the classes' shares alone.
+
+        Both with what the penalty on the kernels and the auxiliary head add, as they are before the first step.
+        """
+        labels = self.examples.labels[self.examples.training]
+        shares = np.bincount(labels, minlength=self.classes) / len(labels)
+        shares = (shares > 0) / (shares > 0).sum() if self.examples.class_weights else shares
+        kernels = [weight for weight in self.made.trainable_weights if weight.name.endswith("kernel")]
+        penalty = (
+            self.made.l2 * sum(float(np.square(kernel).sum()) for kernel in values(kernels)) if self.made.l2 else 0
+        )
+        heads = 1 + self.made.auxiliary_weight * (len(self.made.outputs) - 1)
+        one = np.eye(self.classes)[0]
+        least, guess = (heads * smoothed_entropy(self.recipe, those) + penalty for those in (one, shares))
+        return Scale(least, guess)
 
     def run(self, rate: float) -> Trial:
         """A short training at a rate."""

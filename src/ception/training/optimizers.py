@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from ception.keras_internals import averaged, discriminating
 from ception.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def optimizer_of(
@@ -61,11 +64,14 @@ def schedule_of(recipe: Recipe, steps_per_epoch: float) -> Any:
     )
 
 
-def least_loss(recipe: Recipe, classes: int) -> float:
-    """The cross-entropy that the recipe's smoothed labels leave to the best of networks: their entropy."""
-    even = recipe.label_smoothing / classes
-    shares = np.array([1 - recipe.label_smoothing + even, *[even] * (classes - 1)])
-    return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+def smoothed_entropy(recipe: Recipe, shares: NDArray[np.float64]) -> float:
+    """The least cross-entropy with the recipe's smoothed labels of a network that only knows the classes' shares.
+
+    Of a single class it is what the best of networks has.
+    """
+    smoothed = (1 - recipe.label_smoothing) * shares + recipe.label_smoothing / len(shares)
+    smoothed = smoothed[smoothed > 0]
+    return float(-(smoothed * np.log(smoothed)).sum())
 
 
 def loss_of(recipe: Recipe) -> Callable[[Any, Any], Any]:

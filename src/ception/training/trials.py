@@ -38,6 +38,24 @@ class Trial:
         return float(self.losses.mean())
 
 
+@dataclass(frozen=True)
+class Scale:
+    """Between which losses a network learns.
+
+    Attributes:
+        least: Of a network that is always right.
+        guess: Of one that only knows how frequent each class is, and from which fresh weights may be far away.
+    """
+
+    least: float = 0.0
+    guess: float = math.inf
+
+    def drop(self, loss: float, before: float) -> float:
+        """How far a loss lies below that before the first step, or a guess's, as a share of the way to the least."""
+        start = min(before, self.guess)
+        return (start - loss) / (start - self.least)
+
+
 def error_of_difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     """The standard error of the mean difference of two losses of the same batches; 0 where it cannot be told."""
     if len(one) == 1 or not (np.isfinite(one).all() and np.isfinite(other).all()):
@@ -85,7 +103,7 @@ def _is_end(outermost: Trial, step: int, best: Trial, level: NDArray[np.float64]
     return outermost is not best and is_worse(losses, best.losses)
 
 
-def best_rate(tried: Sequence[Trial], level: NDArray[np.float64], floor: float = 0.0) -> float:
+def best_rate(tried: Sequence[Trial], level: NDArray[np.float64], scale: Scale = Scale()) -> float:
     """The rate with the lowest loss, in two digits: between those tried, by a parabola over the logarithm of the rate.
 
     Losses above that before the first step count as that, or the rates that break down would push it away.
@@ -93,7 +111,7 @@ def best_rate(tried: Sequence[Trial], level: NDArray[np.float64], floor: float =
     Args:
         tried: By rising rates.
         level: The loss of each judging batch before the first step.
-        floor: The loss of a network that is always right.
+        scale: What a loss is measured by.
 
     Raises:
         RunError: no rate can be suggested: the loss fell too little, or is lowest at the edge of what was tried.
@@ -101,17 +119,18 @@ def best_rate(tried: Sequence[Trial], level: NDArray[np.float64], floor: float =
     losses = np.array([trial.loss for trial in tried])
     best, before = int(np.argmin(losses)), float(level.mean())
     low, high = tried[0].rate, tried[-1].rate
-    where = f"at any rate from {low:.2g} to {high:.2g}"
-    if not losses[best] < before:
-        raise RunError(
-            f"the loss fell {where.replace('any', 'no')}, it is {before:.3f} before the first step and "
-            f"{losses[best]:.3f} at best after: {_WAY_OUT}"
-        )
-    drop = (before - losses[best]) / (before - floor)
-    least = max(LEAST_DROP, 2 * error_of_difference(level, tried[best].losses) / (before - floor))
+    guessed = scale.guess < before
+    start = np.full(len(level), scale.guess) if guessed else level
+    where = f"from {low:.2g} to {high:.2g}"
+    than = f"{start.mean():.3f}, {'that of a guess' if guessed else 'that before the first step'}"
+    if not losses[best] < start.mean():
+        raise RunError(f"the loss is below {than}, at no rate {where}: {_WAY_OUT}")
+    noise = 2 * error_of_difference(start, tried[best].losses)
+    drop, least = scale.drop(float(losses[best]), before), max(LEAST_DROP, noise / (start.mean() - scale.least))
     if drop <= least:
         raise RunError(
-            f"the loss fell by only {drop:.1%} {where}, and less than {least:.1%} tells nothing here: {_WAY_OUT}"
+            f"the loss fell by only {drop:.1%} at any rate {where} (from {than}), and less than {least:.1%} tells "
+            f"nothing here: {_WAY_OUT}"
         )
     if best in (0, len(tried) - 1):
         side, edge = ("lowest", low) if best == 0 else ("highest", high)
