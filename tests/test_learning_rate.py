@@ -121,6 +121,14 @@ class TestTrials:
             best_rate(bracketed(run, 1.0, LEVEL), LEVEL)
         assert f"with the {side} rate, {edge}: search on from there, with --learning-rate {edge}" in str(refused.value)
 
+    def test_of_rates_that_cannot_be_told_apart_it_is_the_middle(self):
+        noise = np.array([0.3, -0.3, 0.2, -0.2, 0.1, -0.1, 0.25, -0.25])
+        losses = [LEVEL - 0.5, LEVEL - 1, LEVEL - 0.98 + noise, LEVEL - 0.99 - noise, LEVEL - 0.5]
+        tried = [Trial(rate, loss) for rate, loss in zip((0.01, 0.03, 0.09, 0.27, 0.81), losses, strict=True)]
+        assert best_rate(tried, LEVEL) == pytest.approx(0.09)
+        tried[3] = Trial(0.27, LEVEL - 0.7)
+        assert best_rate(tried, LEVEL) == pytest.approx(0.052)
+
     def test_a_rate_that_breaks_down_does_not_push_the_answer_away(self):
         tried = [Trial(0.1, LEVEL - 0.9), Trial(0.3, LEVEL - 1), Trial(0.9, np.full(8, np.inf))]
         assert 0.1 < best_rate(tried, LEVEL) < 0.3

@@ -144,7 +144,7 @@ def _judged(
         raise RunError(f"{error}; drawn in {picture}") from None
     drawing(suggestion=suggestion)
     why = f"of {len(rates)} rates tried, {rates[losses.index(lowest)]:.2g} took the validation loss from {before:.3f} "
-    why += f"to {lowest:.3f} in {steps} steps, smaller and larger ones less far"
+    why += f"to {lowest:.3f} in {steps} steps, much smaller and larger ones less far"
     return Search(rates, losses, suggestion, phase, picture, before, scale.drop(lowest, before), steps, why)
 
 

@@ -104,9 +104,11 @@ def _is_end(outermost: Trial, step: int, best: Trial, level: NDArray[np.float64]
 
 
 def best_rate(tried: Sequence[Trial], level: NDArray[np.float64], scale: Scale = Scale()) -> float:
-    """The rate with the lowest loss, in two digits: between those tried, by a parabola over the logarithm of the rate.
+    """The rate whose loss should be lowest, in two digits.
 
-    Losses above that before the first step count as that, or the rates that break down would push it away.
+    Where the best rate and some beside it cannot be told apart, it is the geometric mean of the smallest and largest of
+    them. Where the best stands alone, it is the lowest point of a parabola over the logarithm of the rate, in which
+    losses above that before the first step count as that, or a rate that broke down would push the answer far away.
 
     Args:
         tried: By rising rates.
@@ -118,29 +120,41 @@ def best_rate(tried: Sequence[Trial], level: NDArray[np.float64], scale: Scale =
     """
     losses = np.array([trial.loss for trial in tried])
     best, before = int(np.argmin(losses)), float(level.mean())
-    low, high = tried[0].rate, tried[-1].rate
+    _require_drop(tried, tried[best], level, scale)
+    first = last = best
+    while first > 0 and not is_worse(tried[first - 1].losses, tried[best].losses):
+        first -= 1
+    while last < len(tried) - 1 and not is_worse(tried[last + 1].losses, tried[best].losses):
+        last += 1
+    if first == 0 or last == len(tried) - 1:
+        side, edge = ("lowest", tried[0].rate) if first == 0 else ("highest", tried[-1].rate)
+        raise RunError(
+            f"the loss is lowest at the edge of the search, with the {side} rate, {edge:.2g}: search on from there, "
+            f"with --learning-rate {edge:.2g}"
+        )
+    if first < last:
+        return float(f"{math.sqrt(tried[first].rate * tried[last].rate):.1e}")
+    left, here, right = np.minimum(losses[best - 1 : best + 2], before)
+    offset = (left - right) / (2 * (left - 2 * here + right))
+    return float(f"{tried[best].rate * FACTOR**offset:.1e}")
+
+
+def _require_drop(tried: Sequence[Trial], best: Trial, level: NDArray[np.float64], scale: Scale) -> None:
+    """Raise a RunError if the loss fell too little for the best of the trials to say anything."""
+    before = float(level.mean())
     guessed = scale.guess < before
     start = np.full(len(level), scale.guess) if guessed else level
-    where = f"from {low:.2g} to {high:.2g}"
+    where = f"from {tried[0].rate:.2g} to {tried[-1].rate:.2g}"
     than = f"{start.mean():.3f}, {'that of a guess' if guessed else 'that before the first step'}"
-    if not losses[best] < start.mean():
+    if not best.loss < start.mean():
         raise RunError(f"the loss is below {than}, at no rate {where}: {_WAY_OUT}")
-    noise = 2 * error_of_difference(start, tried[best].losses)
-    drop, least = scale.drop(float(losses[best]), before), max(LEAST_DROP, noise / (start.mean() - scale.least))
+    noise = 2 * error_of_difference(start, best.losses)
+    drop, least = scale.drop(best.loss, before), max(LEAST_DROP, noise / (start.mean() - scale.least))
     if drop <= least:
         raise RunError(
             f"the loss fell by only {drop:.1%} at any rate {where} (from {than}), and less than {least:.1%} tells "
             f"nothing here: {_WAY_OUT}"
         )
-    if best in (0, len(tried) - 1):
-        side, edge = ("lowest", low) if best == 0 else ("highest", high)
-        raise RunError(
-            f"the loss is lowest at the edge of the search, with the {side} rate, {edge:.2g}: search on from there, "
-            f"with --learning-rate {edge:.2g}"
-        )
-    left, here, right = np.minimum(losses[best - 1 : best + 2], before)
-    offset = (left - right) / (2 * (left - 2 * here + right))
-    return float(f"{tried[best].rate * FACTOR**offset:.1e}")
 
 
 _WAY_OUT = (
