@@ -157,7 +157,4 @@ def _require_drop(tried: Sequence[Trial], best: Trial, level: NDArray[np.float64
         )
 
 
-_WAY_OUT = (
-    "keep the recipe's rate, and look whether the labels are right (ception check), or search with more of the network "
-    "trained (--from) or another --recipe"
-)
+_WAY_OUT = "keep the recipe's rate, and if that is not what you expect, look at the labels with ception check"
