@@ -71,8 +71,15 @@ def _settle_tensorflow() -> None:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow, whether it is Keras's backend or not, with the settings that it has as one."""
+    """Import TensorFlow, whether it is Keras's backend or not, with the settings that it has as one.
+
+    Keras's backend is settled before, for TensorFlow imports Keras where that is installed.
+
+    Raises:
+        InputError: as for `choose`.
+    """
     if "tensorflow" not in sys.modules:
+        choose()
         _settle_tensorflow()
         with importing():
             importlib.import_module("tensorflow")
