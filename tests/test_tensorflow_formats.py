@@ -42,6 +42,8 @@ def tail() -> keras.Model:
         keras.layers.BatchNormalization(scale=False),
         keras.layers.AveragePooling2D(3, 1, padding="same"),
         keras.layers.Activation("selu"),
+        lambda x: keras.layers.Concatenate()([x, keras.layers.ReLU()(x)]),
+        lambda x: keras.layers.Add()([x, x, x]),
         keras.layers.MaxPooling2D(2, 1, padding="same"),
         keras.layers.Flatten(),
         keras.layers.Dense(5, activation="softmax"),
@@ -209,7 +211,7 @@ class TestWhatIsNotLoaded:
     @pytest.mark.parametrize(
         ("change", "said"),
         [
-            (lambda graph: self_calling(graph), "a call of evil"),
+            (lambda graph: calling(graph), "a call of __inference__traced_save"),
             (lambda graph: graph.object_graph_def.nodes.add().resource.SetInParent(), "an object of the kind resource"),
             (lambda graph: graph.object_graph_def.nodes.add().user_object.__setattr__("identifier", "_tf_keras_layer"),
              "an object of the class _tf_keras_layer"),
@@ -237,20 +239,19 @@ class TestWhatIsNotLoaded:
         return copied
 
 
-def self_calling(graph):
-    """What is served calls a function that the graph also names for the writing of variables, and so may write."""
-    evil = graph.graph_def.library.function.add()
-    evil.signature.name = "evil"
-    evil.node_def.add(name="write", op="SaveV2")
-    graph.graph_def.node.add(name="saver", op="PartitionedCall").attr["f"].func.name = "evil"
-    graph.saver_def.restore_op_name = "saver"
+def saving(graph):
+    """The name of the function that writes variables."""
+    return next(each.signature.name for each in graph.graph_def.library.function if "save" in each.signature.name)
+
+
+def calling(graph):
+    """What is served calls the function that writes variables, by way of an attribute of another call."""
     served = next(each for each in graph.graph_def.library.function if "serve" in each.signature.name)
-    inner = served.node_def.add(name="call", op="PartitionedCall").attr["f"].func
-    inner.name = served.signature.name
-    inner.attr["g"].func.name = "evil"
+    call = served.node_def.add(name="call", op="PartitionedCall").attr["f"].func
+    call.name = served.signature.name
+    call.attr["g"].func.name = saving(graph)
 
 
 def exposed(graph):
     """The function that writes variables is one that can be called by its name in Python."""
-    name = next(each.signature.name for each in graph.graph_def.library.function if "save" in each.signature.name)
-    graph.object_graph_def.nodes.add().function.concrete_functions.append(name)
+    graph.object_graph_def.nodes.add().function.concrete_functions.append(saving(graph))

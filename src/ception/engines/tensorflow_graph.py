@@ -61,7 +61,8 @@ def save(network: Operations, folder: Path, *, output: str) -> None:
 def _result(network: Operations, pictures: tf.Tensor, *, plain: bool) -> tf.Tensor:
     named = {INPUT: tf.cast(pictures, tf.float32)}
     for step in network.steps:
-        write = _PLAIN.get(step.options.get("function", ""), _WRITERS[step.kind]) if plain else _WRITERS[step.kind]
+        selu = step.options.get("function") == "selu"
+        write = _selu_of_others if selu and plain else _WRITERS[step.kind]
         with tf.name_scope(step.name):
             named[step.name] = write(step, [named[name] for name in step.inputs])
     return named[network.steps[-1].name]
@@ -78,7 +79,7 @@ def _with_bias(step: Operation, made: tf.Tensor) -> tf.Tensor:
 
 def _conv(step: Operation, inputs: list[tf.Tensor]) -> tf.Tensor:
     kernel, groups, strides = step.arrays["kernel"], step.options["groups"], step.options["strides"]
-    if groups == 1 or kernel.shape[2] > 1 or strides[0] != strides[1]:  # of which the depthwise one has no unlike ones
+    if groups == 1 or kernel.shape[2] > 1 or strides[0] != strides[1]:  # depthwise_conv2d takes no unlike ones
         made = tf.nn.conv2d(inputs[0], kernel, strides, _padding(step), dilations=step.options["dilations"])
     else:
         kernel = kernel.reshape(*kernel.shape[:2], groups, -1)
@@ -162,4 +163,3 @@ _WRITERS: dict[str, Callable[[Operation, list[tf.Tensor]], tf.Tensor]] = {
     "max_pool": _pool("MAX"),
     "pad": _pad,
 }
-_PLAIN = {"selu": _selu_of_others}
