@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import re
 import runpy
@@ -60,10 +61,12 @@ def test_in_a_few_lines(run, folder, tmp_path):
     assert (tmp_path / "runs" / "001-inception_v1-colours" / "report.html").is_file()
 
 
+@pytest.mark.skipif(
+    not (importlib.util.find_spec("tensorflow") and importlib.util.find_spec("ai_edge_litert")),
+    reason="tensorflow or ai-edge-litert is not installed",
+)
 @pytest.mark.parametrize(("resize", "crop"), [("squash", 1.0), ("crop", 0.8), ("pad", 1.0)])
 def test_litert_with_numpy_alone(run, trained, tmp_path, resize, crop):
-    pytest.importorskip("tensorflow", reason="tensorflow is not installed")
-    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
     classifier = ception.Classifier.load(trained)
     replace(classifier, image=replace(classifier.image, resize=resize, crop=crop)).save(tmp_path / "it.keras")
     random = np.random.default_rng(0)
