@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import re
 import runpy
@@ -10,12 +11,13 @@ import shutil
 import subprocess
 import sys
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import ception
 from ception import build
@@ -57,6 +59,32 @@ def test_in_a_few_lines(run, folder, tmp_path):
     assert "90 photos" in said
     assert "Test accuracy " in said
     assert (tmp_path / "runs" / "001-inception_v1-colours" / "report.html").is_file()
+
+
+@pytest.mark.skipif(
+    not (importlib.util.find_spec("tensorflow") and importlib.util.find_spec("ai_edge_litert")),
+    reason="tensorflow or ai-edge-litert is not installed",
+)
+@pytest.mark.parametrize(("resize", "crop"), [("squash", 1.0), ("crop", 0.8), ("pad", 1.0)])
+def test_litert_with_numpy_alone(run, trained, tmp_path, resize, crop):
+    classifier = ception.Classifier.load(trained)
+    replace(classifier, image=replace(classifier.image, resize=resize, crop=crop)).save(tmp_path / "it.keras")
+    random = np.random.default_rng(0)
+    upright = Image.fromarray(random.integers(0, 256, (50, 20, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.save(tmp_path / "turned.jpg", exif=exif)
+    Image.fromarray(random.integers(0, 256, (9, 30, 4), np.uint8)).save(tmp_path / "transparent.png")
+    Image.fromarray(random.integers(0, 256, (40, 40), np.uint8)).save(tmp_path / "grey.png")
+    names = ["turned.jpg", "transparent.png", "grey.png"]
+    ception.export(tmp_path / "it.keras", "litert", out=tmp_path / "it.tflite", pictures=2)
+    expected = [
+        prediction.top[0] for prediction in ception.predict(tmp_path / "it.tflite", [*map(tmp_path.joinpath, names)])
+    ]
+    said = run("litert_numpy.py", "it.tflite", *names).splitlines()
+    assert len({line.split(": ")[1] for line in said}) == 3  # so that a mistaken picture shows
+    for name, line, best in zip(names, said, expected, strict=True):
+        assert line == f"{name}: {best.class_name} {best.probability:.1%}"
 
 
 class TestBrowser:
