@@ -1,0 +1,150 @@
+"""How much of an engine's speed a server gives to its clients, beside a plain server around keras.applications.
+
+    python benchmarks/serving.py FOLDER [--seconds 60] [--clients 32]
+
+Xception at 299 pixels with random weights, on JPEG photos of FOLDER. Appends two rows to results/serving.csv: `ception
+serve`, and a FastAPI handler that decodes with Pillow and calls `predict` of keras.applications' Xception, as tutorials
+show it. `engine_images_s` is what the engine reaches alone in batches of 16, `engine_ms` what it takes for one picture,
+decoding included; both in this process, before the servers run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+import ception
+import results
+from ception.data.images import read, to_pixels
+
+PLAIN = """
+import io, sys
+import keras, numpy as np, uvicorn
+from fastapi import FastAPI, Request
+from PIL import Image
+
+model = keras.applications.Xception(weights=None)
+app = FastAPI()
+
+@app.post("/predict")
+async def predict(request: Request):
+    image = Image.open(io.BytesIO(await request.body())).convert("RGB").resize((299, 299))
+    batch = keras.applications.xception.preprocess_input(np.asarray(image, np.float32)[None])
+    return {"top": model.predict(batch, verbose=0)[0].argsort()[::-1][:5].tolist()}
+
+model.predict(np.zeros((1, 299, 299, 3), np.float32), verbose=0)
+print("Answering at http://127.0.0.1:" + sys.argv[1], file=sys.stderr, flush=True)
+uvicorn.run(app, port=int(sys.argv[1]), log_level="error")
+"""
+
+
+def median_s(function, *, least: int = 5) -> float:
+    """Seconds that a call takes: the median of some, after one that is not counted."""
+    function()
+    taken = []
+    while len(taken) < least or sum(taken) < 3:
+        began = time.perf_counter()
+        function()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+def engine_alone(model: Path, photos: list[Path]) -> tuple[float, float, str]:
+    """Images a second in batches of 16, milliseconds of one photo from its file on, and what the engine is."""
+    with ception.Predictor.open(model) as predictor:
+        contract = predictor.description.image
+        pixels = np.stack([to_pixels(read(photo), contract) for photo in photos[:16]])
+        many = median_s(lambda: predictor.engine.run(pixels))
+        one = median_s(lambda: predictor.engine.run(to_pixels(read(photos[0]), contract)[None]))
+        return 16 / many, one * 1e3, ception.engines.described(predictor.engine)
+
+
+async def load(address: str, photos: list[bytes], clients: int, seconds: float) -> dict[str, float]:
+    """What clients see that ask one photo after another for some seconds."""
+    taken: list[float] = []
+    errors = 0
+    end = time.perf_counter() + seconds
+
+    async def ask(number: int) -> None:
+        nonlocal errors
+        while (began := time.perf_counter()) < end:
+            try:
+                answer = await client.post(f"{address}/predict", content=photos[number % len(photos)])
+                errors += answer.status_code != 200
+            except httpx.HTTPError:
+                errors += 1
+            taken.append(time.perf_counter() - began)
+            number += clients
+
+    limits = httpx.Limits(max_connections=clients)
+    async with httpx.AsyncClient(timeout=120, limits=limits) as client:
+        began = time.perf_counter()
+        await asyncio.gather(*(ask(number) for number in range(clients)))
+        passed = time.perf_counter() - began
+    p50, p99 = np.percentile(taken, [50, 99]) * 1e3
+    return {"images_s": len(taken) / passed, "p50_ms": float(p50), "p99_ms": float(p99), "errors": errors}
+
+
+def served(command: list[str], photos: list[bytes], clients: int, seconds: float) -> dict[str, float]:
+    """A server's numbers: with one client, and with many."""
+    with tempfile.TemporaryFile("w+") as said, subprocess.Popen(command, stderr=said, stdout=said) as process:
+        try:
+            while True:
+                said.seek(0)
+                text = said.read()
+                if "Answering at " in text:
+                    break
+                if process.poll() is not None:
+                    sys.exit(text)
+                time.sleep(0.1)
+            address = text.split("Answering at ")[1].split()[0]
+            asyncio.run(load(address, photos, 2, 3))
+            one = asyncio.run(load(address, photos[:1], 1, min(seconds, 15)))
+            many = asyncio.run(load(address, photos, clients, seconds))
+        finally:
+            process.terminate()
+    return {"one_client_ms": one["p50_ms"], **many, "errors": one["errors"] + many["errors"]}
+
+
+def main() -> None:
+    """Measure both servers."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--clients", type=int, default=32)
+    options = parser.parse_args()
+    photos = sorted(options.folder.rglob("*.jpg"))[:256]
+    contents = [photo.read_bytes() for photo in photos]
+    with tempfile.TemporaryDirectory() as place:
+        model = Path(place) / "xception.keras"
+        ception.Classifier.build("xception", [f"class {number}" for number in range(1000)]).save(model)
+        alone, one_ms, engine = engine_alone(model, photos)
+        servers = {
+            "ception serve": [sys.executable, "-m", "ception", "serve", str(model), "--port", "0"],
+            "FastAPI around keras.applications": [sys.executable, "-c", PLAIN, "8765"],
+        }
+        for name, command in servers.items():
+            seen = served(command, contents, options.clients, options.seconds)
+            row = {
+                "server": name, "engine": engine if name.startswith("ception") else "keras.applications on TensorFlow",
+                "clients": options.clients, "seconds": options.seconds,
+                **{key: round(value, 2) for key, value in seen.items()},
+                "engine_images_s": round(alone, 2), "engine_ms": round(one_ms, 2),
+                "share_of_engine": round(seen["images_s"] / alone, 3),
+                "latency_over_engine": round(seen["one_client_ms"] / one_ms, 3),
+            }  # fmt: skip
+            results.append("serving", row)
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
