@@ -33,6 +33,7 @@ class Target:
 TARGETS: dict[FormatName, Target] = {
     "onnx": Target(("float32", "float16"), {"onnx": "onnx"}),
     "openvino": Target(("float32", "bfloat16", "float16"), {"openvino": "openvino"}),
+    "torch": Target(("float32", "bfloat16"), {"torch": "torch"}),
 }
 
 
