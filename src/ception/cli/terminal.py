@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ception import hub
 from ception.errors import InputError
 from ception.files import cache_folder, cache_is_temporary
 from ception.reporting import Display, counted, duration
@@ -307,8 +308,8 @@ def print_next(command: str, silent: bool) -> None:
 
 
 def quoted(path: Path) -> str:
-    """The path as a shell takes it."""
-    return shlex.quote(str(path))
+    """The path, or the name of a model on the hub, as a shell takes it."""
+    return shlex.quote(hub.shown(path))
 
 
 def complain(text: str) -> None:

@@ -58,7 +58,7 @@ def export(
     reporter = or_default(reporter)
     if to not in FORMATS:
         raise InputError(f"'{to}' is no format: {nearest(to, FORMATS)}")
-    path = model_file(model)
+    path = model_file(model, reporter=reporter)
     description = describe(path)
     description.require_weights()
     targets.target_of(to, settings.dtype)
