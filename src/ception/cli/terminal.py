@@ -232,7 +232,8 @@ def print_export(result: ExportReport) -> None:
         print(f"  {name:{width[0]}}  {ours:>{width[1]}}  (Keras: {theirs})")
     for note in result.notes:
         print(note)
-    print(f"Exported to {result.artefact}, report in {result.artefact}.report.json")
+    beside = "/model.onnx" if result.format == "huggingface" else ""
+    print(f"Exported to {result.artefact}, report in {result.artefact}{beside}.report.json")
 
 
 def print_summary(result: NetworkSummary) -> None:
