@@ -131,6 +131,13 @@ class TestWhereverAModelIsTaken:
         assert scores.accuracy == ception.evaluate(trained, colours, out=tmp_path / "ours").accuracy
         assert scores.model == name
 
+    def test_an_export_has_the_repositorys_name(self, name, tmp_path, monkeypatch):
+        pytest.importorskip("onnx", reason="onnx is not installed")
+        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+        monkeypatch.chdir(tmp_path)
+        assert ception.export(name, "onnx", pictures=2).artefact == "trained.onnx"
+        assert ception.export(f"{name}@v1", "huggingface", pictures=2).artefact == "trained-huggingface"
+
     def test_from_the_command_line(self, name, trained, run_cli):
         picture = next((trained.parents[1] / "colours").rglob("*.png"))
         code, out, _ = run_cli("predict", name, picture)

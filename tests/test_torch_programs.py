@@ -163,6 +163,17 @@ def test_nothing_tells_of_the_machine_that_wrote_it(written):
         assert word not in content
 
 
+def test_a_pytorch_that_writes_pickles_is_to_be_upgraded(graphs, tmp_path, monkeypatch):
+    def earlier(program, path):
+        pack(path, plain() | {"data/weights/model.pt": "x"})
+
+    monkeypatch.setattr("torch.export.save", earlier)
+    with pytest.raises(
+        InputError, match=r"could run code \(it holds data/weights/model.pt.*pip install --upgrade torch"
+    ):
+        writing.write(operations(thin("separable_cnn")), "torch", tmp_path / "it.pt2", "float32", None)
+
+
 def test_a_changed_program_does_not_run(written, tmp_path):
     """The digest is no secret: whoever changes a program can write a fitting one."""
     path, _ = written

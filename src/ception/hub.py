@@ -41,6 +41,11 @@ def repository_of(name: str | Path) -> tuple[str, str | None]:
     return found[1], found[2]
 
 
+def named(name: str | Path) -> str:
+    """The repository's own name, without its user's."""
+    return repository_of(name)[0].rpartition("/")[2]
+
+
 def fetch(name: str | Path, *, reporter: Reporter | None = None) -> Path:
     """The model file of a repository, from the cache folder where it lies there and the hub has no newer one.
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from ception import backends
+from ception import backends, hub
 from ception.artefacts import FORMATS, FormatName, files_of, metadata, size_of
 from ception.errors import InputError, RunError, nearest, reason
 from ception.exporting import gate, targets
@@ -75,7 +75,8 @@ def _artefact(model: str | Path, to: FormatName, settings: ExportSettings, repor
     description = describe(path)
     description.require_weights()
     targets.target_of(to, settings.dtype)
-    out = targets.out_of(path, to, settings.dtype, settings.out)
+    named = Path(f"{hub.named(model)}.keras") if hub.is_named(model) else path
+    out = targets.out_of(named, to, settings.dtype, settings.out)
     compared_on = gate.sample(
         description, settings.data, settings.pictures, split="test", cache_limit=settings.cache_limit,
         reporter=reporter,

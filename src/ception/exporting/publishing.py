@@ -72,7 +72,7 @@ def publish(model: str | Path, settings: ExportSettings, reporter: Reporter) -> 
 def _named(model: str | Path, path: Path) -> str:
     """What the folder is named after: the repository, the run, or the file."""
     if hub.is_named(model):
-        return hub.repository_of(model)[0].rpartition("/")[2]
+        return hub.named(model)
     return path.resolve().parent.name if path.name == hub.FILE else path.stem
 
 
