@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import ception
 from ception.data import grouping, sources
+from ception.settings import TrainSettings
+from ception.training import preparation
 from support.findings import findings_of, paths, scene, write_scenes
+from support.reporters import Notes
 
 COPIES = (
     "00_aug.jpg", "00_aug_0_1234.jpg", "00-augmented3.jpg", "00_flipped.png", "00_hflip.jpg", "00 mirror.jpg",
@@ -65,6 +69,21 @@ def test_the_way_out_works_as_it_is_typed(data, run_cli):
     result = ception.check(data, model="separable_cnn", group=group)
     assert "augmented" not in {finding.kind for finding in result.findings}
     assert {path: path.read_bytes() for path in data.rglob("*.*")} == before
+
+
+def test_training_warns_of_them_with_what_to_type(data):
+    copied(data, "00_flipped.jpg", "01_rot90.jpg", "01_rot180.jpg")
+    settings = TrainSettings(model="separable_cnn", image_size=16)
+
+    def warnings(settings: TrainSettings) -> list[str]:
+        notes = Notes()
+        preparation.read(sources.load(data), str(data), settings, notes)
+        return [line for line in notes.warnings if "augmented" in line]
+
+    (line,) = warnings(settings)
+    assert "names such as 00_flipped.jpg beside 00.jpg look like augmented copies (3 of 2 pictures)" in line
+    (group,) = re.findall(r"--group (\w+)$", line)
+    assert warnings(replace(settings, group=group)) == []
 
 
 @pytest.mark.parametrize(("split", "told"), [("train", False), ("test", True)])

@@ -16,6 +16,10 @@ from ception.checking import duplicates
 from support.findings import findings_of, paths, scene, write_scenes
 
 
+def near(copies: np.ndarray, sides: np.ndarray) -> list[list[int]]:
+    return [group.tolist() for group in duplicates.groups(duplicates.near(copies, sides))]
+
+
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two classes of 15 scenes each, in the current folder, with an empty cache."""
@@ -115,27 +119,26 @@ class TestDuplicates:
         random = np.random.default_rng(0)
         copies = random.integers(0, 256, (60, 16, 16), np.uint8)
         copies[30:] = np.clip(copies[:30] + random.normal(0, 4, (30, 16, 16)), 0, 255)
-        copies[5] = 90  # flat: it shows nothing
         sides = np.full(60, 100)
-        groups = [group.tolist() for group in duplicates.near(copies, sides)]
-        assert groups == [[index, index + 30] for index in range(30) if index != 5]
+        groups = near(copies, sides)
+        assert groups == [[index, index + 30] for index in range(30)]
         monkeypatch.setattr(duplicates, "_MOST_AT_ONCE", 100)
         monkeypatch.setattr(duplicates, "_MOST_COMPARED", 3)
-        assert [group.tolist() for group in duplicates.near(copies, sides)] == groups
-        assert duplicates.near(copies[:0], sides[:0]) == []
+        assert near(copies, sides) == groups
+        assert near(copies[:0], sides[:0]) == []
 
     def test_small_pictures_are_compared_upright_alone(self):
-        copies = np.random.default_rng(0).integers(0, 256, (2, 16, 16), np.uint8)
-        copies[1] = copies[0, :, ::-1]
-        assert len(duplicates.near(copies, np.array([64, 64]))) == 1
-        assert duplicates.near(copies, np.array([63, 64])) == []
+        copies = np.random.default_rng(0).integers(0, 256, (3, 16, 16), np.uint8)
+        copies[2] = copies[1, :, ::-1]
+        assert near(copies, np.array([63, 64, 64])) == [[1, 2]]
+        assert near(copies, np.array([64, 63, 64])) == []
 
     def test_small_pictures_must_be_more_alike(self):
         random = np.random.default_rng(0)
         one = random.integers(60, 200, (16, 16)).astype(np.uint8)
         other = np.clip(one + random.normal(0, 6, (16, 16)), 0, 255).astype(np.uint8)
-        assert len(duplicates.near(np.stack([one, other]), np.array([64, 64]))) == 1
-        assert duplicates.near(np.stack([one, other]), np.array([63, 64])) == []
+        assert near(np.stack([one, other]), np.array([64, 64])) == [[0, 1]]
+        assert near(np.stack([one, other]), np.array([63, 64])) == []
 
     def test_trashnet(self, shared, tmp_path, monkeypatch):
         monkeypatch.setenv("CEPTION_CACHE", str(tmp_path))
@@ -145,4 +148,4 @@ class TestDuplicates:
             frozenset(("glass389", "plastic332")),
         }  # fmt: skip
         assert "near_two_classes" not in findings
-        assert 15 <= findings["near_two_splits"].count + findings["near_copies"].count <= 25
+        assert 28 <= findings["near_two_splits"].count + findings["near_copies"].count <= 33  # each looked at

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import re
 import runpy
+import shutil
+import subprocess
 import sys
-from dataclasses import replace
+import threading
+from dataclasses import asdict, replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +20,7 @@ from PIL import Image
 
 import ception
 from ception import build
+from ception.data.images import ImageContract, from_array, to_pixels
 from support.marks import not_on_jax
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -73,3 +81,57 @@ def test_onnx_runtime_alone_says_what_predict_says(run, tmp_path, resize, channe
     ]
     said = run("onnx_runtime.py", tmp_path / "it.onnx", *pictures).splitlines()
     assert said == expected
+
+
+class TestBrowser:
+    """The page in examples/browser, whose library comes from npm."""
+
+    def test_the_resize_is_ours(self, tmp_path):
+        node = shutil.which("node") or pytest.skip("needs node, which is not here")
+        random, cases = np.random.default_rng(0), []
+        for number in range(60):
+            width, height, *wanted = (int(side) for side in random.integers(5, 60, 4))
+            channels, resize = int(random.choice([1, 3])), ("squash", "crop", "pad")[number % 3]
+            crop = float(random.choice([1.0, 0.875])) if resize == "crop" else 1.0
+            contract = ImageContract(height=wanted[0], width=wanted[1], channels=channels, resize=resize, crop=crop)
+            pixels = random.integers(0, 256, (height, width, channels), np.uint8)
+            expected = to_pixels(from_array(pixels), contract)
+            cases.append({"width": width, "height": height, "channels": channels, "data": pixels.ravel().tolist(),
+                          "contract": asdict(contract), "expected": expected.ravel().tolist()})  # fmt: skip
+        (tmp_path / "cases.json").write_text(json.dumps(cases))
+        (tmp_path / "compare.mjs").write_text(
+            f"import {{ resized }} from {json.dumps(str(EXAMPLES / 'browser' / 'resize.js'))};"
+            "import { readFileSync } from 'fs';"
+            "for (const { contract, expected, ...picture } of JSON.parse(readFileSync('cases.json'))) {"
+            "  const made = resized(picture, contract);"
+            "  console.log(made.length - expected.length, Math.max(...expected.map((v, k) => Math.abs(v - made[k]))));"
+            "}"
+        )
+        said = subprocess.run([node, "compare.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert said.stderr == ""
+        assert len(said.stdout.splitlines()) == 60
+        assert set(said.stdout.splitlines()) <= {"0 0", "0 1"}
+
+    def test_the_page_says_what_ception_says(self, trained, tmp_path):
+        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+        pytest.importorskip("onnx", reason="onnx is not installed")
+        chromium = shutil.which("chromium") or pytest.skip("needs chromium, which is not here")
+        if not (EXAMPLES / "browser" / "node_modules").is_dir():
+            pytest.skip("needs `npm install onnxruntime-web` in examples/browser")
+        for file in (EXAMPLES / "browser").iterdir():
+            (tmp_path / file.name).symlink_to(file)
+        ception.export(trained, "onnx", out=tmp_path / "model.onnx", pictures=2)
+        picture = next((trained.parents[1] / "colours").rglob("*.png"))
+        shutil.copy(picture, tmp_path / "p.png")
+        handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path)
+        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+            address = f"http://127.0.0.1:{server.server_port}/index.html?picture=p.png"
+            flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=30000", "--dump-dom"]
+            said = subprocess.run([chromium, *flags, address], capture_output=True, text=True, timeout=120).stdout
+            server.shutdown()
+        shown = re.findall(r"<td>(\w+)</td>.*?value=\"([\d.e-]+)\"", said)
+        (expected,) = ception.predict(trained, picture, top=3)
+        assert [name for name, _ in shown] == [guess.class_name for guess in expected.top]
+        for (_, value), guess in zip(shown, expected.top, strict=True):
+            assert float(value) == pytest.approx(guess.probability, abs=1e-3)

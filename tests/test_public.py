@@ -9,8 +9,8 @@ import ception
 
 NAMES = [
     "Classifier", "InputError", "MODELS", "Predictor", "Reporter", "Run", "RunError", "__version__", "build", "check",
-    "compare", "convert", "endpoints", "evaluate", "export", "features", "find_learning_rate", "predict", "resume",
-    "runs", "stages", "summary", "train", "truncate",
+    "compare", "convert", "endpoints", "evaluate", "explain", "export", "features", "find_learning_rate", "predict",
+    "resume", "runs", "serve", "stages", "summary", "train", "truncate",
 ]  # fmt: skip
 SIGNATURES = {
     "Classifier": "(*, config, class_names, image, record=<factory>, training_digests=<factory>, temperature=1.0, "
@@ -37,12 +37,14 @@ SIGNATURES = {
     "convert": "(source, model, *, out=None, partial=False, class_names=None, reporter=None, **options)",
     "endpoints": "(model)",
     "evaluate": "(model, data, *, reporter=None, **options)",
+    "explain": "(model, pictures, *, class_name=None, reporter=None, **options)",
     "export": "(model, to, *, reporter=None, **options)",
     "features": "(model, names)",
     "find_learning_rate": "(data, *, picture=None, reporter=None, **options)",
     "predict": "(model, pictures, top=5, *, reporter=None, **options)",
     "resume": "(run, data=None, *, reporter=None)",
     "runs": "(folder='runs')",
+    "serve": "(models, *, reporter=None, **options)",
     "stages": "(model)",
     "summary": "(model, *, image_size=None, every=None, batch_size=32, dtype='float32', **unknown)",
     "train": "(data, *, reporter=None, **options)",

@@ -20,6 +20,7 @@ from ception.results import (
     Scores,
     Selective,
     Slices,
+    Thumbnails,
     plain,
 )
 
@@ -44,6 +45,7 @@ def all_of_it(scores) -> Scores:
                             coverage=0.5, count=2),
         slices=Slices(by="camera", groups={"new": GroupScores(count=2, accuracy=0.5, accuracy_interval=interval)}),
         seen_in_training=300, including_seen=GroupScores(count=1500, accuracy=0.5, accuracy_interval=interval),
+        thumbnails=Thumbnails(side=8, count=1200, accuracy=0.6, difference=0.15, difference_interval=(0.125, 0.175)),
     )  # fmt: skip
 
 
@@ -61,7 +63,8 @@ class TestScores:
         derived = ["seen_share", "majority_share", "better_than_guessing"]
         assert list(scores.as_dict()) == [*keys, "seen_in_training", *derived]
         assert list(all_of_it.as_dict()) == [
-            *keys, "best_epoch", "selective", "slices", "seen_in_training", "including_seen", *derived,
+            *keys, "best_epoch", "selective", "slices", "seen_in_training", "including_seen", "thumbnails", *derived,
+            "better_than_thumbnails",
         ]  # fmt: skip
         assert all_of_it.as_dict()["including_seen"] == {
             "count": 1500, "accuracy": 0.5, "accuracy_interval": [0.5, 0.9],
@@ -120,20 +123,92 @@ class TestScores:
         assert len(found.cautions) == bool(says)
         assert all(text in found.cautions[0] for text in says)
 
+    def test_cautions_about_one_picture_say_so(self, scores):
+        one = replace(scores, count=1, seen_in_training=1)
+        assert one.cautions == (
+            "The only picture was in the model's training: these scores say nothing of new pictures",
+            "The only picture is of class 'a': score others too, or the accuracy says little",
+        )
+        of_two = GroupScores(count=2, accuracy=0.5, accuracy_interval=(0.1, 0.9))
+        assert replace(one, including_seen=of_two).cautions[0] == (
+            "1 of 2 pictures (50.0%) was in the model's training and does not count; with it the accuracy is 0.5000"
+        )
+
+    def test_cautions_of_a_comparison_about_one_picture_say_so(self):
+        one = ClassComparison(recall=(1.0, 1.0), support=1, p_value=1.0)
+        result = Comparison(
+            count=1, accuracy=(1.0, 1.0), accuracy_interval=((0.2, 1.0), (0.2, 1.0)), difference=0.0,
+            difference_interval=(-1.0, 1.0), only_one_right=0, only_other_right=0, p_value=1.0, different=False,
+            per_class={"a": one}, changed=(), seen_in_training=(1, 0),
+        )  # fmt: skip
+        assert result.cautions[0].startswith("The only picture was in a model's training (1 in that of the first)")
+        of_two = GroupScores(count=2, accuracy=1.0, accuracy_interval=(0.1, 1.0))
+        (line,) = replace(result, including_seen=(of_two, of_two)).cautions
+        assert line.startswith("1 of 2 pictures was in a model's training (1 in that of the first) and does not count")
+        assert "on 1 picture, difference" in repr(result)
+
+    @pytest.mark.parametrize(
+        ("difference", "interval", "better", "says"),
+        [
+            (0.1, (0.01, 0.2), True, ()),
+            (
+                0.1,
+                (-0.01, 0.2),
+                False,
+                ("Not surely better than a linear classifier", "; score more pictures, or train"),
+            ),
+            (0.0, (-0.1, 0.1), False, ("Not better than a linear", "8 x 8 pixels", "0.6500 of 100; train with more")),
+        ],
+    )
+    def test_whether_they_are_better_than_thumbnails(self, scores, difference, interval, better, says):
+        per_class = {name: ClassScores(precision=0.5, recall=0.5, f1=0.5, support=50) for name in "ab"}
+        linear = Thumbnails(side=8, count=100, accuracy=0.65, difference=difference, difference_interval=interval)
+        found = replace(scores, count=100, accuracy_interval=(0.6, 0.8), per_class=per_class, thumbnails=linear)
+        assert found.better_than_thumbnails is better
+        assert found.as_dict()["better_than_thumbnails"] is better
+        assert len(found.cautions) == bool(says)
+        assert all(text in found.cautions[0] for text in says)
+        # what is no better than guessing needs to be told once
+        guessing = replace(found, accuracy_interval=(0.4, 0.6), accuracy=0.5)
+        assert [line[:24] for line in guessing.cautions] == ["Not better than guessing"]
+
+
+def test_a_comparison_says_which_model_is_no_better_than_guessing():
+    per_class = {
+        name: ClassComparison(recall=(0.5, 0.5), support=support, p_value=1.0)
+        for name, support in (("a", 60), ("b", 40))
+    }
+    result = Comparison(
+        count=100, accuracy=(0.9, 0.65), accuracy_interval=((0.8, 0.95), (0.55, 0.74)), difference=-0.25,
+        difference_interval=(-0.3, -0.2), only_one_right=25, only_other_right=0, p_value=0.0, different=True,
+        per_class=per_class, changed=(),
+    )  # fmt: skip
+    assert (result.majority_share, result.better_than_guessing) == (0.6, (True, False))
+    assert result.cautions == (
+        "The second model is not surely better than guessing: 'a' for every picture is right for 0.6000 of them",
+    )
+    worse = replace(result, accuracy=(0.6, 0.9), accuracy_interval=((0.5, 0.7), (0.8, 0.95)))
+    assert worse.cautions[0].startswith("The first model is not better than guessing: 'a'")
+    seen = replace(result, seen_in_training=(100, 100))
+    assert [line.split()[0] for line in seen.cautions] == ["All", "The"]
+
 
 def test_a_comparison_in_plain_values_and_words():
     result = Comparison(
-        count=10, accuracy=(0.5, 0.75), difference=0.25, difference_interval=(-0.125, 0.5), only_one_right=1,
+        count=10, accuracy=(0.5, 0.75), accuracy_interval=((0.2, 0.8), (0.4, 0.9)),
+        difference=0.25, difference_interval=(-0.125, 0.5), only_one_right=1,
         only_other_right=2, p_value=1.0, different=False,
         per_class={"a": ClassComparison(recall=(0.5, 1.0), support=2, p_value=0.5)},
         changed=(Changed(path="p", label="a", predicted=("a", "b")),), models=("m", "n"),
     )  # fmt: skip
     assert plain([result]) == [{
-        "count": 10, "accuracy": [0.5, 0.75], "difference": 0.25, "difference_interval": [-0.125, 0.5],
+        "count": 10, "accuracy": [0.5, 0.75], "accuracy_interval": [[0.2, 0.8], [0.4, 0.9]],
+        "difference": 0.25, "difference_interval": [-0.125, 0.5],
         "only_one_right": 1, "only_other_right": 2, "p_value": 1.0, "different": False,
         "per_class": {"a": {"recall": [0.5, 1.0], "support": 2, "p_value": 0.5}},
         "changed": [{"path": "p", "label": "a", "predicted": ["a", "b"]}], "models": ["m", "n"], "data": None,
-        "output": "", "seen_in_training": [None, None],
+        "output": "", "seen_in_training": [None, None], "majority_share": 0.2,
+        "better_than_guessing": [None, None],
     }]  # fmt: skip
     assert "0.5000 and 0.7500 on 10 pictures, difference=+0.2500 (-0.1250 to +0.5000)" in repr(result)
 

@@ -130,6 +130,20 @@ class TestPicturesSeenInTraining:
         assert "on 20 pictures not seen in training" in repr(found)
         assert notes.warnings == ["10 of these 30 pictures were in the model's training: they do not count"]
 
+    def test_one_picture_is_no_plural(self, model, leaky, tmp_path):
+        for path in sorted((leaky / "red").iterdir())[1:]:
+            path.unlink()
+        notes = Notes()
+        ception.evaluate(model, leaky, out=tmp_path / "out", reporter=notes)
+        assert notes.warnings == ["1 of these 21 pictures was in the model's training: it does not count"]
+        for path in [path for path in leaky.rglob("*.png") if path.parent.name != "red"]:
+            path.unlink()
+        notes = Notes()
+        ception.evaluate(model, leaky, out=tmp_path / "out", reporter=notes)
+        assert notes.warnings == [
+            "the only picture was in the model's training: the scores say nothing of new pictures"
+        ]
+
     def test_they_are_marked_in_every_file(self, model, leaky, tmp_path):
         out = tmp_path / "out"
         ception.evaluate(model, leaky, out=out, reporter=Notes())

@@ -47,7 +47,12 @@ TASKS = {
         ("compare", "spilt", "did you mean 'split'"),
         ("check", "imagesize", "did you mean 'image_size'"),
         ("summary", "batchsize", "did you mean 'batch_size'"),
-        ("check", "zzz", r"unknown option 'zzz': known: cache_limit, model, image_size, group, out$"),
+        (
+            "check",
+            "zzz",
+            "unknown option 'zzz': known: cache_limit, model, weights, final_endpoint, partial, image_size, "
+            "group, out$",
+        ),
     ],
 )
 def test_an_unknown_option_names_the_nearest(task, option, says):

@@ -20,6 +20,8 @@ TASKS: dict[str, tuple[type[Any], set[str]]] = {
     "PredictOptions": (settings.PredictSettings, {"top"}),
     "CompareOptions": (settings.CompareSettings, set()),
     "CheckOptions": (settings.CheckSettings, set()),
+    "ExplainOptions": (settings.ExplainSettings, set()),
+    "ServeOptions": (settings.ServeSettings, set()),
     "ExportOptions": (settings.ExportSettings, set()),
 }
 HEAD = '''"""The keywords of the public functions, for editors and type checkers: `ception.settings` explains them.

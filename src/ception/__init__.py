@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ception.errors import RunError as RunError
     from ception.evaluation import evaluate as evaluate
     from ception.evaluation.comparison import compare as compare
+    from ception.explaining import explain as explain
     from ception.exporting import export as export
     from ception.inspection import summary as summary
     from ception.models import MODELS as MODELS
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ception.predictor import Predictor as Predictor
     from ception.reporting import Reporter as Reporter
     from ception.run_list import runs as runs
+    from ception.serving import serve as serve
     from ception.training import Run as Run
     from ception.training import find_learning_rate as find_learning_rate
     from ception.training import resume as resume
@@ -49,11 +51,13 @@ _HOMES = {
     "endpoints": "models.endpoints",
     "features": "models.endpoints",
     "evaluate": "evaluation",
+    "explain": "explaining",
     "export": "exporting",
     "find_learning_rate": "training",
     "predict": "prediction",
     "resume": "training",
     "runs": "run_list",
+    "serve": "serving",
     "stages": "models.endpoints",
     "summary": "inspection",
     "train": "training",

@@ -100,9 +100,42 @@ class CheckOptions(TypedDict, total=False):
 
     cache_limit: float
     model: str | None
+    weights: str | None
+    final_endpoint: str | None
+    partial: bool
     image_size: int | None
     group: str | None
     out: str | Path | None
+
+
+class ExplainOptions(TypedDict, total=False):
+    """Fields of `ExplainSettings`."""
+
+    backend: Backend | None
+    method: Literal["gradcam", "integrated-gradients", "occlusion", "all"]
+    layer: str | None
+    out: str | Path | None
+    checks: bool
+
+
+class ServeOptions(TypedDict, total=False):
+    """Fields of `ServeSettings`."""
+
+    cache_limit: float
+    backend: Backend | None
+    device: str | None
+    engine: EngineName | None
+    dtype: Dtype
+    host: str
+    port: int
+    token_file: str | Path | None
+    min_confidence: float | None
+    batch_size: int
+    max_bytes: float
+    max_pixels: float
+    max_pictures: int
+    max_requests: int
+    timeout: float
 
 
 class ExportOptions(TypedDict, total=False):

@@ -225,13 +225,17 @@ class Predictor:
             named = {index: Prediction(path=pictures.name(index), error=why) for index, why in answers.errors.items()}
             probabilities = self.description.softmax(answers.logits[0], calibrated=calibrated)
             for index, row in zip(answers.indices.tolist(), probabilities, strict=True):
-                best = np.argsort(-row, kind="stable")[:top]
-                guesses = tuple(
-                    Guess(class_name=self.description.class_names[k], probability=round(float(row[k]), 6)) for k in best
-                )
-                unknown = bool(row[best[0]] < least)
-                named[index] = Prediction(path=pictures.name(index), top=guesses, unknown=unknown)
+                named[index] = told(self.description, pictures.name(index), row, top=top, min_confidence=least)
             yield from (named[index] for index in sorted(named))
+
+
+def told(
+    description: ModelDescription, name: str, row: NDArray[np.float32], *, top: int, min_confidence: float
+) -> Prediction:
+    """What probabilities (classes,) say of a picture of that name: so many classes, the most probable first."""
+    best = np.argsort(-row, kind="stable")[:top]
+    guesses = tuple(Guess(class_name=description.class_names[k], probability=round(float(row[k]), 6)) for k in best)
+    return Prediction(path=name, top=guesses, unknown=bool(row[best[0]] < min_confidence))
 
 
 def _artefact(path: Path, **elsewhere: str | None) -> Artefact:

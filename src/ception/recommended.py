@@ -77,7 +77,7 @@ def settled(settings: TrainSettings, dataset: Dataset, reporter: Reporter | None
     if settings.model is not None:
         return settings
     if settings.weights:
-        return replace(settings, model=_network_of(settings.weights))
+        return replace(settings, model=network_of(settings.weights))
     chosen = _for_fresh_weights(settings) or recommended(dataset)
     weights = "the weights imagenet" if chosen.weights else "fresh weights"
     if reporter:
@@ -114,7 +114,7 @@ def fetch(settings: TrainSettings, reporter: Reporter) -> None:
         ) from None
 
 
-def _network_of(weights: str) -> str:
+def network_of(weights: str) -> str:
     """The network that weights are for: by their record, or by what a model file of ours says; else Xception."""
     if record := WEIGHTS.get(weights):
         return record.network

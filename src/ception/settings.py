@@ -325,18 +325,75 @@ class ExportSettings(BackendSettings, CacheSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExplainSettings(BackendSettings):
+    """How to show which parts of a picture speak for a class.
+
+    Attributes:
+        method: How to find out: gradcam, by the feature maps of a layer; integrated-gradients, by each pixel;
+            occlusion, by covering parts; or all of them.
+        layer: Endpoint or layer that gradcam looks at; the last one with more than one place when not given.
+        out: Folder for the pictures and explanations.json; explanations-MODEL here when not given.
+        checks: Check each map against one of the network with its weights shuffled, and by uncovering and covering what
+            it marks.
+    """
+
+    method: Literal["gradcam", "integrated-gradients", "occlusion", "all"] = "gradcam"
+    layer: str | None = None
+    out: Path | None = None
+    checks: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings(EngineSettings):
+    """How to answer requests over HTTP.
+
+    Attributes:
+        host: Address to listen on; 127.0.0.1 is this machine alone, 0.0.0.0 all that reach it.
+        port: Port to listen on; 0 takes a free one.
+        token_file: File with a token that requests have to bear, as Authorization: Bearer TOKEN.
+        min_confidence: Probability, 0..1, below which an answer is `unknown`; what an exported model was exported with,
+            else 0, when not given.
+        batch_size: Pictures that are computed at once at most.
+        max_bytes: Largest body of a request, in MB.
+        max_pixels: Largest picture, in millions of pixels.
+        max_pictures: Most pictures in a request.
+        max_requests: Most requests at work; more are asked to come again.
+        timeout: Seconds that a body may take to come, and its answer to be computed.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token_file: Path | None = None
+    min_confidence: float | None = None
+    batch_size: int = 16
+    max_bytes: float = 32.0
+    max_pixels: float = 64.0
+    max_pictures: int = 64
+    max_requests: int = 128
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckSettings(CacheSettings):
     """How to check a data set.
 
     Attributes:
         model: Network whose own size the pictures should have, or model file or run folder, whose classes are compared
             too; the network that train takes when not given.
+        weights: Look for wrong labels too, by what the network sees in the pictures with these weights: imagenet, a
+            name that ception models --weights lists, or a weight file. A model file is looked through by its own.
+            Without either, nothing is downloaded and no label is doubted.
+        final_endpoint: End the network there, as for train.
+        partial: Accept weights that lack some of the network's tensors.
         image_size: Side of the square that training will use, in pixels; the network's own when not given.
         group: What keeps pictures in one split, as for train.
         out: Page to write, .html; check-DATA.html here when not given.
     """
 
     model: str | None = None
+    weights: str | None = None
+    final_endpoint: str | None = None
+    partial: bool = False
     image_size: int | None = None
     group: str | None = None
     out: Path | None = None

@@ -13,8 +13,10 @@ from ception.settings import (
     CompareSettings,
     ConvertSettings,
     EvaluateSettings,
+    ExplainSettings,
     ExportSettings,
     PredictSettings,
+    ServeSettings,
     SummarySettings,
     TrainSettings,
 )
@@ -22,8 +24,7 @@ from ception.values import flag, typed
 
 Settings = TypeVar(
     "Settings", TrainSettings, EvaluateSettings, PredictSettings, CompareSettings, SummarySettings, ConvertSettings,
-    CheckSettings,
-    ExportSettings,
+    CheckSettings, ExplainSettings, ExportSettings, ServeSettings,
 )  # fmt: skip
 
 RENAMED: dict[type[Any], dict[str, str]] = {  # what options were called before -> what they are called

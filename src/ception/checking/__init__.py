@@ -8,21 +8,26 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from ception.checking import duplicates, findings, page, passed_over, scan
+from ception.checking import copies, features, findings, labels, page, passed_over, placeholders, scan, seen
 from ception.data import grouping, sources
+from ception.data.augmentation import Augmentation
+from ception.data.images import ImageContract
+from ception.data.loading import channels_of
 from ception.model_file import ModelDescription, describe
 from ception.models import catalog
 from ception.options import CheckOptions
-from ception.recommended import settled
 from ception.reporting import Reporter, or_default
 from ception.results import CheckResult
-from ception.settings import CheckSettings, TrainSettings
+from ception.settings import CheckSettings
+from ception.training.recipes import recipes_of
 from ception.validation import settings_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_LABELS = "wrong labels: for that, name weights, such as --weights imagenet, or a trained model with --model"
+_FEW = f"wrong labels: there are no two classes with {labels.FOLDS} different pictures"
 _OF_ARRAYS = "suffixes, formats, EXIF, bits, frames and folders: the pictures lie in arrays"
 
 
@@ -41,6 +46,7 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     settings = settings_of(CheckSettings, options)
     reporter = or_default(reporter)
     described = _described(settings)  # a wrong model is told before anything is read
+    features.require_sense(settings, described)
     dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
     dataset = grouping.grouped(dataset, settings.group)
     model, size = _model(settings, described, dataset)
@@ -48,13 +54,13 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     page.require_free(out)
     facts, failed = scan.scan(dataset.pictures, str(data), cache_limit=settings.cache_limit, reporter=reporter)
     splits, lacking = findings.split_as_trained(dataset, facts["digest"])
+    shown_by_hosts, equal, near = placeholders.find(facts, *copies.find(dataset.pictures, facts, reporter))
     cases = findings.about_pictures(dataset, facts, failed, size) | {"too_few": lacking}
-    cases |= findings.about_copies(dataset, splits, *_copies(facts, reporter))
-    cases |= _passed_over(data, dataset) | findings.about_series(dataset)
-    cases |= findings.about_augmented(dataset)
-    if described is not None:
-        cases |= findings.about_classes(dataset, described.class_names, described.unnamed)
-    listed = findings.listed(cases, dataset, splits)
+    cases |= findings.about_copies(dataset, splits, equal, near) | _passed_over(data, dataset)
+    cases |= findings.about_placeholders(dataset, shown_by_hosts) | findings.about_names(dataset)
+    cases |= findings.about_classes(dataset, described.class_names, described.unnamed) if described else {}
+    doubted, unchecked = _about_labels(dataset, facts, [*equal, *near], settings, described, reporter)
+    listed = findings.listed(cases | doubted, dataset, splits)
     numbers = findings.severities(listed)
     result = CheckResult(
         data=str(data),
@@ -62,17 +68,18 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
         pictures=len(dataset.labels),
         classes=_per_class(dataset),
         class_splits=findings.split_of_classes(dataset, splits),
-        split=None if splits is None else {name: int((splits == n).sum()) for name, n in sources.SPLITS.items()},
+        split=findings.split_of_pictures(splits),
         model=model,
         image_size=size,
         findings=listed,
         **numbers,
         verdict=findings.verdict(numbers),
         ok=not (numbers["errors"] or numbers["warnings"]),
-        not_checked=(_OF_ARRAYS,) if scan.are_arrays(dataset.pictures) else (),
+        not_checked=((_OF_ARRAYS,) if scan.are_arrays(dataset.pictures) else ()) + unchecked,
         page=str(out),
     )
-    page.write_page(out, result, cases, dataset, reporter)
+    looked_at = _seen(dataset, facts, settings, described, size, reporter)
+    page.write_page(out, result, cases | doubted, looked_at, dataset, reporter)
     return result
 
 
@@ -90,10 +97,52 @@ def _model(
     settings: CheckSettings, described: ModelDescription | None, dataset: sources.Dataset
 ) -> tuple[str, tuple[int, int]]:
     """What the model is called, that which training would take if none is given, and the size it takes in pixels."""
-    training = TrainSettings(model=settings.model, image_size=settings.image_size)
-    name = settings.model or settled(training, dataset).network
+    name = settings.model or features.as_trained(settings, dataset).network
     size = (described.image.height, described.image.width) if described else catalog.find(name).image_size
     return name, size if settings.image_size is None else (settings.image_size, settings.image_size)
+
+
+def _about_labels(
+    dataset: sources.Dataset,
+    facts: NDArray[np.void],
+    copies: list[NDArray[np.intp]],
+    settings: CheckSettings,
+    described: ModelDescription | None,
+    reporter: Reporter,
+) -> tuple[dict[str, list[findings.Item]], tuple[str, ...]]:
+    """Pictures whose label may be wrong, by kind of finding, and what could not be checked."""
+    if settings.weights is None and described is None:
+        return {}, (_LABELS,)
+    readable = np.flatnonzero(facts["width"] > 0)
+    given = features.features(dataset, facts["digest"], readable, settings, reporter)
+    groups = labels.together(len(dataset.labels), copies, dataset.groups)[given.indices]
+    of_these = dataset.labels[given.indices]
+    places, probabilities = labels.out_of_fold(given, of_these, groups, reporter)
+    doubts = labels.doubtful(probabilities, of_these[places])
+    unchecked = [] if len(places) else [_FEW]
+    if described is not None and (known := int(described.seen_in_training(facts["digest"]).sum())):
+        unchecked.append(
+            f"the labels of {known:,} pictures only in part: the model was trained on them, and may have learnt wrong "
+            "ones by heart; --weights imagenet has not"
+        )
+    return findings.about_labels(dataset, doubts, given.indices[places]), tuple(unchecked)
+
+
+def _seen(
+    dataset: sources.Dataset,
+    facts: NDArray[np.void],
+    settings: CheckSettings,
+    described: ModelDescription | None,
+    size: tuple[int, int],
+    reporter: Reporter,
+) -> list[seen.Seen]:
+    """Some pictures as the network sees them, changed as the default training of it would change them."""
+    readable = facts["width"] > 0
+    if described is not None:  # which is trained
+        return seen.seen(dataset, readable, described.image, Augmentation(), reporter)
+    contract = ImageContract(height=size[0], width=size[1], channels=channels_of(dataset.pictures))
+    recipe = recipes_of(features.as_trained(settings, dataset))[-1]
+    return seen.seen(dataset, readable, contract, recipe.augmentation, reporter)
 
 
 def _passed_over(data: str | Path, dataset: sources.Dataset) -> dict[str, list[findings.Item]]:
@@ -101,17 +150,6 @@ def _passed_over(data: str | Path, dataset: sources.Dataset) -> dict[str, list[f
     if not Path(data).is_dir() or not isinstance(dataset.pictures, sources.Files):
         return {}
     return findings.about_folders(passed_over.passed_over(Path(data), dataset.pictures.paths))
-
-
-def _copies(facts: NDArray[np.void], reporter: Reporter) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
-    """Groups of equal pictures, and groups of pictures that show nearly the same, one of each equal ones."""
-    readable = np.flatnonzero(facts["width"] > 0)
-    equal = [readable[group] for group in duplicates.equal(facts["digest"][readable])]
-    _, first = np.unique(facts["digest"][readable], return_index=True)
-    different = readable[np.sort(first)]
-    sides = np.minimum(facts["width"], facts["height"])[different]
-    near = duplicates.near(facts["copy"][different], sides, reporter)
-    return equal, [different[group] for group in near]
 
 
 def _per_class(dataset: sources.Dataset) -> dict[str, int]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ception import recommended
 from ception.checking.kinds import KINDS, Kind
+from ception.checking.labels import Doubt
 from ception.checking.passed_over import PassedOver
 from ception.data import grouping, splitting
 from ception.data.dataset import match_classes
@@ -30,10 +31,15 @@ Groups = Sequence["NDArray[np.intp]"]
 
 @dataclass(frozen=True)
 class Item:
-    """One case by the pictures' indices: one, some that belong together, or none, where the note names a folder."""
+    """One case by the pictures' indices: one, some that belong together, or none, where the note names a folder.
+
+    Where a picture's label is doubted, it has the class that it seems to be of, and how probable that is.
+    """
 
     pictures: tuple[int, ...] = ()
     note: str = ""
+    suggested: str | None = None
+    probability: float | None = None
 
 
 def split_as_trained(dataset: Dataset, digests: NDArray[np.void]) -> tuple[NDArray[np.int8] | None, list[Item]]:
@@ -142,6 +148,17 @@ def about_copies(
     return cases
 
 
+def about_placeholders(dataset: Dataset, found: Groups) -> dict[str, list[Item]]:
+    """Pictures that look like placeholders, with their copies, by kind of finding."""
+
+    def note(group: NDArray[np.intp]) -> str:
+        if len(group) == 1:
+            return "of one colour all over"
+        return f"{len(group):,} times, in {counted(len(np.unique(dataset.labels[group])), 'class')}"
+
+    return {"placeholders": [Item(tuple(group.tolist()), note(group)) for group in found]}
+
+
 def about_folders(passed: PassedOver) -> dict[str, list[Item]]:
     """What was passed over, by kind of finding."""
     return {
@@ -150,6 +167,11 @@ def about_folders(passed: PassedOver) -> dict[str, list[Item]]:
         "outside": [Item(note=path) for path in passed.outside],
         "foreign_suffix": [Item(note=f"{path} is a {kind}") for path, kind in passed.foreign.items()],
     }
+
+
+def about_names(dataset: Dataset) -> dict[str, list[Item]]:
+    """Cases that names tell: frames of series, and augmented copies."""
+    return about_series(dataset) | about_augmented(dataset)
 
 
 def about_series(dataset: Dataset) -> dict[str, list[Item]]:
@@ -161,11 +183,30 @@ def about_series(dataset: Dataset) -> dict[str, list[Item]]:
 
 
 def about_augmented(dataset: Dataset) -> dict[str, list[Item]]:
-    """Originals with their augmented copies, by kind of finding; not those that the data keep in one split."""
-    groups = grouping.augmented(dataset)
-    if {VAL, TEST} <= set(dataset.stated_splits.tolist()):
-        groups = [group for group in groups if len(set(dataset.stated_splits[list(group)].tolist())) > 1]
-    return {"augmented": [Item(group) for group in groups]}
+    """Originals with their augmented copies, by kind of finding."""
+    return {"augmented": [Item(group) for group in grouping.augmented(dataset)]}
+
+
+def about_labels(dataset: Dataset, doubts: Sequence[Doubt], indices: NDArray[np.integer]) -> dict[str, list[Item]]:
+    """Pictures whose label may be wrong, by kind of finding.
+
+    Args:
+        dataset: The data set.
+        doubts: The surest first.
+        indices: Of the pictures at the places of the doubts.
+    """
+
+    def item(doubt: Doubt) -> Item:
+        name = dataset.class_names[doubt.label]
+        note = f"looks like {name} ({doubt.probability:.0%}; its own class {doubt.own:.1%})"
+        return Item((int(indices[doubt.place]),), note, name, round(doubt.probability, 4))
+
+    return {"mislabelled": [item(doubt) for doubt in doubts]}
+
+
+def split_of_pictures(splits: NDArray[np.int8] | None) -> dict[str, int] | None:
+    """Pictures in each split; None where there are no splits."""
+    return None if splits is None else {name: int((splits == number).sum()) for name, number in SPLITS.items()}
 
 
 def split_of_classes(dataset: Dataset, splits: NDArray[np.int8] | None) -> dict[str, dict[str, int]] | None:
@@ -209,7 +250,10 @@ def listed(cases: dict[str, list[Item]], dataset: Dataset, splits: NDArray[np.in
     """
 
     def case(item: Item) -> Case:
-        return Case(pictures=tuple(map(picture, item.pictures)), note=item.note)
+        return Case(
+            pictures=tuple(map(picture, item.pictures)), note=item.note, suggested=item.suggested,
+            probability=item.probability,
+        )  # fmt: skip
 
     def picture(index: int) -> CasePicture:
         return CasePicture(

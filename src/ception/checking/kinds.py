@@ -47,6 +47,12 @@ KINDS = (
         way_out="Look at them: move or delete those whose class is wrong.",
     ),
     Kind(
+        name="placeholders", severity="warning", title="Pictures that look like placeholders", unit="case",
+        in_training="Each is taught as an example of its class, which it does not show.",
+        way_out="Look at them, and delete those that say that there is no picture, or are empty: they belong to no "
+        "class.",
+    ),
+    Kind(
         name="two_splits", severity="error", title="The same picture in two splits", unit="group",
         in_training="The data state the split, so it is kept; what was trained on does not count in the scores.",
         way_out="Delete the copies in all splits but one. (Splits that Ception makes never part equal files.)",
@@ -100,6 +106,12 @@ KINDS = (
         name="absent_classes", severity="note", title="Classes of the model that the data lack", unit="class",
         in_training="The model is scored without them.",
         way_out="Add pictures of them, if they should count.",
+    ),
+    Kind(
+        name="mislabelled", severity="note", title="Pictures whose class is improbable", unit="picture",
+        in_training="The network is taught the label that each has; a wrong one counts as a mistake of the network.",
+        way_out="Look at them, the surest first: move those that are wrong into the folder of their class, or write "
+        "a CSV (path,label) with the right ones. What is odd but right may stay.",
     ),
     Kind(
         name="misnamed", severity="note", title="Pictures in another format than their suffix says", unit="picture",

@@ -9,6 +9,7 @@ from pathlib import Path
 from ception import pages
 from ception.checking.findings import Item
 from ception.checking.scan import preview
+from ception.checking.seen import Seen
 from ception.data.images import PictureError, flatten
 from ception.data.sources import Dataset, Files, parallel
 from ception.errors import InputError, reason
@@ -62,14 +63,20 @@ class _Section:
 
 
 def write_page(
-    path: Path, result: CheckResult, cases: Mapping[str, Sequence[Item]], dataset: Dataset, reporter: Reporter
+    path: Path,
+    result: CheckResult,
+    cases: Mapping[str, Sequence[Item]],
+    seen: Sequence[Seen],
+    dataset: Dataset,
+    reporter: Reporter,
 ) -> None:
-    """Write the page: how much there is, and each finding with some of its pictures, copies side by side.
+    """Write the page: how much there is, each finding with some of its pictures, and what the network sees.
 
     Args:
         path: The file.
         result: What `ception.check` returns.
         cases: The cases of each kind of finding, in the order of the result, with the pictures' indices.
+        seen: Some pictures as the network sees them.
         dataset: The data set.
         reporter: Receives the progress.
 
@@ -91,10 +98,17 @@ def write_page(
         "title": f"{result.name}: {result.verdict}",
         "result": result,
         "sections": sections,
+        "seen": [(one, _named(dataset, one.index)) for one in seen],
+        "changed": max((len(one.changed) for one in seen), default=0),
         "classes": result.class_rows(_CLASSES),
         "footer": "Written by Ception.",
     }
     pages.render("checking/page.html.jinja", context, path)
+
+
+def _named(dataset: Dataset, index: int) -> tuple[str, str]:
+    """A picture's class and its short name."""
+    return dataset.class_names[dataset.labels[index]], Path(dataset.pictures.name(index)).name
 
 
 def _shown(items: Sequence[Item]) -> Sequence[Item]:

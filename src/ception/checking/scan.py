@@ -23,9 +23,10 @@ SIDE = 16  # of the small grey copy by which near duplicates are found
 FACTS = np.dtype([
     ("key", "V16"), ("digest", "V16"), ("format", "U12"), ("mode", "U8"), ("width", "i4"), ("height", "i4"),
     ("orientation", "u1"), ("alpha", "?"), ("deep", "?"), ("frames", "i4"), ("copy", "u1", (SIDE, SIDE)),
+    ("ground", "f4"), ("entropy", "f4"),
 ])  # fmt: skip
-_VERSION = f"1, Pillow {PIL.__version__}"  # the number changes with what the facts mean
-_ENOUGH = 4 * SIDE  # pixels that a JPEG is decoded to for the small copy
+_VERSION = f"2, Pillow {PIL.__version__}"  # the number changes with what the facts mean
+_ENOUGH = 4 * SIDE  # pixels of a side that a JPEG is decoded to, for the small copy and the grey levels
 
 
 def scan(
@@ -43,8 +44,9 @@ def scan(
 
     Returns:
         An array of type `FACTS` and shape (pictures,); width and height, in pixels, are those of the upright picture,
-        `deep` says that its values have more than 8 bits, `copy` is a grey copy of 16 x 16. And the reasons of the
-        pictures that cannot be read by index: their width is 0, and so is their digest where even the bytes cannot.
+        `deep` says that its values have more than 8 bits, `copy` is a grey copy of 16 x 16, `ground` the share, 0..1,
+        of its most common grey level and `entropy` that of all levels in bits. And the reasons of the pictures that
+        cannot be read by index: their width is 0, and so is their digest where even the bytes cannot.
     """
     facts = np.zeros(len(pictures), FACTS)
     failed: dict[int, str] = {}
@@ -71,8 +73,8 @@ def scan(
     return facts, failed
 
 
-def preview(pictures: Pictures, index: int, side: int) -> Image.Image:
-    """The picture upright, with about `side` pixels at least where that saves decoding all of them.
+def preview(pictures: Pictures, index: int, side: int, mode: str = "RGB") -> Image.Image:
+    """The picture upright, with about `side` pixels at least, and in grey as mode `L`, where that saves decoding more.
 
     Raises:
         PictureError: it cannot be read.
@@ -81,7 +83,7 @@ def preview(pictures: Pictures, index: int, side: int) -> Image.Image:
         return pictures.open(index)
     data = images.read_bytes(pictures.paths[index])
     try:
-        return formats.with_opened(data, lambda image: _upright(image, side, "RGB"))
+        return formats.with_opened(data, lambda image: _upright(image, side, mode))
     except Exception:  # whatever it is: `decode` has the words for it
         return images.decode(data)
 
@@ -109,11 +111,28 @@ def _facts(pictures: Pictures, index: int) -> tuple[NDArray[np.void], str]:
             image = pictures.open(index)
             facts["mode"], facts["alpha"] = image.mode, image.has_transparency_data
             facts["width"], facts["height"] = image.size
-        facts["copy"] = images.flatten(image, 1).resize((SIDE, SIDE), Image.Resampling.BOX)
+        grey = images.flatten(image, 1)
+        facts["copy"] = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
+        facts["ground"], facts["entropy"] = _levels(grey)
         return facts, ""
     except images.PictureError as error:
         facts["width"] = 0
         return facts, "a link that leads nowhere" if _is_loose(pictures, index) else str(error)
+
+
+def _levels(grey: Image.Image) -> tuple[float, float]:
+    """The share of the most common grey level, give or take 4, and the entropy of steps of 8 around it, in bits."""
+    if max(grey.size) > _ENOUGH:
+        grey = grey.resize((_ENOUGH, _ENOUGH), Image.Resampling.BOX)
+    shares = np.array(grey.histogram(), np.float64) / (grey.width * grey.height)
+    sums = np.concatenate([np.zeros(5), np.cumsum(shares), np.ones(4)])
+    near = sums[9:] - sums[:-9]
+    first = max(0, int(near.argmax()) - 4)
+    common = shares[first : int(near.argmax()) + 5]
+    middle = round(float(np.average(np.arange(first, first + len(common)), weights=common)))
+    steps = np.roll(shares, 124 - middle).reshape(-1, 8).sum(1)  # the most common level in the middle of a step
+    steps = steps[steps > 0]
+    return float(near.max()), float(-(steps * np.log2(steps)).sum())
 
 
 def _described(facts: Any, data: bytes) -> Image.Image:

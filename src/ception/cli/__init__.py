@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from ception.cli import datasets, networks, scoring, training  # each gives the application its commands
+from ception.cli import (
+    datasets,
+    explaining,
+    networks,
+    scoring,
+    serving,
+    training,
+)  # each gives the application its commands
 from ception.cli.app import main
 
-__all__ = ["datasets", "main", "networks", "scoring", "training"]
+__all__ = ["datasets", "explaining", "main", "networks", "scoring", "serving", "training"]

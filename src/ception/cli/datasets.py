@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from ception.cli.app import AsJson, Flat, Quiet, app, options_of
 from ception.cli.findings import print_findings
 from ception.cli.terminal import print_json, print_next, print_runs, terminal
-from ception.settings import CheckSettings, TrainSettings
+from ception.settings import CheckSettings
 from ception.values import flags_of
 
 
@@ -31,12 +31,14 @@ def check(
         print_findings(result)
     page = shlex.quote(result.page)
     if not result.ok:
-        print_next(f"mend what {page} shows, then ception check {shlex.quote(data)}", quiet or json)
+        print_next(f"mend what {page} shows, then ception check {shlex.quote(data)}{flags_of(settings)}", quiet or json)
         return 1
     if settings.model and Path(settings.model).exists():
         print_next(f"ception evaluate {shlex.quote(settings.model)} {shlex.quote(data)}", quiet or json)
         return 0
-    same = TrainSettings(model=settings.model, image_size=settings.image_size)
+    from ception.checking.features import as_trained
+
+    same = as_trained(settings)
     print_next(f"ception train {shlex.quote(data)}{flags_of(same)}", quiet or json)
     return 0
 

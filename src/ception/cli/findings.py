@@ -32,7 +32,7 @@ def print_findings(result: CheckResult) -> None:
         print_table(table)
     for finding in result.findings:
         print(f"\n{finding.severity}: {finding.title} ({finding.counted})")
-        sign = {"near": " ~ ", "augmented": " + "}.get(finding.kind.partition("_")[0], " = ")
+        sign = {"near": " ~ ", "placeholders": " ~ ", "augmented": " + "}.get(finding.kind.partition("_")[0], " = ")
         for case in finding.items[:_EXAMPLES]:
             paths = sign.join(printable(picture.path) for picture in case.pictures[:_EXAMPLES])
             more = f" and {len(case.pictures) - _EXAMPLES} more" if len(case.pictures) > _EXAMPLES else ""

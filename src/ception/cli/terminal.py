@@ -19,7 +19,7 @@ from ception.results import plain
 
 if TYPE_CHECKING:
     from ception.models.catalog import Architecture
-    from ception.results import Certificate, Comparison, ExportReport, NetworkSummary, RunEntry, Scores
+    from ception.results import Certificate, Comparison, Explanation, ExportReport, NetworkSummary, RunEntry, Scores
     from ception.weights.published import PublishedWeights
 
 MOST_CLASSES = 40  # rows of the table of classes
@@ -119,7 +119,7 @@ def print_comparison(result: Comparison) -> None:
         print(line)
     for name, accuracy in zip(result.models, result.accuracy, strict=True):
         print(f"{accuracy:.4f}  {printable(name)}")
-    print(f"Difference {result.difference:+.4f} on {result.count:,} pictures "
+    print(f"Difference {result.difference:+.4f} on {counted(result.count, 'picture')} "
           f"(95 % interval {low:+.4f} to {high:+.4f}; McNemar p = {result.p_value:.2g}): {verdict}")  # fmt: skip
     print(f"Right only in the first: {result.only_one_right:,}; only in the second: {result.only_other_right:,}")
     table = Table("class", box=None, pad_edge=False, header_style="bold")
@@ -216,6 +216,22 @@ def print_certificate(result: Certificate) -> None:
     else:
         print(f"Note: {result.note}")
     print(f"Model in {result.out}, certificate in {Path(result.out).with_suffix('.certificate.json')}")
+
+
+def print_explanations(explained: Sequence[Explanation]) -> None:
+    """For each picture and method the class, where it is drawn, and whether the drawing means something."""
+    for one in explained:
+        if one.error:
+            print(printable(f"{one.path}: {one.error}"))
+            continue
+        print(printable(f"{one.path}: {one.class_name} {one.probability:.1%}, {one.method} in {one.picture}"))
+        if one.evidence:
+            found = one.evidence
+            print(f"  uncovered {found.insertion:.2f} (by chance {found.insertion_by_chance:.2f}), covered "
+                  f"{found.deletion:.2f} (by chance {found.deletion_by_chance:.2f}), like shuffled weights' map "
+                  f"{found.alike:.2f}: {'it explains' if found.explains else 'do not trust it'}")  # fmt: skip
+        if one.completeness is not None:
+            print(f"  the pixels' shares miss the logit's change by {one.completeness:.1%}")
 
 
 def print_export(result: ExportReport) -> None:

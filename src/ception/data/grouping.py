@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-from ception.data.dataset import Dataset
+from ception.data.dataset import TEST, VAL, Dataset
 from ception.data.pictures import Files
 from ception.errors import InputError, nearest
 
@@ -94,7 +94,8 @@ def augmented(dataset: Dataset) -> list[tuple[int, ...]]:
     """Pictures whose names say that they are augmented copies of one that lies beside them.
 
     Returns:
-        The indices of each original and its copies, the original first; none that the data set's groups keep together.
+        The indices of each original and its copies, the original first; none that the data set's groups, or the split
+        that it states, keep together.
     """
     if not isinstance(dataset.pictures, Files):
         return []
@@ -108,8 +109,11 @@ def augmented(dataset: Dataset) -> list[tuple[int, ...]]:
             is_original = folder + name == os.path.splitext(path)[0]
             (originals if is_original else copies)[folder, name].append(index)
     together = [tuple(originals[key] + copies[key]) for key in copies if key in originals]
-    groups = dataset.groups
-    return [one for one in together if groups is None or len({groups[index] for index in one}) > 1]
+    if dataset.groups is not None:
+        together = [one for one in together if len({dataset.groups[index] for index in one}) > 1]
+    if {VAL, TEST} <= set(dataset.stated_splits.tolist()):
+        together = [one for one in together if len(set(dataset.stated_splits[list(one)].tolist())) > 1]
+    return together
 
 
 def _found(pattern: re.Pattern[str], path: str) -> str:

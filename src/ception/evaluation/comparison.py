@@ -101,9 +101,11 @@ def paired(first: Table, second: Table) -> Comparison:
     p_value = mcnemar(only_one, only_other)
     called = [(names[a], names[b]) for a, b in zip(first.predicted, second.predicted, strict=True)]
     of_classes = ((name, first.labels == number) for number, name in enumerate(names))
+    one, other = group_scores(first.right), group_scores(second.right)
     return Comparison(
         count=count,
-        accuracy=(float(first.right.mean()), float(second.right.mean())),
+        accuracy=(one.accuracy, other.accuracy),
+        accuracy_interval=(one.accuracy_interval, other.accuracy_interval),
         difference=(only_other - only_one) / count,
         difference_interval=paired_interval(first.right, second.right),
         only_one_right=only_one,

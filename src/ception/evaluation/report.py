@@ -116,6 +116,12 @@ def _numbers(scores: Scores) -> list[tuple[str, str, str]]:
     ]
     if scores.top5_accuracy is not None:
         numbers.insert(2, ("Top-5 accuracy", f"{scores.top5_accuracy:.1%}", "true class among the first five"))
+    if linear := scores.thumbnails:
+        low, high = linear.difference_interval
+        numbers.append((
+            "Linear classifier", f"{linear.accuracy:.1%}",
+            f"on thumbnails of {linear.side} x {linear.side}; the network {low:+.1%} to {high:+.1%}",
+        ))  # fmt: skip
     if one := scores.selective:
         numbers.append((
             f"Wished precision {one.wished:.1%}", f"{one.precision:.1%}" if one.count else "none",

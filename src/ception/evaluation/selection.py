@@ -135,7 +135,8 @@ def select(
         raise InputError(f"{origin} has no {chosen} pictures: choose another --split, or all")
     if chosen == "all":
         if split is None:
-            reporter.note(f"all {len(indices):,} pictures: {origin} states no split and {_other_data(models)}")
+            everything = "the only picture" if len(indices) == 1 else f"all {len(indices):,} pictures"
+            reporter.note(f"{everything}: {origin} states no split and {_other_data(models)}")
     elif (these != (dataset.stated_splits == sources.SPLITS[chosen])).any():
         reporter.note(f"{len(indices):,} of {len(these):,} pictures: {_by_hash(origin, chosen, left_out)}")
     return Selection(indices, digests, chosen, dataset.name if chosen == usual else f"{dataset.name}-{chosen}")
@@ -207,8 +208,10 @@ def warn_of_seen(described: ModelDescription, chosen: Selection, reporter: Repor
     """
     count, seen = len(chosen.indices), int(described.seen_in_training(chosen.digests[chosen.indices]).sum())
     if seen and not (seen == count and chosen.split == "train"):
-        then = "the scores say nothing of new pictures" if seen == count else "they do not count"
-        reporter.warn(f"{seen:,} of these {count:,} pictures were in {name}'s training: {then}")
+        which = "the only picture" if count == 1 else f"{seen:,} of these {count:,} pictures"
+        were, count_not = ("was", "it does not count") if seen == 1 else ("were", "they do not count")
+        then = "the scores say nothing of new pictures" if seen == count else count_not
+        reporter.warn(f"{which} {were} in {name}'s training: {then}")
 
 
 def tabulate_data(

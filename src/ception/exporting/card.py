@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,7 @@ def _scores(public: ModelDescription) -> Scores | None:
         return None
 
 
-def _data(public: ModelDescription) -> dict[str, Any] | None:
+def _data(public: ModelDescription) -> Mapping[str, Any] | None:
     """Name and counts of the data that it was trained on; None where they are not known."""
     data = public.record.get("data")
     known = isinstance(data, dict) and "name" in data and {"train", "val"} <= set(data.get("counts") or ())

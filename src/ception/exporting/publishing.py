@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,7 +124,7 @@ def _add_what_lies_beside(path: Path, folder: Path) -> None:
             raise InputError(f"{certificate} is no JSON: {error}") from None
 
 
-def _config(public: ModelDescription) -> dict[str, Any]:
+def _config(public: ModelDescription) -> Mapping[str, Any]:
     """What the model file says, and what the hub reads, as plain values."""
     said = {key: value for key, value in public.as_json().items() if key != "training_digests"}
     names = {str(number): name for number, name in enumerate(public.class_names)}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from ception.results.comparisons import Changed as Changed
+from ception.results.comparisons import ClassComparison as ClassComparison
+from ception.results.comparisons import Comparison as Comparison
 from ception.results.conversions import Certificate as Certificate
 from ception.results.conversions import ExportedWeights as ExportedWeights
 from ception.results.conversions import PixelScaling as PixelScaling
 from ception.results.costs import LayerCost as LayerCost
 from ception.results.costs import NetworkSummary as NetworkSummary
 from ception.results.costs import TrainingCost as TrainingCost
+from ception.results.explanations import Evidence as Evidence
+from ception.results.explanations import Explanation as Explanation
 from ception.results.exports import ExportReport as ExportReport
 from ception.results.exports import Speed as Speed
 from ception.results.findings import Case as Case
@@ -21,13 +26,11 @@ from ception.results.result import Result as Result
 from ception.results.result import plain as plain
 from ception.results.runs import RunEntry as RunEntry
 from ception.results.scores import Calibration as Calibration
-from ception.results.scores import Changed as Changed
-from ception.results.scores import ClassComparison as ClassComparison
 from ception.results.scores import ClassScores as ClassScores
-from ception.results.scores import Comparison as Comparison
 from ception.results.scores import Confusion as Confusion
 from ception.results.scores import CoveragePoint as CoveragePoint
 from ception.results.scores import GroupScores as GroupScores
 from ception.results.scores import Scores as Scores
 from ception.results.scores import Selective as Selective
 from ception.results.scores import Slices as Slices
+from ception.results.scores import Thumbnails as Thumbnails

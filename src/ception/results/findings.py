@@ -30,10 +30,21 @@ class CasePicture(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class Case(Result):
-    """One case of a finding: a picture, pictures that belong together, or a class or folder that the note names."""
+    """One case of a finding: a picture, pictures that belong together, or a class or folder that the note names.
+
+    Attributes:
+        pictures: The pictures.
+        note: What is to be said of it.
+        suggested: The class that the picture seems to be of, where its own is doubted.
+        probability: Of that class, 0..1.
+    """
+
+    _OMITTED = frozenset({"suggested", "probability"})
 
     pictures: tuple[CasePicture, ...] = ()
     note: str = ""
+    suggested: str | None = None
+    probability: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,8 @@ from typing import Any
 
 from ception.results.result import Result, html_table
 
+_TRY = "train with more --epochs, the rate that --find-lr finds, or --model xception --weights imagenet"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScores(Result):
@@ -85,6 +87,25 @@ class GroupScores(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Thumbnails(Result):
+    """What a linear classifier on thumbnails makes of the pictures: what a network should be better than.
+
+    Attributes:
+        side: Of the thumbnails, in pixels.
+        count: Pictures that both were scored on.
+        accuracy: Share, 0..1, of its right answers.
+        difference: The network's accuracy on these less that.
+        difference_interval: Its 95 % interval (Newcombe, paired).
+    """
+
+    side: int
+    count: int
+    accuracy: float
+    difference: float
+    difference_interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Slices(Result):
     """The scores of groups of pictures.
 
@@ -123,10 +144,13 @@ class Scores(Result):
         seen_in_training: Pictures that the model was trained on. They do not count, unless all were: `count` and all
             scores are without them. None where the model does not say what it was trained on.
         including_seen: The accuracy with them; None where no other number comes from that.
+        thumbnails: How a linear classifier on thumbnails compares, after a training.
     """
 
-    _OMITTED = frozenset({"best_epoch", "selective", "slices", "including_seen"})
-    _DERIVED = ("seen_share", "majority_share", "better_than_guessing")
+    _OMITTED = frozenset({
+        "best_epoch", "selective", "slices", "including_seen", "thumbnails", "better_than_thumbnails",
+    })  # fmt: skip
+    _DERIVED = ("seen_share", "majority_share", "better_than_guessing", "better_than_thumbnails")
 
     count: int
     accuracy: float
@@ -148,6 +172,7 @@ class Scores(Result):
     slices: Slices | None = None
     seen_in_training: int | None = None
     including_seen: GroupScores | None = None
+    thumbnails: Thumbnails | None = None
 
     @property
     def all_seen(self) -> bool:
@@ -171,20 +196,26 @@ class Scores(Result):
         """Whether the interval of the accuracy lies above `majority_share`; None where one class alone has pictures."""
         if sum(one.support > 0 for one in self.per_class.values()) < 2:
             return None
-        return self.accuracy_interval[0] > self.majority_share
+        return beats(self.accuracy_interval, self.majority_share)
+
+    @property
+    def better_than_thumbnails(self) -> bool | None:
+        """Whether the interval of the difference to `thumbnails` lies above 0; None where there are none."""
+        return None if self.thumbnails is None else beats(self.thumbnails.difference_interval, 0.0)
 
     @property
     def cautions(self) -> tuple[str, ...]:
         """What must be known before the scores are believed, a line for each."""
-        return tuple(filter(None, (self._of_seen(), self._of_guessing())))
+        return tuple(filter(None, (self._of_seen(), self._of_guessing() or self._of_thumbnails())))
 
     def _of_seen(self) -> str:
         if self.all_seen:
-            return f"All {self.count:,} pictures were in the model's training: these scores say nothing of new pictures"
+            return f"{all_were(self.count)} in the model's training: these scores say nothing of new pictures"
         if one := self.including_seen:
+            were, do, them = verbs(self.seen_in_training or 0)
             return (
-                f"{self.seen_in_training:,} of {one.count:,} pictures ({self.seen_share:.1%}) were in the model's "
-                f"training and do not count; with them the accuracy is {one.accuracy:.4f}"
+                f"{self.seen_in_training:,} of {one.count:,} pictures ({self.seen_share:.1%}) {were} in the model's "
+                f"training and {do} not count; with {them} the accuracy is {one.accuracy:.4f}"
             )
         return ""
 
@@ -193,23 +224,34 @@ class Scores(Result):
         if better:
             return ""
         if better is None:
-            return f"All pictures are of class '{most}': score others too, or the accuracy says little"
-        sure, first = ("", "") if self.accuracy <= self.majority_share else ("surely ", "score more pictures, or ")
+            subject = "The only picture is" if self.count == 1 else "All pictures are"
+            return f"{subject} of class '{most}': score others too, or the accuracy says little"
+        said = not_better(self.accuracy, self.majority_share).capitalize()
+        first = "" if self.accuracy <= self.majority_share else "score more pictures, or "
         return (
-            f"Not {sure}better than guessing: '{most}' for every picture is right for {self.majority_share:.4f} of "
-            f"them; {first}train with more --epochs, the rate that --find-lr finds, or --model xception --weights "
-            "imagenet, and look at the data with ception check"
+            f"{said} than guessing: '{most}' for every picture is right for {self.majority_share:.4f} of them; "
+            f"{first}{_TRY}, and look at the data with ception check"
+        )
+
+    def _of_thumbnails(self) -> str:
+        one = self.thumbnails
+        if one is None or self.better_than_thumbnails:
+            return ""
+        first = "" if one.difference <= 0 else "score more pictures, or "
+        return (
+            f"{not_better(one.difference, 0).capitalize()} than a linear classifier on thumbnails of {one.side} x "
+            f"{one.side} pixels, which is right for {one.accuracy:.4f} of {one.count:,}; {first}{_TRY}"
         )
 
     @property
     def pictures_scored(self) -> str:
         """How many pictures of which split are scored, in words."""
-        noun = "picture" if self.count == 1 else "pictures"
+        counted = noun(self.count)
         if self.including_seen:
-            return f"{self.count:,} {self.split} {noun} not seen in training".replace(" all ", " ")
+            return f"{self.count:,} {self.split} {counted} not seen in training".replace(" all ", " ")
         if self.split == "all":
-            return f"all {self.count:,} {noun}" if self.count > 1 else "the only picture"
-        return f"{self.count:,} {self.split} {noun}"
+            return f"all {self.count:,} {counted}" if self.count > 1 else "the only picture"
+        return f"{self.count:,} {self.split} {counted}"
 
     def __repr__(self) -> str:
         low, high = self.accuracy_interval
@@ -251,9 +293,21 @@ class Scores(Result):
         if slices := values.get("slices"):
             groups = {name: _group(one) for name, one in slices["groups"].items()}
             read["slices"] = Slices(by=slices["by"], groups=groups)
+        if linear := values.get("thumbnails"):
+            read["thumbnails"] = Thumbnails(**linear | {"difference_interval": tuple(linear["difference_interval"])})
         if including := values.get("including_seen"):
             read["including_seen"] = _group(including)
         return cls(**read)
+
+
+def beats(interval: tuple[float, float], yardstick: float) -> bool:
+    """Whether an interval lies above what is to be beaten."""
+    return interval[0] > yardstick
+
+
+def not_better(value: float, yardstick: float) -> str:
+    """How a value that does not beat its yardstick is called."""
+    return "not better" if value <= yardstick else "not surely better"
 
 
 def _group(values: Mapping[str, Any]) -> GroupScores:
@@ -278,104 +332,16 @@ class CoveragePoint(Result):
     precision_low: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassComparison(Result):
-    """How well two models tell one class.
-
-    Attributes:
-        recall: Of the first and of the second.
-        support: Pictures of the class.
-        p_value: Of McNemar's exact test on them.
-    """
-
-    recall: tuple[float, float]
-    support: int
-    p_value: float
+def noun(count: int) -> str:
+    """`picture`, or its plural."""
+    return "picture" if count == 1 else "pictures"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Changed(Result):
-    """A picture that only one of two models gets right.
-
-    Attributes:
-        path: Its name.
-        label: Its class.
-        predicted: What the first and the second model call it.
-    """
-
-    path: str
-    label: str
-    predicted: tuple[str, str]
+def all_were(count: int) -> str:
+    """The subject of a sentence about all pictures, with its verb."""
+    return "The only picture was" if count == 1 else f"All {count:,} pictures were"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison(Result):
-    """Whether one model is better than another on the same pictures.
-
-    Attributes:
-        count: Pictures.
-        accuracy: Of the first model and of the second.
-        difference: The second accuracy less the first.
-        difference_interval: Its 95 % interval (Newcombe, paired).
-        only_one_right: Pictures that only the first gets right.
-        only_other_right: Pictures that only the second gets right.
-        p_value: Of McNemar's exact test, two-sided.
-        different: Whether it is below 0.05.
-        per_class: By name.
-        changed: All pictures that only one of them gets right.
-        models: The two models as they were named.
-        data: The data set; None where what two runs said of their test pictures was compared.
-        output: Folder with `comparison.json` and, where the pictures can be read, `changed.png`.
-        seen_in_training: Pictures that the first and the second model were trained on. What either has seen does not
-            count, unless that is all; `count` and all numbers are without it. None where a model does not say.
-        including_seen: The accuracies with them; None where no other numbers come from that.
-    """
-
-    _OMITTED = frozenset({"including_seen"})
-
-    count: int
-    accuracy: tuple[float, float]
-    difference: float
-    difference_interval: tuple[float, float]
-    only_one_right: int
-    only_other_right: int
-    p_value: float
-    different: bool
-    per_class: Mapping[str, ClassComparison]
-    changed: tuple[Changed, ...]
-    models: tuple[str, str] = ("", "")
-    data: str | None = None
-    output: str = ""
-    seen_in_training: tuple[int | None, int | None] = (None, None)
-    including_seen: tuple[GroupScores, GroupScores] | None = None
-
-    @property
-    def all_seen(self) -> bool:
-        """Whether each picture was in the training of one of the models at least."""
-        return any(self.seen_in_training) and self.including_seen is None
-
-    @property
-    def cautions(self) -> tuple[str, ...]:
-        """What must be known before the comparison is believed, a line for each."""
-        told = " and ".join(
-            f"{seen:,} in that of the {which}"
-            for seen, which in zip(self.seen_in_training, ("first", "second"), strict=True) if seen
-        )  # fmt: skip
-        if self.all_seen:
-            return (f"All {self.count:,} pictures were in a model's training ({told}): this says nothing of new ones",)
-        if self.including_seen:
-            one, other = self.including_seen
-            return (
-                f"{one.count - self.count:,} of {one.count:,} pictures were in a model's training ({told}) and do not "
-                f"count; with them the accuracies are {one.accuracy:.4f} and {other.accuracy:.4f}",
-            )
-        return ()
-
-    def __repr__(self) -> str:
-        low, high = self.difference_interval
-        one, other = self.accuracy
-        return (
-            f"Comparison(accuracy={one:.4f} and {other:.4f} on {self.count:,} pictures, "
-            f"difference={self.difference:+.4f} ({low:+.4f} to {high:+.4f}), p_value={self.p_value:.2g}, "
-            f"different={self.different})"
-        )
+def verbs(count: int) -> tuple[str, str, str]:
+    """What goes with a number of pictures: `were`, `do` and `them`, or their singulars."""
+    return ("was", "does", "it") if count == 1 else ("were", "do", "them")

@@ -120,6 +120,7 @@ def activations(
     config: NetworkConfig,
     *,
     in_all: int = 0,
+    what: str = "what stays frozen",
     cache_limit: float,
     reporter: Reporter,
 ) -> Activations:
@@ -135,6 +136,7 @@ def activations(
         wanted: Indices of views.
         config: What the network was built from.
         in_all: Views that will be wanted later, these among them.
+        what: What is computed, in words.
         cache_limit: Most that the cache folder may hold, in GB.
         reporter: Receives progress.
 
@@ -153,7 +155,7 @@ def activations(
         stored, row_of = rows.collect(
             f"features-{cache.digest(identity)}", source.keys(wanted), shape, dtype,
             partial(_computed, runner, source, wanted, dtype, label),
-            in_all=in_all, limit_gb=cache_limit, announce=partial(_announce, label, engine, reporter),
+            in_all=in_all, limit_gb=cache_limit, announce=partial(_announce, what, label, engine, reporter),
             reporter=reporter,
         )  # fmt: skip
     views = source.views if isinstance(source, Activations) else source
@@ -162,11 +164,13 @@ def activations(
     return Activations(stored, by_view, views, layer_name, identity)
 
 
-def _announce(label: str, engine: Engine, reporter: Reporter, count: int, size: int, size_in_all: int) -> None:
+def _announce(
+    what: str, label: str, engine: Engine, reporter: Reporter, count: int, size: int, size_in_all: int
+) -> None:
     """Tell what is about to be computed, and how much of the disk it takes in bytes, now and in all."""
     sizes = dict.fromkeys(f"{bytes_ / 1e6:,.1f}" for bytes_ in (size, size_in_all))
     megabytes = f"({' of '.join(sizes)} MB)"
-    reporter.note(f"Computing what stays frozen, once: {count:,} pictures and views, into the cache {megabytes}")
+    reporter.note(f"Computing {what}, once: {count:,} pictures and views, into the cache {megabytes}")
     where = f"{cache_folder()} {megabytes}"
     reporter.detail(f"{label} of {count:,} pictures and views, once, by {described(engine)}, into {where}")
 

@@ -20,7 +20,7 @@ from ception.results import Scores
 from ception.training.callbacks import best_epoch
 from ception.training.fitting import fit
 from ception.training.run import Run
-from ception.training.scoring import scored
+from ception.training.scoring import beside_thumbnails, scored
 
 if TYPE_CHECKING:
     import keras
@@ -61,7 +61,7 @@ def carry_out(plan: Plan, network: keras.Model, folder: RunFolder, began: float,
         scores = replace(
             table.scores(classifier.temperature),
             model=str(folder.model), data=record["data"]["source"], split="test", output=str(folder.path),
-            best_epoch=best,
+            best_epoch=best, thumbnails=beside_thumbnails(plan, table),
         )  # fmt: skip
         classifier = replace(classifier, record=record | {"scores": scores.as_dict()})
         curves(progress.rows, best, folder.path / "curves.png", [phase.name for phase in plan.phases])

@@ -76,7 +76,7 @@ def plan(
         InputError: settings, weights and data do not go together.
         RunError: weights cannot be downloaded, or the cache not be written.
     """
-    options = _network_options(settings, len(listed.dataset.class_names), listed.contract)
+    options = network_options(settings, len(listed.dataset.class_names), listed.contract)
     opened = None
     if settings.weights:
         opened = open_weights(settings.network, settings.weights, reporter=reporter)
@@ -113,7 +113,7 @@ def logits_part(network: keras.Model, settings: TrainSettings) -> keras.Model:
     return truncate(network, "logits") if settings.auxiliary else network
 
 
-def _network_options(settings: TrainSettings, classes: int, contract: ImageContract) -> dict[str, Any]:
+def network_options(settings: TrainSettings, classes: int, contract: ImageContract) -> dict[str, Any]:
     """What the network's config is made of, but for its scaling."""
     return {
         "classes": classes,

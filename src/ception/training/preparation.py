@@ -153,6 +153,7 @@ def read(dataset: sources.Dataset, source: str, settings: TrainSettings, reporte
     dataset = grouping.grouped(dataset, settings.group)
     _tell_classes(dataset, reporter)
     _warn_of_series(dataset, reporter)
+    _warn_of_augmented(dataset, reporter)
     if (typical := recommended.typical_side(dataset)) >= recommended.too_large_for(min(height, width)):
         reporter.warn(
             f"the network sees {height} x {width} pixels of pictures of {typical}: what tells the classes apart may be "
@@ -221,6 +222,17 @@ def _warn_of_series(dataset: sources.Dataset, reporter: Reporter) -> None:
         )
 
 
+def _warn_of_augmented(dataset: sources.Dataset, reporter: Reporter) -> None:
+    if found := grouping.augmented(dataset):
+        original, copy = (os.path.basename(dataset.pictures.name(index)) for index in found[0][:2])
+        reporter.warn(
+            f"names such as {copy} beside {original} look like augmented copies "
+            f"({sum(map(len, found)) - len(found):,} of {counted(len(found), 'picture')}): "
+            "copies in two splits flatter the scores; delete them, or keep each picture with its copies in one split "
+            f"with --group {grouping.ORIGINAL}"
+        )
+
+
 def _tell_unreadable(
     dataset: sources.Dataset, failed: dict[int, str], settings: TrainSettings, reporter: Reporter
 ) -> None:
@@ -262,7 +274,8 @@ def _warn_of_leaks(
     trained[picture[splits == sources.TRAIN]] = True
     leaked = int(trained[picture[splits != sources.TRAIN]].sum())
     if leaked:
-        reporter.warn(f"{leaked:,} validation or test pictures stand in training too: they do not count in the scores")
+        stand = "picture stands in training too: it does" if leaked == 1 else "pictures stand in training too: they do"
+        reporter.warn(f"{leaked:,} validation or test {stand} not count in the scores")
     label = np.zeros(len(different), np.int64)
     label[picture] = dataset.labels
     torn = np.flatnonzero(label[picture] != dataset.labels)

@@ -10,11 +10,13 @@ import numpy as np
 from ception.data import sources
 from ception.evaluation.calibration import confidence, coverage_curve, fit_temperature
 from ception.evaluation.table import Table
+from ception.evaluation.thumbnails import beside
 from ception.predictor import Predictor
 
 if TYPE_CHECKING:
     from ception.classifier import Classifier
     from ception.reporting import Reporter
+    from ception.results import Thumbnails
     from ception.training.planning import Plan
 
 
@@ -37,6 +39,18 @@ def scored(plan: Plan, classifier: Classifier, batch_size: int, reporter: Report
     temperature = fit_temperature(validation.labels, validation.logits)
     curve = coverage_curve(validation.right, confidence(validation.logits, temperature))
     return replace(classifier, temperature=temperature, coverage=curve), test
+
+
+def beside_thumbnails(plan: Plan, table: Table) -> Thumbnails | None:
+    """How a linear classifier on thumbnails does on the test pictures that count.
+
+    Args:
+        plan: The training.
+        table: What the classifier says of the test pictures.
+    """
+    data, rows = plan.data, table.scored
+    training, test = data.indices(sources.TRAIN), data.indices(sources.TEST)[rows]
+    return beside(data.pixels, data.dataset.labels, training, test, table.right[rows])
 
 
 def _table(plan: Plan, predictor: Predictor, split: int) -> Table:

@@ -1,0 +1,117 @@
+"""Why a model says what it says: `explain` draws which parts of a picture speak for a class, and checks the drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from ception import backends
+from ception.data.collecting import collected
+from ception.data.images import Picture, PictureError, flatten
+from ception.errors import InputError, nearest
+from ception.files import mark, whole, write_json
+from ception.model_file import ModelDescription, model_file
+from ception.options import ExplainOptions
+from ception.reporting import Reporter, or_default
+from ception.results import Explanation
+from ception.settings import ExplainSettings
+from ception.validation import settings_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ception.classifier import Classifier
+
+SHEET = "sheet.png"
+
+
+def explain(
+    model: str | Path | Classifier,
+    pictures: Picture | Iterable[Picture],
+    *,
+    class_name: str | None = None,
+    reporter: Reporter | None = None,
+    **options: Unpack[ExplainOptions],
+) -> list[Explanation]:
+    """Draw which parts of each picture speak for a class, and check that the drawing depends on what was learnt.
+
+    Args:
+        model: A model file or run folder, or a classifier; exports have no gradients.
+        pictures: As for `ception.predict`.
+        class_name: The class; the most probable one of each picture when not given.
+        reporter: Receives progress; None for what `ception.reporting.default` gives.
+        options: Fields of `ExplainSettings`.
+
+    Returns:
+        For each picture and method one, in the order of the pictures.
+
+    Raises:
+        InputError: the model, the class, the layer or an option cannot be used, or a path leads nowhere.
+        RunError: a file cannot be written.
+    """
+    settings = settings_of(ExplainSettings, options)
+    reporter = or_default(reporter)
+    listed = collected(pictures)
+    classifier = opened(model, settings.backend, reporter)
+    index = None if class_name is None else index_of(classifier, class_name)
+    from ception.explaining.one import Task, explained
+    from ception.explaining.overlays import sheet
+
+    task = Task.of(classifier, index, settings.out or Path(f"explanations-{_name(model)}"), settings)
+    mark(task.out)
+    results: list[Explanation] = []
+    rows: list[list[Image.Image]] = []
+    with reporter.task("Explaining", len(listed)) as progress:
+        for number in range(len(listed)):
+            try:
+                made, drawn = explained(task, flatten(listed.open(number), 3), number, listed.name(number))
+                results += made
+                rows.append(drawn)
+            except PictureError as error:
+                results.append(Explanation(path=listed.name(number), error=str(error)))
+            progress.advance()
+    write_json(task.out / "explanations.json", [one.as_dict() for one in results])
+    if rows:
+        with whole(task.out / SHEET) as unfinished:
+            sheet(rows, ["picture", *task.methods]).save(unfinished, "PNG")
+    return results
+
+
+def opened(model: str | Path | Classifier, backend: str | None, reporter: Reporter) -> Classifier:
+    """The model in Keras.
+
+    Raises:
+        InputError: it is an export, or cannot be used.
+    """
+    from ception.artefacts import format_of
+
+    if isinstance(model, ModelDescription):
+        return model
+    path = model_file(model)
+    if format_of(path):
+        raise InputError(f"{path} is an export, which has no gradients: name the model file that it was made from")
+    backends.start(backend, reporter)
+    from ception.classifier import Classifier
+
+    classifier = Classifier.load(path)
+    classifier.require_weights()
+    return classifier
+
+
+def index_of(description: ModelDescription, class_name: str) -> int:
+    """The number of a class.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if class_name not in description.class_names:
+        raise InputError(f"there is no class '{class_name}': {nearest(class_name, description.class_names[:200])}")
+    return description.class_names.index(class_name)
+
+
+def _name(model: str | Path | Classifier) -> str:
+    if isinstance(model, ModelDescription):
+        return model.config.name
+    path = model_file(model)
+    return path.resolve().parent.name if path.name == "model.keras" else path.stem

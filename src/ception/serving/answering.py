@@ -1,0 +1,152 @@
+"""From the bytes of pictures to answers: decoded in threads, within limits, computed in shared batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ception.backends import cores
+from ception.data import formats, images
+from ception.errors import InputError
+from ception.predictor import told
+from ception.results import Prediction
+from ception.serving.explainer import Explainer
+from ception.serving.limits import Limits, RefusedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from ception.serving.bodies import Sent
+    from ception.serving.hosting import Hosted, Hosting
+    from ception.serving.metrics import Metrics
+
+_TRIES = 3  # a model may be replaced between being looked up and being asked
+
+
+@dataclass(frozen=True)
+class Answering:
+    """What answers requests.
+
+    Attributes:
+        hosting: The models.
+        limits: What a picture may be.
+        metrics: Told of each answer.
+        pool: Threads that decode.
+        explainer: Draws heat maps.
+    """
+
+    hosting: Hosting
+    limits: Limits
+    metrics: Metrics
+    pool: ThreadPoolExecutor
+    explainer: Explainer = field(default_factory=Explainer)
+
+    @classmethod
+    def of(cls, hosting: Hosting, limits: Limits, metrics: Metrics) -> Answering:
+        """With as many threads as there are cores."""
+        return cls(hosting, limits, metrics, ThreadPoolExecutor(cores(), thread_name_prefix="ception decodes"))
+
+    def model(self, name: str | None) -> Hosted:
+        """The model of a name, or the first.
+
+        Raises:
+            RefusedError: there is none.
+        """
+        hosted = self.hosting.find(name)
+        if hosted is None:
+            known = ", ".join(one.name for one in self.hosting)
+            raise RefusedError(404, f"there is no model {name[:100] if name else ''!r} (known: {known})")
+        return hosted
+
+    async def predictions(self, name: str | None, sent: Sequence[Sent], top: int) -> tuple[Hosted, list[Prediction]]:
+        """The most probable classes of each picture; of one that cannot be read, why.
+
+        Raises:
+            RefusedError: there is no such model, or it takes too long.
+        """
+        hosted = self.model(name)
+        pixels = await self.decoded(hosted, [data for _, data in sent])
+        rows = await self.logits(hosted, [one for one in pixels if not isinstance(one, str)])
+        answers = iter(rows)
+        made = [
+            Prediction(path=called, error=one)
+            if isinstance(one, str)
+            else self._told(hosted, called, next(answers), top)
+            for (called, _), one in zip(sent, pixels, strict=True)
+        ]
+        for prediction in made:
+            self.metrics.count(hosted.name, prediction)
+        return hosted, made
+
+    async def decoded(self, hosted: Hosted, files: Sequence[bytes]) -> list[NDArray[np.uint8] | str]:
+        """The pixels of each file as the model takes them, or why there are none."""
+        loop = asyncio.get_running_loop()
+        return list(
+            await asyncio.gather(*(loop.run_in_executor(self.pool, self._pixels, hosted, data) for data in files))
+        )
+
+    async def logits(self, hosted: Hosted, pixels: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """The logits of each picture.
+
+        Raises:
+            RefusedError: it takes too long, or the model is replaced again and again.
+        """
+        for _ in range(_TRIES):
+            try:
+                futures = [hosted.batcher.submit(picture) for picture in pixels]
+            except RuntimeError:
+                hosted = self.model(hosted.name)
+                continue
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
+            except TimeoutError:
+                why = f"no answer within {self.limits.seconds:g} seconds: come again"
+                raise RefusedError(503, why, retry_after_s=1) from None
+        raise RefusedError(503, "the model is being replaced: come again", retry_after_s=1)
+
+    async def heat(self, name: str | None, sent: Sent, class_name: str | None) -> bytes:
+        """A PNG in the picture's shape, which is the more opaque where a part speaks the more for a class.
+
+        Raises:
+            RefusedError: there is no such model or class, the model is an export, or the picture cannot be read.
+        """
+        hosted = self.model(name)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self.pool, lambda: self.explainer.png(hosted, self._image(sent[1]), class_name)
+            )
+        except (InputError, images.PictureError) as error:
+            raise RefusedError(422, str(error)) from None
+
+    def _image(self, data: bytes) -> Image.Image:
+        """The picture of a file.
+
+        Raises:
+            PictureError: it cannot be read, or has too many pixels.
+        """
+        try:
+            width, height = formats.with_opened(data, lambda image: image.size)
+        except Exception:  # whatever it is: `decode` has the words for it
+            return images.decode(data)
+        if width * height > self.limits.most_pixels:
+            allowed = f"{self.limits.most_pixels / 1e6:g} million allowed"
+            raise images.PictureError(f"{width} x {height} pixels are more than the {allowed}")
+        return images.decode(data)
+
+    def _told(self, hosted: Hosted, called: str, logits: NDArray[np.float32], top: int) -> Prediction:
+        row = hosted.description.softmax(logits[None])[0]
+        least = hosted.predictor.min_confidence
+        return told(hosted.description, called, row, top=top, min_confidence=least)
+
+    def _pixels(self, hosted: Hosted, data: bytes) -> NDArray[np.uint8] | str:
+        """The pixels of a picture's file as the model takes them, or why there are none."""
+        try:
+            return images.to_pixels(self._image(data), hosted.description.image)
+        except images.PictureError as error:
+            return str(error)

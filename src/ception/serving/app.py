@@ -1,0 +1,156 @@
+"""The server as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from ception.engines import described
+from ception.serving import kserve, page
+from ception.serving.answering import Answering
+from ception.serving.bodies import pictures_of
+from ception.serving.guard import Guard
+from ception.serving.limits import Limits, RefusedError
+from ception.serving.schemas import PICTURE, PICTURES, REFUSALS, Json, ModelOut, PredictionsOut
+
+if TYPE_CHECKING:
+    from ception.serving.hosting import Hosted, Hosting
+    from ception.serving.metrics import Metrics
+
+_LOOKS_EVERY_S = 2.0  # at the model files
+_LOG = logging.getLogger("ception.serving")
+Model = Annotated[str | None, Query(max_length=200, description="Its name; the first one when not given.")]
+ClassName = Annotated[str | None, Query(alias="class", max_length=1000, description="The class to explain.")]
+Top = Annotated[int, Query(ge=1, le=1000, description="Number of classes to name for each picture.")]
+
+
+def application(hosting: Hosting, limits: Limits, metrics: Metrics, *, token: str | None = None) -> Any:
+    """What answers requests for some models, to be run by any ASGI server.
+
+    Args:
+        hosting: The models, which it closes at its end.
+        limits: What it takes.
+        metrics: Told of each request.
+        token: What requests have to bear; None for nothing.
+    """
+    answering = Answering.of(hosting, limits, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        looking = asyncio.create_task(_look(hosting))
+        yield
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+        await asyncio.to_thread(hosting.close)
+        answering.pool.shutdown()
+
+    app = FastAPI(
+        title="Ception", description="Classes of pictures.", docs_url=None, redoc_url=None, lifespan=lifespan,
+        responses={422: REFUSALS[422]},
+    )  # fmt: skip
+    _add_errors(app)
+    _add_routes(app, answering)
+    kserve.add_routes(app, answering)
+    public = page.add_routes(app)
+    return Guard(app, limits=limits, token=token, metrics=metrics, public=public)
+
+
+async def _look(hosting: Hosting) -> None:
+    """Look at the model files now and then."""
+    while True:
+        await asyncio.sleep(_LOOKS_EVERY_S)
+        try:
+            await asyncio.to_thread(hosting.refresh)
+        except Exception:  # whatever it is, the models that are there go on
+            _LOG.exception("looking at the model files failed")
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Every refusal in one form: a line in JSON."""
+
+    @app.exception_handler(RefusedError)
+    async def refused(_: Request, refusal: RefusedError) -> JSONResponse:
+        headers = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
+        return JSONResponse({"error": refusal.why}, refusal.status, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return JSONResponse({"error": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def wrong(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> JSONResponse:
+        _LOG.exception("a request failed", exc_info=error)
+        return JSONResponse({"error": "the server failed: its log says why"}, 500)
+
+
+def _add_routes(app: FastAPI, answering: Answering) -> None:
+    @app.post(
+        "/predict", response_model=PredictionsOut, responses=REFUSALS, openapi_extra=PICTURES,
+        summary="Name the most probable classes of pictures",
+    )  # fmt: skip
+    async def predict(request: Request, model: Model = None, top: Top = 5) -> Any:
+        answering.model(model)
+        sent, raw = await pictures_of(request, answering.limits)
+        hosted, predictions = await answering.predictions(model, sent, top)
+        if raw and predictions[0].error:
+            raise RefusedError(422, predictions[0].error)
+        return JSONResponse({"model": hosted.name, "predictions": [_plain(one.as_dict()) for one in predictions]})
+
+    @app.post(
+        "/explain", responses=REFUSALS, openapi_extra=PICTURE, response_class=Response,
+        summary="Draw what in a picture speaks for a class, as a PNG to be laid over it",
+    )  # fmt: skip
+    async def explain(request: Request, model: Model = None, class_name: ClassName = None) -> Response:
+        answering.model(model)
+        sent, _ = await pictures_of(request, answering.limits)
+        if len(sent) != 1:
+            raise RefusedError(422, f"one picture is explained at a time, got {len(sent)}")
+        return Response(await answering.heat(model, sent[0], class_name), media_type="image/png")
+
+    @app.get("/models", response_model=list[ModelOut], summary="The models that answer")
+    async def models() -> Any:
+        return JSONResponse([_described(hosted) for hosted in answering.hosting])
+
+    @app.get("/health", summary="Whether the server lives")
+    async def health() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/ready", summary="Whether the models answer")
+    async def ready() -> dict[str, str]:
+        return {"status": "ready"}
+
+    @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        for hosted in answering.hosting:
+            answering.metrics.waiting.labels(hosted.name).set(hosted.batcher.waiting)
+        return Response(answering.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _plain(prediction: Json) -> Json:
+    return {"path": prediction["path"], "top": prediction.get("top", []), "unknown": prediction.get("unknown", False),
+            "error": prediction.get("error")}  # fmt: skip
+
+
+def _described(hosted: Hosted) -> Json:
+    """What may be known of a model."""
+    description = hosted.description
+    return {
+        "name": hosted.name, "network": description.config.name, "engine": described(hosted.predictor.engine),
+        "image": asdict(description.image), "min_confidence": hosted.predictor.min_confidence,
+        "class_names": list(description.class_names),
+    }  # fmt: skip

@@ -1,0 +1,110 @@
+"""Pictures of many requests in one batch: whatever came while the last batch was computed is the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ception.engines import Engine
+
+_Waiting = tuple["NDArray[np.uint8]", "Future[NDArray[np.float32]]"]
+
+
+def sizes_up_to(most: int) -> list[int]:
+    """The sizes of batches that are computed: powers of two, and the largest itself."""
+    return sorted({*(1 << power for power in range(most.bit_length()) if 1 << power <= most), most})
+
+
+class Batcher:
+    """Runs single pictures in batches, in a thread of its own.
+
+    No picture waits for others: a batch is what has come by the time that the engine is free.
+
+    Args:
+        engine: What computes them.
+        shape: (height, width, channels) of a picture.
+        most: Pictures in a batch.
+        observe: Told how many pictures a batch had.
+    """
+
+    def __init__(
+        self, engine: Engine, shape: tuple[int, ...], most: int, observe: Callable[[int], Any] = lambda size: None
+    ) -> None:
+        self._engine, self._most, self._observe, self._sizes = engine, most, observe, sizes_up_to(most)
+        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._closed, self._lock = False, Lock()
+        for size in self._sizes:  # what is slow the first time is not left to the first who asks
+            engine.run(np.zeros((size, *shape), np.uint8))
+        self._thread = Thread(target=self._work, name="ception batches", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many pictures wait for a batch."""
+        return self._queue.qsize()
+
+    def submit(self, pixels: NDArray[np.uint8]) -> Future[NDArray[np.float32]]:
+        """The logits of a picture (height, width, channels), (classes,), when they are there.
+
+        Raises:
+            RuntimeError: it was closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the model is no longer served")
+            future: Future[NDArray[np.float32]] = Future()
+            self._queue.put((pixels, future))
+            return future
+
+    def close(self) -> None:
+        """Answer what is waiting, then end; nothing more is taken."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+        self._engine.close()
+
+    def _work(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch, last = [first], False
+            while len(batch) < self._most and not last:
+                try:
+                    item = self._queue.get_nowait()
+                except Empty:
+                    break
+                if item is None:
+                    last = True
+                else:
+                    batch.append(item)
+            self._answer([waiting for waiting in batch if waiting[1].set_running_or_notify_cancel()])
+            if last:
+                return
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        """Compute a batch; what goes wrong is the answer to each of its pictures."""
+        if not batch:
+            return
+        self._observe(len(batch))
+        try:
+            size = next(size for size in self._sizes if size >= len(batch))
+            pixels = np.zeros((size, *batch[0][0].shape), np.uint8)
+            for row, (picture, _) in enumerate(batch):
+                pixels[row] = picture
+            logits = self._engine.run(pixels)
+        except BaseException as error:  # also what would end this thread: nobody shall wait in vain
+            failure = error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__} in the engine")
+            for _, future in batch:
+                future.set_exception(failure)
+            return
+        for row, (_, future) in enumerate(batch):
+            future.set_result(logits[row])

@@ -1,0 +1,47 @@
+"""A server without a network."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx
+
+import ception
+from ception.serving import app, hosting
+from ception.serving.limits import Limits
+from ception.serving.metrics import Metrics
+from support.reporters import Notes
+
+LIMITS = Limits(most_bytes=200_000, most_pixels=250_000, most_pictures=4, most_requests=3, seconds=10.0)
+
+
+def opened(path: Path) -> ception.Predictor:
+    """A model file in Keras, an export in its own runtime."""
+    return ception.Predictor.open(path, engine="keras" if path.suffix == ".keras" else None)
+
+
+class Server:
+    """An application without a network; a context that ends it."""
+
+    def __init__(self, paths: dict[str, Path], *, limits: Limits = LIMITS, token: str | None = None) -> None:
+        self.metrics, self.notes = Metrics(), Notes()
+        self.models = hosting.Hosting(
+            paths, opened, most=4,
+            observe=lambda name, size: self.metrics.batches.labels(name).observe(size), reporter=self.notes,
+        )  # fmt: skip
+        self.app = app.application(self.models, limits, self.metrics, token=token)
+
+    def ask(self, method: str, path: str, **options) -> httpx.Response:
+        """One request, with an answer whatever happens."""
+        return self.all([(method, path, options)])[0]
+
+    def all(self, requests: list[tuple[str, str, dict]]) -> list[httpx.Response]:
+        """Requests at the same time."""
+
+        async def send() -> list[httpx.Response]:
+            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://it") as client:
+                return list(await asyncio.gather(*(client.request(*one[:2], **one[2]) for one in requests)))
+
+        return asyncio.run(send())

@@ -1,0 +1,123 @@
+"""The server's page in a real browser: pictures in, answers, closer looks, corrections and tables out."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("fastapi", reason="fastapi is not installed")
+AXE = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))  # npm install axe-core
+
+
+@pytest.fixture(scope="module")
+def address(trained, tmp_path_factory):
+    place = tmp_path_factory.mktemp("served")
+    command = [sys.executable, "-m", "ception", "serve", str(trained), "--port", "0", "--engine", "keras"]
+    with (place / "err").open("w") as err, subprocess.Popen(command, stderr=err, cwd=place) as process:
+        deadline = time.monotonic() + 120
+        while "Answering at " not in (said := (place / "err").read_text()):
+            assert process.poll() is None, said
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield said.split("Answering at ")[1].split()[0]
+        process.terminate()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium = shutil.which("chromium") or pytest.skip("needs chromium, which is not here")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(params=[(1100, "light"), (390, "dark")], ids=["desk", "phone"])
+def page(request, browser, address, trained):
+    """The page with six pictures answered; nothing may be said on its console."""
+    width, scheme = request.param
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    shown, said = context.new_page(), []
+    shown.on("console", lambda message: said.append(message.text))
+    shown.on("pageerror", lambda error: said.append(str(error)))
+    shown.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith((address, "blob:")) else None)
+    shown.goto(address)
+    shown.set_input_files("#files", sorted((trained.parents[1] / "colours").rglob("*.png"))[::20])
+    shown.get_by_text("6 pictures answered").wait_for()
+    yield shown
+    assert said == []
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+
+
+def downloaded(page, button: str) -> list[dict[str, str]]:
+    with page.expect_download() as download:
+        page.click(button)
+    with Path(download.value.path()).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_answers_are_the_models(page, trained):
+    import ception
+
+    rows = downloaded(page, "#predictions")
+    paths = sorted((trained.parents[1] / "colours").rglob("*.png"))[::20]
+    expected = ception.predict(trained, paths)
+    assert [row["path"] for row in rows] == [path.name for path in paths]
+    assert [row["predicted"] for row in rows] == [prediction.top[0].class_name for prediction in expected]
+    for row, prediction in zip(rows, expected, strict=True):
+        assert float(row["probability"]) == pytest.approx(prediction.top[0].probability, abs=1e-5)
+
+
+def test_labels_are_corrected_by_keyboard(page):
+    first = page.locator(".card").nth(0)
+    before = downloaded(page, "#corrections")
+    first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("2")
+    after = downloaded(page, "#corrections")
+    assert list(after[0]) == ["path", "label"]
+    assert after[0]["label"] != before[0]["label"]
+    assert after[1:] == before[1:]
+    assert downloaded(page, "#predictions")[0]["corrected"] == after[0]["label"]
+    first.focus()
+    page.keyboard.press("0")
+    assert downloaded(page, "#corrections") == before
+
+
+def test_sorts_and_filters(page):
+    page.select_option("#sort", "unsure")
+    shares = [float(text.split()[-2]) for text in page.locator(".answer").all_inner_texts()]
+    assert shares == sorted(shares)
+    name = page.locator("#class option").nth(1).get_attribute("value")
+    page.select_option("#class", name)
+    assert {text.split()[0] for text in page.locator(".answer").all_inner_texts()} == {name}
+
+
+def test_a_closer_look_shows_what_spoke_for_a_class(page):
+    page.locator(".card").nth(0).focus()
+    page.keyboard.press("Enter")
+    page.locator("#closer-classes button").nth(1).click()
+    page.get_by_text("the warmer, the more").wait_for(timeout=60_000)
+    box, heat = page.locator("#closer-picture").bounding_box(), page.locator("#closer-heat").bounding_box()
+    assert heat == pytest.approx(box, abs=1)
+    page.keyboard.press("Escape")
+    assert not page.locator("#closer").is_visible()
+
+
+def test_can_be_used_by_everyone(page):
+    if not AXE.is_file():
+        pytest.skip(f"needs {AXE}: npm install axe-core")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    assert [fault["id"] for fault in page.evaluate("axe.run()")["violations"]] == []
+    page.locator(".card").nth(0).click()
+    assert [fault["id"] for fault in page.evaluate("axe.run()")["violations"]] == []
