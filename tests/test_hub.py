@@ -15,6 +15,7 @@ from ception.data import cache
 from ception.errors import InputError, RunError
 from ception.model_file import describe
 from ception.reporting import Reporter, Task
+from ception.serving import hosting
 from support.hub import COMMIT, serving
 
 
@@ -130,6 +131,9 @@ class TestWhereverAModelIsTaken:
         scores = ception.evaluate(name, colours, out=tmp_path / "scores")
         assert scores.accuracy == ception.evaluate(trained, colours, out=tmp_path / "ours").accuracy
         assert scores.model == name
+
+    def test_a_server_calls_it_by_the_repositorys_name(self, name, trained):
+        assert list(hosting.names_of([name, str(trained), f"mine={name}@v1"])) == ["trained", trained.name, "mine"]
 
     def test_an_export_has_the_repositorys_name(self, name, tmp_path, monkeypatch):
         pytest.importorskip("onnx", reason="onnx is not installed")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from ception import hub
 from ception.artefacts import format_of, metadata
 from ception.data.images import ImageContract
 from ception.errors import InputError, meant, reason
@@ -136,6 +137,18 @@ def model_file(path: Path | str, *, reporter: Reporter | None = None) -> Path:
     path = path_of(path, reporter=reporter)
     inside = path / "model.keras"
     return inside if inside.is_file() else path
+
+
+def name_of(model: str | Path, *, file: Path) -> str:
+    """What a model is called where only a name fits: as its repository on the hub, its run, or its file.
+
+    Args:
+        model: As it was given.
+        file: What `model_file` gave for it.
+    """
+    if hub.is_named(model):
+        return hub.named(model)
+    return file.resolve().parent.name if file.name == "model.keras" else file.stem
 
 
 def describe(path: Path | str) -> ModelDescription:

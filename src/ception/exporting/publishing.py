@@ -17,7 +17,7 @@ from ception.errors import InputError, RunError, reason
 from ception.exporting import card, export, targets
 from ception.exporting.private import name_only, without_paths
 from ception.files import write_json
-from ception.model_file import MEMBER, describe, model_file
+from ception.model_file import MEMBER, describe, model_file, name_of
 
 if TYPE_CHECKING:
     from ception.model_file import ModelDescription
@@ -50,7 +50,7 @@ def publish(model: str | Path, settings: ExportSettings, reporter: Reporter) -> 
     described = describe(path)
     described.require_weights()
     targets.target_of("onnx", settings.dtype)
-    out = settings.out or Path(f"{_named(model, path)}-huggingface")
+    out = settings.out or Path(f"{name_of(model, file=path)}-huggingface")
     _require_free(out)
     public = replace(described, record=without_paths(described.record))
     try:
@@ -68,13 +68,6 @@ def publish(model: str | Path, settings: ExportSettings, reporter: Reporter) -> 
     except OSError as error:
         raise RunError(f"{out} cannot be written: {reason(error)}") from None
     return replace(report, artefact=str(out), format="huggingface", model=str(path))
-
-
-def _named(model: str | Path, path: Path) -> str:
-    """What the folder is named after: the repository, the run, or the file."""
-    if hub.is_named(model):
-        return hub.named(model)
-    return path.resolve().parent.name if path.name == hub.FILE else path.stem
 
 
 def _require_free(out: Path) -> None:
