@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import re
 import runpy
@@ -81,6 +82,32 @@ def test_onnx_runtime_alone_says_what_predict_says(run, tmp_path, resize, channe
     ]
     said = run("onnx_runtime.py", tmp_path / "it.onnx", *pictures).splitlines()
     assert said == expected
+
+
+@pytest.mark.skipif(
+    not (importlib.util.find_spec("tensorflow") and importlib.util.find_spec("ai_edge_litert")),
+    reason="tensorflow or ai-edge-litert is not installed",
+)
+@pytest.mark.parametrize(("resize", "crop"), [("squash", 1.0), ("crop", 0.8), ("pad", 1.0)])
+def test_litert_with_numpy_alone(run, trained, tmp_path, resize, crop):
+    classifier = ception.Classifier.load(trained)
+    replace(classifier, image=replace(classifier.image, resize=resize, crop=crop)).save(tmp_path / "it.keras")
+    random = np.random.default_rng(0)
+    upright = Image.fromarray(random.integers(0, 256, (50, 20, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.save(tmp_path / "turned.jpg", exif=exif)
+    Image.fromarray(random.integers(0, 256, (9, 30, 4), np.uint8)).save(tmp_path / "transparent.png")
+    Image.fromarray(random.integers(0, 256, (40, 40), np.uint8)).save(tmp_path / "grey.png")
+    names = ["turned.jpg", "transparent.png", "grey.png"]
+    ception.export(tmp_path / "it.keras", "litert", out=tmp_path / "it.tflite", pictures=2)
+    expected = [
+        prediction.top[0] for prediction in ception.predict(tmp_path / "it.tflite", [*map(tmp_path.joinpath, names)])
+    ]
+    said = run("litert_numpy.py", "it.tflite", *names).splitlines()
+    assert len({line.split(": ")[1] for line in said}) == 3  # so that a mistaken picture shows
+    for name, line, best in zip(names, said, expected, strict=True):
+        assert line == f"{name}: {best.class_name} {best.probability:.1%}"
 
 
 class TestBrowser:

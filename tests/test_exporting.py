@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -69,8 +70,8 @@ class TestExport:
         assert ours.described == json.loads(json.dumps(theirs.as_json()))
         assert ours.precision == "float32"
 
-    def test_takes_its_own_place_and_no_others(self, exported, trained):
-        out, _ = exported
+    def test_takes_its_own_place_and_no_others(self, exported, trained, tmp_path):
+        out = shutil.copytree(exported[0].parent, tmp_path / "copied") / exported[0].name
         before = [file.read_bytes() for file in files_of(out)]
         out_again = ception.export(trained, metadata.read(out).format, out=out, min_confidence=0.9, pictures=2)
         assert out_again.pictures == 2

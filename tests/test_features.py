@@ -262,6 +262,40 @@ def test_killed_and_resumed(both, place, tmp_path, monkeypatch, place_of_death, 
     assert_same_run(whole.folder, run)
 
 
+@pytest.fixture
+def moved(place):
+    """Moves the weights away for as long as a test goes on, once it is called."""
+    weights, elsewhere = place / "xception.weights.h5", place / "elsewhere.h5"
+    yield lambda: weights.rename(elsewhere)
+    elsewhere.rename(weights)
+
+
+@pytest.mark.parametrize("time", [3, *(pytest.param(time, marks=pytest.mark.slow) for time in (2, 4))])
+def test_resumed_without_the_weights(both, place, tmp_path, monkeypatch, moved, time):
+    whole, _ = both
+    with monkeypatch.context() as patched:
+        patched.setattr(SAVING, dying(pkgutil.resolve_name(SAVING), at=time))
+        with pytest.raises(Killed):
+            trained(place, tmp_path / "runs", **BOTH)
+    (run,) = (tmp_path / "runs").iterdir()
+    moved()
+    notes = Notes()
+    ception.resume(run, reporter=notes)
+    assert any("xception.weights.h5 is no longer there" in line for line in notes.notes)
+    assert_same_run(whole.folder, run)
+
+
+def test_without_the_weights_before_the_first_epoch_is_done(place, tmp_path, monkeypatch, moved):
+    with monkeypatch.context() as patched:
+        patched.setattr(SAVING, dying(pkgutil.resolve_name(SAVING), at=1))
+        with pytest.raises(Killed):
+            trained(place, tmp_path / "runs", epochs=1)
+    (run,) = (tmp_path / "runs").iterdir()
+    moved()
+    with pytest.raises(InputError, match=r"no longer in .*xception\.weights\.h5, and no epoch is done: train anew"):
+        ception.resume(run, reporter=Notes())
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

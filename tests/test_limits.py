@@ -1,4 +1,4 @@
-"""What a training does at the machine's limits: precision, memory, time; and the search for the learning rate."""
+"""What a training does at the machine's limits: precision, memory, time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from PIL import Image
 
 import ception
 from ception import backends, build
@@ -283,30 +282,3 @@ class TestTime:
             Decisions.load(tmp_path / "decided.json")
         Decisions("bfloat16", {2: 5}, {1: 2}).save(tmp_path / "decided.json")
         assert Decisions.load(tmp_path / "decided.json") == Decisions("bfloat16", {2: 5}, {1: 2})
-
-
-class TestLearningRate:
-    def test_the_loss_falls_then_rises(self, folder, tmp_path):
-        found = ception.find_learning_rate(folder, picture=tmp_path / "f.png", reporter=Notes(), **SMALL)
-        assert repr(found) == f"Search({found.suggestion:g} for the phase 'all', drawn in {tmp_path / 'f.png'})"
-        assert found.phase == "all"
-        assert found.rates == sorted(found.rates)
-        assert found.rates[0] < found.suggestion < found.rates[int(np.argmin(found.losses))] * 1.01
-        assert min(found.losses) < found.losses[0] - 0.05
-        with Image.open(tmp_path / "f.png") as image:
-            assert image.size == (840, 480)
-        assert not (tmp_path / "runs").exists()
-
-    def test_command(self, folder, tmp_path, run_cli, monkeypatch):
-        monkeypatch.chdir(tmp_path)
-        options = ("--image-size", "8", "--batch-size", "8", "--balance", "--no-flip")
-        code, out, _ = run_cli("train", str(folder), "--find-lr", *options)
-        assert code == 0
-        assert "Drawn in find-lr-colours.png" in out
-        command = out.splitlines()[-1]
-        assert command.startswith(f"Next: ception train {folder} --batch-size 8 --learning-rate ")
-        assert command.endswith(" --balance --no-flip --image-size 8")
-        code, out, _ = run_cli("train", str(folder), "--find-lr", "--json", *options)
-        assert json.loads(out)["picture"] == "find-lr-colours.png"
-        code, _, err = run_cli("train", "--resume", "x", "--find-lr")
-        assert (code, "leave out --resume" in err) == (2, True)

@@ -95,6 +95,41 @@ class TestTables:
         assert len(notes.lines) == len(says)
         assert all(expected in line for expected, line in zip(says, notes.lines, strict=True))
 
+    def test_a_column_for_each_class(self, tmp_path):
+        write_pictures(tmp_path, {"a": 3})
+        rows = [["filename", "cat", "camera", "dog", "split", "bird"],
+                ["a/000.png", "0", "1", "1", "train", "0"], ["a/001.png", "1.0", "2", "0.0", "test", "0"],
+                ["a/002.png", " 0", "1", "0", "", "1 "]]  # fmt: skip
+        notes = Notes()
+        dataset = sources.load(self.write(tmp_path / "list.csv", rows), reporter=notes)
+        assert dataset.class_names == ("bird", "cat", "dog")
+        assert dataset.labels.tolist() == [2, 1, 0]
+        assert dataset.stated_splits.tolist() == [TRAIN, TEST, UNSTATED]
+        assert dataset.columns == {"camera": ["1", "2", "1"]}
+        assert "list.csv: 3 columns of 0 and 1 taken for classes: cat, dog, bird" in notes.lines
+
+    def test_with_a_label_columns_of_0_and_1_are_none_of_its_business(self, tmp_path):
+        write_pictures(tmp_path, {"a": 2})
+        rows = [["path", "label", "old", "blue"], ["a/000.png", "x", "0", "0"], ["a/001.png", "y", "1", "1"]]
+        dataset = sources.load(self.write(tmp_path / "list.csv", rows))
+        assert dataset.class_names == ("x", "y")
+        assert dataset.columns == {"old": ["0", "1"], "blue": ["0", "1"]}
+
+    @pytest.mark.parametrize(
+        ("line", "says"),
+        [
+            (["0", "0"], r"line 3: 1 in none of the columns of the classes \(cat, dog\): a picture has one class"),
+            (["1", "1"], r"line 3: 1 in cat and dog \(cat, dog\): a picture has one class"),
+            (["1", "2"], "no column label: .* its columns are path, cat, dog"),
+            (["1"], "no column label"),
+        ],
+    )
+    def test_a_line_of_no_or_several_classes_is_named(self, tmp_path, line, says):
+        write_pictures(tmp_path, {"a": 2})
+        rows = [["path", "cat", "dog"], ["a/000.png", "0", "1"], ["a/001.png", *line]]
+        with pytest.raises(InputError, match=says):
+            sources.load(self.write(tmp_path / "list.csv", rows))
+
     @pytest.mark.parametrize("coding", ["utf-8-sig", "utf-16"])
     def test_codings_with_a_mark(self, tmp_path, coding):
         write_pictures(tmp_path, {"a": 1})

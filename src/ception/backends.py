@@ -19,8 +19,8 @@ BACKENDS = ("tensorflow", "jax", "torch")  # in the order of preference on a CPU
 # TensorFlow leaves oneDNN off where a processor has neither AVX-512 VNNI nor AMX, and gives large tensors back to the
 # system at every step; both cost more than they save: benchmarks/results/backend_settings.csv
 _TENSORFLOW = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
-# What surrounds the import of TensorFlow, which logs to standard error at any log level: nothing here, for the process
-# belongs to the caller. The command line, whose process is its own, mutes it.
+# What surrounds the import of TensorFlow, and what else of it or of LiteRT logs to standard error at any log level:
+# nothing here, for the process belongs to the caller. The command line, whose process is its own, mutes it.
 importing: Callable[[], AbstractContextManager[None]] = nullcontext
 # And what surrounds a download by Keras, which tells of it on standard output
 downloading: Callable[[], AbstractContextManager[Any]] = nullcontext
@@ -60,9 +60,29 @@ def choose(wanted: str | None = None) -> str:
     name = wanted or (configured if configured in installed else installed[0])
     os.environ["KERAS_BACKEND"] = name
     if name == "tensorflow":
-        for variable, value in _TENSORFLOW.items():
-            os.environ.setdefault(variable, value)
+        _settle_tensorflow()
     return name
+
+
+def _settle_tensorflow() -> None:
+    """Make the settings of TensorFlow that the user has not made; it reads them when it is imported."""
+    for variable, value in _TENSORFLOW.items():
+        os.environ.setdefault(variable, value)
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow, whether it is Keras's backend or not, with the settings that it has as one.
+
+    Keras's backend is settled before, for TensorFlow imports Keras where that is installed.
+
+    Raises:
+        InputError: as for `choose`.
+    """
+    if "tensorflow" not in sys.modules:
+        choose()
+        _settle_tensorflow()
+        with importing():
+            importlib.import_module("tensorflow")
 
 
 def installed_backends() -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ception import backends
 from ception.artefacts import Artefact, FormatName
 from ception.engines import Engine, Precision
 from ception.errors import InputError
@@ -93,5 +94,14 @@ def _opened(artefact: Artefact) -> Engine:
             from ception.engines.torch_program import TorchEngine
 
             return TorchEngine(path, precision)
+        case "litert":
+            from ception.engines.litert import LiteRtEngine
+
+            return LiteRtEngine(path, precision)
+        case "saved-model":
+            backends.import_tensorflow()
+            from ception.engines.saved_model import SavedModelEngine
+
+            return SavedModelEngine(path)
         case _:
             raise InputError(f"{artefact.format} is not known here")

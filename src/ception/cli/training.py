@@ -26,7 +26,7 @@ def train(
     resume: Annotated[Path | None, Parameter(
         help="Go on with an interrupted training, by its run folder, with its own settings.")] = None,
     find_lr: Annotated[bool, Parameter(name="--find-lr", negative="",
-        help="Look for the learning rate instead of training: try rising ones and draw the loss.")] = False,
+        help="Look for the learning rate instead of training: short trainings with several, and a plot.")] = False,
     quiet: Quiet = False, verbose: Verbose = False, json: AsJson = False,
 ) -> int:  # fmt: skip
     """Train a network on DATA, score it on test pictures and save all in a new run folder."""
@@ -43,11 +43,9 @@ def train(
         with terminal(quiet, verbose) as reporter:
             search = find_learning_rate(str(data), reporter=reporter, **options_of(settings))
         if json:
-            print_json(vars(search) | {"picture": str(search.picture)})
+            print_json(search.as_dict())
         else:
-            print(
-                f"Learning rate {search.suggestion:g} for the phase '{search.phase}': there the loss falls most steeply"
-            )
+            print(f"Learning rate {search.suggestion:g} for the phase '{search.phase}': {search.why}")
             print(f"Drawn in {search.picture}")
         chosen = flags_of(replace(settings, learning_rate=float(f"{search.suggestion:g}")))
         print_next(f"ception train {shlex.quote(str(data))}{chosen}", quiet or json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ception.data import naming
@@ -18,6 +18,7 @@ _USUAL = {
     "split": ("split", "subset", "partition", "set"),
 }
 _NEEDED = ("path", "label")
+_ZERO, _ONE = {"0", "0.0"}, {"1", "1.0"}
 
 
 @dataclass(frozen=True)
@@ -25,16 +26,18 @@ class Columns:
     """Where each thing stands in a line.
 
     Attributes:
-        path, label, split: Numbers of columns; `split` may be None.
+        path, label, split: Numbers of columns; `split` may be None, and `label` where there are `classes`.
         further: Further columns by name, with their numbers.
         has_header: Whether the first line names the columns.
+        classes: Columns by the name of a class, with their numbers: the one with a 1 is the picture's class.
     """
 
     path: int
-    label: int
+    label: int | None
     split: int | None
     further: dict[str, int]
     has_header: bool = True
+    classes: dict[str, int] = field(default_factory=dict)
 
     def of(self, fields: Sequence[str]) -> tuple[str, str, str, list[str]]:
         """Path, label, split and what the further columns say, without blanks around; empty where the line ends."""
@@ -44,12 +47,29 @@ class Columns:
         )
         return path, label, split, further
 
+    def class_of(self, fields: Sequence[str], where: str) -> str:
+        """The class whose column has the 1.
 
-def columns_of(first: Sequence[str], path: Path, locator: Locator, reporter: Reporter) -> Columns:
+        Raises:
+            InputError: there is none, or more than one.
+        """
+        named = [name for name, number in self.classes.items() if fields[number].strip() in _ONE]
+        if len(named) == 1:
+            return named[0]
+        said = f"1 in {' and '.join(named)}" if named else "1 in none of the columns of the classes"
+        raise InputError(
+            f"{where}: {said} ({', '.join(self.classes)}): a picture has one class, or give a column label"
+        )
+
+
+def columns_of(
+    first: Sequence[str], lines: Sequence[Sequence[str]], path: Path, locator: Locator, reporter: Reporter
+) -> Columns:
     """What the columns of a table are.
 
     Args:
         first: The first line.
+        lines: All others.
         path: The table.
         locator: Finds a picture, by which a line without names is told.
         reporter: Receives what was taken for what, where it is not called `path`, `label` and `split`.
@@ -62,8 +82,10 @@ def columns_of(first: Sequence[str], path: Path, locator: Locator, reporter: Rep
     taken = {meaning: _column(meaning, plain, names, path) for meaning in _USUAL}
     if taken["path"] is None and locator.find(names[0]):
         return _without_header(names, path, reporter)
+    used = {number for number in taken.values() if number is not None}
+    classes = {} if taken["path"] is None or taken["label"] is not None else _classes(names, lines, used)
     missing = [meaning for meaning in _NEEDED if taken[meaning] is None]
-    if missing:
+    if missing and not classes:
         raise InputError(
             f"{path} has no column {' and no '.join(missing)}: it needs path,label[,split]; its columns are "
             f"{', '.join(name or '(no name)' for name in names)}"
@@ -72,11 +94,23 @@ def columns_of(first: Sequence[str], path: Path, locator: Locator, reporter: Rep
                if number is not None and plain[number] != meaning]  # fmt: skip
     if renamed:
         reporter.note(f"{path.name}: {', '.join(renamed)}")
-    used = {number for number in taken.values() if number is not None}
+    if classes:
+        reporter.note(f"{path.name}: {len(classes)} columns of 0 and 1 taken for classes: {', '.join(classes)}")
+    used |= set(classes.values())
     further = {name: number for number, name in enumerate(names) if name and number not in used}
     assert taken["path"] is not None
-    assert taken["label"] is not None
-    return Columns(taken["path"], taken["label"], taken["split"], further)
+    return Columns(taken["path"], taken["label"], taken["split"], further, classes=classes)
+
+
+def _classes(names: Sequence[str], lines: Sequence[Sequence[str]], used: set[int]) -> dict[str, int]:
+    """The columns that have 0 or 1 in every line, by their names, if there are two or more of them."""
+    found = {
+        name: number
+        for number, name in enumerate(names)
+        if name and number not in used and names.count(name) == 1
+        and all(number < len(fields) and fields[number].strip() in _ZERO | _ONE for fields in lines)
+    }  # fmt: skip
+    return found if lines and len(found) > 1 else {}
 
 
 def _column(meaning: str, plain: Sequence[str], names: Sequence[str], path: Path) -> int | None:

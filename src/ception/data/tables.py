@@ -34,6 +34,8 @@ class _Line:
 def read(path: Path, reporter: Reporter) -> Dataset:
     """The data set in a CSV with the columns `path,label[,split]` and any others; paths are relative to it.
 
+    In place of `label` there may be a column of 0 and 1 for each class.
+
     Args:
         path: The file: in UTF-8 or UTF-16, with commas, semicolons or tabs.
         reporter: Receives what was taken for what, where the columns or paths are called otherwise.
@@ -45,7 +47,7 @@ def read(path: Path, reporter: Reporter) -> Dataset:
     if not rows:
         raise InputError(f"{path} is empty: it needs path,label[,split]")
     locator = Locator(path.parent)
-    columns = columns_of(rows[0][1], path, locator, reporter)
+    columns = columns_of(rows[0][1], [fields for _, fields in rows[1:]], path, locator, reporter)
     ignored: Counter[str] = Counter()
     lines: dict[tuple[str, str], _Line] = {}
     splits: dict[str, _Line] = {}
@@ -92,6 +94,7 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
 def _checked(fields: Sequence[str], columns: Columns, where: str, number: int, locator: Locator) -> tuple[str, _Line]:
     """The picture's path as the computer finds it, and what the line says of it."""
     written, label, split, further = columns.of(fields)
+    label = columns.class_of(fields, where) if columns.classes else label
     if not written or not label:
         raise InputError(f"{where}: path and label must not be empty")
     stated = naming.split_of(split) if split else UNSTATED

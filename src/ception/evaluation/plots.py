@@ -110,15 +110,50 @@ def _share_axis(axes: Axes, values: Sequence[float]) -> None:
     axes.set_ylim(0.5 if min(values) >= 0.5 else 0, 1.01)
 
 
-def learning_rates(rates: Sequence[float], losses: Sequence[float], suggestion: float, phase: str, path: Path) -> None:
-    """Draw the loss over the learning rate, with the suggested one marked."""
+def learning_rates(
+    rates: Sequence[float], losses: Sequence[float], errors: Sequence[float], *, level: float,
+    suggestion: float | None, title: str, path: Path,
+) -> None:  # fmt: skip
+    """Draw `learning_rates_figure` as PNG."""
+    _save(learning_rates_figure(rates, losses, errors, level=level, suggestion=suggestion, title=title), path)
+
+
+def learning_rates_figure(
+    rates: Sequence[float], losses: Sequence[float], errors: Sequence[float], *, level: float,
+    suggestion: float | None, title: str,
+) -> Figure:  # fmt: skip
+    """The loss after a short training over its learning rate; the axis begins at 0 and ends a bit above the level.
+
+    What lies above, or broke down, is a triangle at the upper edge. The rates that do no good are grey.
+
+    Args:
+        rates: Rising.
+        losses: After a training with each; may be infinite.
+        errors: How far each may be from the lowest one by chance, which is drawn as bars.
+        level: The loss before the first step.
+        suggestion: The rate that is suggested, if any is.
+        title: What is drawn.
+    """
     figure, axes = _single((7, 4))
-    axes.plot(rates, losses)
-    axes.axvline(suggestion, color="grey", linestyle=":", label=f"falls most steeply: {suggestion:.1e}")
-    axes.set(xscale="log", xlabel="learning rate", ylabel="loss, running average", title=f"Phase: {phase}")
+    top, x, y = 1.3 * level, np.array(rates), np.array(losses)
+    shown = y <= top
+    axes.errorbar(x[shown], y[shown], np.array(errors)[shown], marker="o", markersize=4, capsize=3,
+                  label="validation loss afterwards")  # fmt: skip
+    if not shown.all():
+        axes.plot(x[~shown], np.full((~shown).sum(), 0.97 * top), "^", color=_BAD, label="far above, or no number")
+    axes.axhline(level, color="grey", linestyle="--", linewidth=1, label="before the first step")
+    edges = np.array([x[0] / math.sqrt(3), *np.sqrt(x[1:] * x[:-1]), x[-1] * math.sqrt(3)])
+    for number in np.flatnonzero(~(y < level)):
+        axes.axvspan(edges[number], edges[number + 1], color="grey", alpha=0.15, linewidth=0)
+    if suggestion is not None:
+        axes.axvline(suggestion, color=_GOOD, linestyle=":", label=f"suggested: {suggestion:g}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title=title, xlim=(edges[0], edges[-1]))
+    axes.set_ylim(0, top)
+    axes.set_xticks(x, [f"{rate:.2g}" for rate in rates])
+    axes.minorticks_off()
     axes.grid(alpha=0.3)
-    axes.legend(framealpha=0)
-    _save(figure, path)
+    axes.legend(framealpha=0.6, fontsize=9)
+    return figure
 
 
 def reliability_figure(table: Table, temperature: float) -> Figure:

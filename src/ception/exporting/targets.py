@@ -33,6 +33,8 @@ class Target:
 TARGETS: dict[FormatName, Target] = {
     "onnx": Target(("float32", "float16"), {"onnx": "onnx"}),
     "openvino": Target(("float32", "bfloat16", "float16"), {"openvino": "openvino"}),
+    "litert": Target(("float32", "float16", "int8"), {"tensorflow": "tensorflow"}),
+    "saved-model": Target(("float32",), {"tensorflow": "tensorflow"}),
     "torch": Target(("float32", "bfloat16"), {"torch": "torch"}),
 }
 

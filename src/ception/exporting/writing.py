@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ception import backends
 from ception.artefacts import FormatName
 from ception.engines import Precision
 from ception.engines.operations import Operation, Operations
@@ -69,6 +70,20 @@ def _openvino(network: Operations, path: Path, precision: Precision, samples: ND
     ov.save_model(graph, path, compress_to_fp16=precision == "float16")
 
 
+def _litert(network: Operations, path: Path, precision: Precision, samples: NDArray[np.uint8] | None) -> None:
+    backends.import_tensorflow()
+    from ception.exporting.litert import model_of
+
+    path.write_bytes(model_of(network, output=OUTPUT, precision=precision, samples=samples))
+
+
+def _saved_model(network: Operations, path: Path, precision: Precision, samples: NDArray[np.uint8] | None) -> None:
+    backends.import_tensorflow()
+    from ception.engines.tensorflow_graph import save
+
+    save(network, path, output=OUTPUT)
+
+
 def _torch(network: Operations, path: Path, precision: Precision, samples: NDArray[np.uint8] | None) -> None:
     import torch
 
@@ -87,5 +102,7 @@ def _torch(network: Operations, path: Path, precision: Precision, samples: NDArr
 _WRITERS: dict[FormatName, Callable[[Operations, Path, Precision, NDArray[np.uint8] | None], None]] = {
     "onnx": _onnx,
     "openvino": _openvino,
+    "litert": _litert,
+    "saved-model": _saved_model,
     "torch": _torch,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -59,7 +60,8 @@ def resume(run: str | Path, data: str | Path | None = None, *, reporter: Reporte
     """Continue a training that was interrupted at any moment, with its own settings.
 
     From the last finished epoch on it does what the uninterrupted one would have done: weights, optimiser,
-    schedule, random states and the order of the pictures are the same. A finished run is returned as it is.
+    schedule, random states and the order of the pictures are the same. A finished run is returned as it is. The weights
+    that it fine-tunes need not be there any more once an epoch is done.
 
     Args:
         run: The run folder, wherever it lies by now, or a short name of it: `last`, its number, or a part of its name.
@@ -67,7 +69,8 @@ def resume(run: str | Path, data: str | Path | None = None, *, reporter: Reporte
         reporter: Receives notes, warnings and progress; None for what `ception.reporting.default` gives.
 
     Raises:
-        InputError: the folder is no interrupted run, or its data set has changed since, or is no longer there.
+        InputError: the folder is no interrupted run, or its data set has changed since, or is no longer there, or its
+            weights are not before the first epoch is done.
         RunError: as for `train`.
     """
     began, reporter = time.monotonic(), or_default(reporter)
@@ -79,7 +82,8 @@ def resume(run: str | Path, data: str | Path | None = None, *, reporter: Reporte
 
         return carrying_out.finished(folder)
     saved = folder.saved_plan()
-    recipes = preparation.require_sense(saved.settings, saved.backend)
+    weights = folder.weights_of(saved, reporter)
+    recipes = preparation.require_sense(replace(saved.settings, weights=weights), saved.backend)
     where, source = (data, str(data)) if data else (folder.data_of(saved), saved.source)
     dataset = sources.load(where, cache_limit=saved.settings.cache_limit, reporter=reporter)
     listed = preparation.read(dataset, source, saved.settings, reporter)
@@ -89,7 +93,7 @@ def resume(run: str | Path, data: str | Path | None = None, *, reporter: Reporte
 
         dtype = folder.progress().decisions.dtype
         reporter.detail(f"Backend: {backend}, computing in {dtype}")
-        plan, network = planning.plan(listed, saved.settings, recipes, dtype, reporter)
+        plan, network = planning.plan(listed, saved.settings, recipes, dtype, reporter, weights=weights)
         folder.require_same(plan.as_dict(), saved, listed.source if data else saved.data)
         if data:
             reporter.note(f"The pictures, labels and split of {data} are those that the training began with")

@@ -126,7 +126,7 @@ def begin(plan: Plan, network: keras.Model, folder: RunFolder, number: int) -> N
 def _carry_out(job: Job, network: keras.Model, examples: Examples, progress: Progress) -> tuple[Progress, keras.Model]:
     """One phase, whatever it takes."""
     phase, plan, several = job.phase, job.plan, len(job.plan.phases) > 1
-    beginning = _values(network)
+    beginning = values(network.variables)
     done = told = False
     while not done:
         try:
@@ -172,7 +172,7 @@ def _eased(
         decisions = decisions.with_parts(job.number, limits.more(decisions.parts[job.number], size))
         job.reporter.warn(f"memory ran out; {_cut(job, replace(progress, decisions=decisions))}")
     job.folder.save_decisions(decisions)
-    _assign(network, beginning)
+    assign(network.variables, beginning)
     network = _in_float32(job.plan, network) if diverged else network
     return network, replace(progress, decisions=decisions)
 
@@ -202,12 +202,14 @@ def _cut(job: Job, progress: Progress) -> str:
     return f"batches of {size} are computed {job.batch_size(progress)} at a time, their gradients averaged"
 
 
-def _values(network: keras.Model) -> list[NDArray[Any]]:
-    return [keras.ops.convert_to_numpy(variable).copy() for variable in network.variables]
+def values(variables: Sequence[Any]) -> list[NDArray[Any]]:
+    """What Keras's variables hold, copied."""
+    return [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
 
 
-def _assign(network: keras.Model, values: Sequence[NDArray[Any]]) -> None:
-    for variable, value in zip(network.variables, values, strict=True):
+def assign(variables: Sequence[Any], beginning: Sequence[NDArray[Any]]) -> None:
+    """Give Keras's variables what `values` copied."""
+    for variable, value in zip(variables, beginning, strict=True):
         variable.assign(value)
 
 

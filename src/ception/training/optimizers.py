@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from ception.keras_internals import averaged, discriminating
 from ception.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def optimizer_of(
@@ -38,11 +42,11 @@ def optimizer_of(
         options["weight_decay"] = recipe.weight_decay
     kind = averaged(kind) if recipe.averaging else kind
     kind = discriminating(kind, rates) if rates else kind
-    return kind(_schedule(recipe, steps_per_epoch / parts), **options)
+    return kind(schedule_of(recipe, steps_per_epoch / parts), **options)
 
 
-def _schedule(recipe: Recipe, steps_per_epoch: float) -> Any:
-    """The learning rate over the steps."""
+def schedule_of(recipe: Recipe, steps_per_epoch: float) -> Any:
+    """The learning rate over the steps: a schedule of Keras, or a number that stays."""
     schedules = keras.optimizers.schedules
     if recipe.schedule == "exponential":
         steps = max(1, round(recipe.decay_epochs * steps_per_epoch))
@@ -58,6 +62,16 @@ def _schedule(recipe: Recipe, steps_per_epoch: float) -> Any:
         warmup_target=recipe.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
+
+
+def smoothed_entropy(recipe: Recipe, shares: NDArray[np.float64]) -> float:
+    """The least cross-entropy with the recipe's smoothed labels of a network that only knows the classes' shares.
+
+    Of a single class it is what the best of networks has.
+    """
+    smoothed = (1 - recipe.label_smoothing) * shares + recipe.label_smoothing / len(shares)
+    smoothed = smoothed[smoothed > 0]
+    return float(-(smoothed * np.log(smoothed)).sum())
 
 
 def loss_of(recipe: Recipe) -> Callable[[Any, Any], Any]:

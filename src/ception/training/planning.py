@@ -59,8 +59,9 @@ class Plan:
 
 
 def plan(
-    listed: Listed, settings: TrainSettings, recipes: Sequence[Recipe], dtype: str, reporter: Reporter
-) -> tuple[Plan, keras.Model]:
+    listed: Listed, settings: TrainSettings, recipes: Sequence[Recipe], dtype: str, reporter: Reporter,
+    *, weights: str | None = None,
+) -> tuple[Plan, keras.Model]:  # fmt: skip
     """The plan of a training, and the network that it begins with.
 
     Weights and layers that do not fit are told before the slow decoding.
@@ -71,6 +72,7 @@ def plan(
         recipes: Of each phase.
         dtype: Numbers that the network computes with.
         reporter: Receives notes, warnings and progress.
+        weights: Where the weights of the settings lie by now, or what holds the same; None for where they lay.
 
     Raises:
         InputError: settings, weights and data do not go together.
@@ -79,7 +81,7 @@ def plan(
     options = network_options(settings, len(listed.dataset.class_names), listed.contract)
     opened = None
     if settings.weights:
-        opened = open_weights(settings.network, settings.weights, reporter=reporter)
+        opened = open_weights(settings.network, weights or settings.weights, reporter=reporter)
         config = opened.config(**options)
         network = _network(config, opened, settings, dtype, reporter)
         phases = phases_of(settings, recipes, network)

@@ -16,10 +16,12 @@ from typing import Any
 from ception.data.sources import NAMES
 from ception.errors import InputError, RunError, reason
 from ception.files import locked, mark, write_json
+from ception.reporting import Reporter
 from ception.settings import TrainSettings
 from ception.training import state
 from ception.training.state import Decisions, Progress
 from ception.validation import saved_settings
+from ception.weights.published import is_there
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,30 @@ class RunFolder:
                 f"ception train --resume {shlex.quote(str(self.path))} DATA"
             )
         return where
+
+    def weights_of(self, saved: SavedPlan, reporter: Reporter) -> str | None:
+        """Where to read the weights from: what the user named; the run's own model where that is gone.
+
+        What is frozen is in it as they have it, and what is trained comes from the state.
+
+        Args:
+            saved: What the training was to do.
+            reporter: Receives a note where they are gone.
+
+        Raises:
+            InputError: they are gone and no epoch is done.
+        """
+        weights = saved.settings.weights
+        if not weights or is_there(saved.settings.network, weights):
+            return weights
+        name = shlex.quote(saved.source)
+        if not self.progress().rows or not self.best(1).is_file():
+            raise InputError(
+                f"the weights of {self.path} are no longer in {weights}, and no epoch is done: train anew, with "
+                f"ception train {name} --weights and their new place"
+            )
+        reporter.note(f"{weights} is no longer there: the epochs that are done have kept what stays of it")
+        return str(self.best(1))
 
     def require_same(self, plan: Mapping[str, Any], saved: SavedPlan, data: str) -> None:
         """Raise an InputError if the plan, in plain values, made of some data, is another one than was kept."""

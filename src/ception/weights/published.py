@@ -167,11 +167,15 @@ def record_of(network: str, weights: str) -> PublishedWeights | None:
     return record
 
 
+def is_there(network: str, weights: str | Path) -> bool:
+    """Whether weights are published ones or a file; TensorFlow's name one and mean several."""
+    named = record_of(network, str(weights)) is not None
+    return named or Path(weights).exists() or Path(f"{weights}.index").exists()
+
+
 def require_file(network: str, weights: str | Path) -> None:
     """Raise an InputError if weights that are no published ones are no file either."""
-    if record_of(network, str(weights)) is not None:
-        return
-    if not (Path(weights).exists() or Path(f"{weights}.index").exists()):  # TensorFlow's name one and mean several
+    if not is_there(network, weights):
         own = [name for name, one in WEIGHTS.items() if one.network == network]
         own = ["imagenet", *own] if own else own
         raise InputError(f"{weights} is neither a file nor published weights: {nearest(str(weights), own)}")

@@ -1,0 +1,74 @@
+"""A network as a model of LiteRT, which TensorFlow's converter writes.
+
+Source: https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/post_training_quantization
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from ception import backends
+from ception.engines import Precision
+from ception.engines.operations import Operations
+from ception.engines.tensorflow_graph import Graph
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_SOFTMAX = ["SOFTMAX"]  # stays in floats: else probabilities are multiples of 1/256, and many of them 0
+_SELU = [
+    "ADD",
+    "ELU",
+    "MUL",
+    "RELU",
+]  # so do its parts, for ELU has no kernel in int8, and to and fro costs time and bits
+
+
+def model_of(
+    network: Operations, *, output: str, precision: Precision, samples: NDArray[np.uint8] | None = None
+) -> bytes:
+    """A network as a model that takes any number of uint8 pictures and gives float32.
+
+    Args:
+        network: The operations.
+        output: What its result is called in the model's signature.
+        precision: `float32`; `float16` for weights, of which CPUs make float32 when they read them, and GPUs do not; or
+            `int8` for weights, each filter with a range of its own, and all that is computed from them.
+        samples: Pictures (pictures, height, width, channels) that int8 takes its ranges from; else unused.
+    """
+    graph = Graph(network, output=output, takes="uint8", plain=True)
+    with backends.importing():
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.serve.get_concrete_function()], graph)
+        if precision == "float16":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        if precision == "int8":
+            if samples is None:
+                raise ValueError("int8 needs samples")
+            functions = {step.options.get("function") for step in network.steps}
+            return _quantised(converter, samples, _SOFTMAX + (_SELU if "selu" in functions else []))
+        model: bytes = converter.convert()
+        return model
+
+
+def _quantised(converter: Any, samples: NDArray[np.uint8], in_floats: list[str]) -> bytes:
+    """What the converter gives in int8 but for some of LiteRT's operations, which only its debugger can be told."""
+
+    def given() -> Iterator[list[NDArray[np.uint8]]]:
+        return ([sample[None]] for sample in samples)
+
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = given
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=in_floats)
+    with warnings.catch_warnings():  # it runs TensorFlow's own interpreter, which says that LiteRT's is newer
+        warnings.filterwarnings("ignore", message=r"\s*Warning: tf\.lite\.Interpreter is deprecated")
+        debugger = tf.lite.experimental.QuantizationDebugger(
+            converter=converter, debug_dataset=given, debug_options=options
+        )
+    model: bytes = debugger.get_nondebug_quantized_model()
+    return model
