@@ -108,8 +108,9 @@ def test_a_newer_version(artefact, monkeypatch, tmp_path):
 def test_what_others_wrote(tmp_path):
     for to in FORMATS:
         path = bare(to, tmp_path / f"it{SUFFIXES[to]}")
-        with pytest.raises(InputError, match="was not written by ception export"):
+        with pytest.raises(InputError, match="was not written by ception export") as caught:
             metadata.read(path)
+        assert str(caught.value).count(str(path)) == 1
     with pytest.raises(InputError, match="cannot be opened: No such file"):
         metadata.read(tmp_path / "nowhere.onnx")
     with pytest.raises(InputError, match="is no artefact"):

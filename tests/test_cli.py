@@ -25,8 +25,8 @@ from ception.settings import (
     PredictSettings,
     SummarySettings,
     TrainSettings,
-    flag,
 )
+from ception.values import flag
 from support.pictures import write_pictures
 
 

@@ -61,6 +61,29 @@ def test_in_a_few_lines(run, folder, tmp_path):
     assert (tmp_path / "runs" / "001-inception_v1-colours" / "report.html").is_file()
 
 
+@pytest.mark.parametrize(("resize", "channels"), [("squash", 3), ("crop", 3), ("pad", 1)])
+def test_onnx_runtime_alone_says_what_predict_says(run, tmp_path, resize, channels):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    random = np.random.default_rng(0)
+    mixed = Image.fromarray(random.integers(0, 256, (37, 50, 4), np.uint8))
+    mixed.getexif()[274] = 6  # to be turned
+    mixed.save(tmp_path / "turned.png", exif=mixed.getexif())
+    Image.fromarray(random.integers(0, 256, (40, 23), np.uint8)).save(tmp_path / "grey.png")
+    classifier = ception.Classifier.build(
+        "separable_cnn", ["ä", "b", "c"], resize=resize, image_size=20, channels=channels
+    )
+    replace(classifier, image=replace(classifier.image, crop=0.875)).save(tmp_path / "it.keras")
+    ception.export(tmp_path / "it.keras", "onnx", out=tmp_path / "it.onnx", data=str(tmp_path), min_confidence=0.5)
+    pictures = [str(tmp_path / name) for name in ("grey.png", "turned.png")]
+    expected = [
+        f"{one.path}: {'unknown, perhaps ' if one.unknown else ''}{one.top[0].class_name} {one.top[0].probability:.4f}"
+        for one in ception.predict(tmp_path / "it.onnx", pictures)
+    ]
+    said = run("onnx_runtime.py", tmp_path / "it.onnx", *pictures).splitlines()
+    assert said == expected
+
+
 @pytest.mark.skipif(
     not (importlib.util.find_spec("tensorflow") and importlib.util.find_spec("ai_edge_litert")),
     reason="tensorflow or ai-edge-litert is not installed",

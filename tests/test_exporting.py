@@ -11,7 +11,7 @@ import pytest
 
 import ception
 from ception.artefacts import files_of, metadata
-from ception.artefacts.opening import engine_of
+from ception.artefacts.opening import RUNTIMES, engine_of
 from ception.engines.operations import folded
 from ception.engines.translating import operations
 from ception.errors import InputError, RunError
@@ -19,18 +19,19 @@ from ception.exporting import targets, writing
 from support.parity import fill
 from support.reporters import Notes
 
-pytest.importorskip("onnx", reason="onnx is not installed")
-pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-pytest.importorskip("openvino", reason="openvino is not installed")
-
 WRITTEN = [(to, precision) for to, target in targets.TARGETS.items() for precision in target.precisions]
 FORMATS = list(targets.TARGETS)
 
 
 def require(to):
-    """Skip what writes a format that cannot be written here."""
-    for package in targets.TARGETS[to].needs:
+    """Skip where a package is missing that writes or runs a format."""
+    for package in (*targets.TARGETS[to].needs, RUNTIMES[to][0]):
         pytest.importorskip(package, reason=f"{package} is not installed")
+
+
+@pytest.fixture
+def onnx():
+    require("onnx")
 
 
 @pytest.fixture(scope="module", params=FORMATS)
@@ -118,7 +119,7 @@ def test_every_precision_is_near(to, precision, tmp_path):
         engine.run(samples)
 
 
-def test_what_says_something_else_is_not_left(trained, tmp_path, monkeypatch):
+def test_what_says_something_else_is_not_left(onnx, trained, tmp_path, monkeypatch):
     def wrong(network, to, path, precision, samples):
         steps = [*network.steps]
         steps[-2] = folded([steps[-2]])[0]
@@ -134,7 +135,7 @@ def test_what_says_something_else_is_not_left(trained, tmp_path, monkeypatch):
     assert report.accuracy < report.accuracy_in_keras
 
 
-def test_pictures_without_classes_do(trained, tmp_path):
+def test_pictures_without_classes_do(onnx, trained, tmp_path):
     from support.pictures import write_pictures
 
     write_pictures(tmp_path / "others", {"unheard": 3, "of": 2})
@@ -145,7 +146,7 @@ def test_pictures_without_classes_do(trained, tmp_path):
 
 
 class TestRefusals:
-    def test_other_files(self, trained, tmp_path):
+    def test_other_files(self, onnx, trained, tmp_path):
         theirs = tmp_path / "theirs.onnx"
         theirs.write_bytes(b"something else")
         with pytest.raises(InputError, match="is there already and no export of ception"):
@@ -161,7 +162,7 @@ class TestRefusals:
             ("onnx", {"data": "nowhere"}, "nowhere"),
         ],
     )
-    def test_options(self, trained, tmp_path, monkeypatch, to, options, said):
+    def test_options(self, onnx, trained, tmp_path, monkeypatch, to, options, said):
         monkeypatch.chdir(tmp_path)
         with pytest.raises(InputError, match=said):
             ception.export(trained, to, **options)
@@ -173,7 +174,7 @@ class TestRefusals:
             ception.export(trained, "onnx")
 
 
-def test_command(run_cli, trained, tmp_path, monkeypatch):
+def test_command(onnx, run_cli, trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = run_cli("export", trained, "--to", "onnx", "--pictures", "4")
     assert code == 0

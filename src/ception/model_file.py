@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from ception import hub
 from ception.artefacts import format_of, metadata
 from ception.data.images import ImageContract
 from ception.errors import InputError, meant, reason
 from ception.models.catalog import MODELS
 from ception.models.config import NetworkConfig
+from ception.reporting import Reporter
 from ception.results import CoveragePoint
 from ception.run_list import path_of
 from ception.settings import Resize
@@ -121,15 +123,32 @@ class ModelDescription:
             raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
-def model_file(path: Path | str) -> Path:
+def model_file(path: Path | str, *, reporter: Reporter | None = None) -> Path:
     """The model file that a path means: itself, or that of a run folder, which `last` or a part of its name may mean.
 
+    Args:
+        path: The path, or the address of a repository on the hub, whose model file is downloaded.
+        reporter: Receives the progress of a download; None for what `ception.reporting.default` gives.
+
     Raises:
-        InputError: several runs have this part of a name.
+        InputError: several runs have this part of a name, or there is no such repository.
+        RunError: the hub cannot be reached.
     """
-    path = path_of(path)
+    path = path_of(path, reporter=reporter)
     inside = path / "model.keras"
     return inside if inside.is_file() else path
+
+
+def name_of(model: str | Path, *, file: Path) -> str:
+    """What a model is called where only a name fits: as its repository on the hub, its run, or its file.
+
+    Args:
+        model: As it was given.
+        file: What `model_file` gave for it.
+    """
+    if hub.is_named(model):
+        return hub.named(model)
+    return file.resolve().parent.name if file.name == "model.keras" else file.stem
 
 
 def describe(path: Path | str) -> ModelDescription:

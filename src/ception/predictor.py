@@ -105,7 +105,7 @@ class Predictor:
         """A model in the fastest engine there is; one that OpenVINO has run before needs no Keras.
 
         Args:
-            model: A model file, a run folder, an export, a classifier, or with weights the name of a network.
+            model: A model file, run folder, export, `hf://USER/NAME`, classifier, or with weights a network's name.
             weights: Published weights or a weight file for that network.
             engine: `openvino` or `keras`; None takes the fastest, or Keras where a backend or device is named.
             dtype: Numbers to compute with.
@@ -286,7 +286,7 @@ def _runnable(
 
         classifier, _, _ = Classifier.pretrained(str(model), weights, reporter=reporter)
         return classifier, _of_classifier(classifier)
-    path = model_file(model)
+    path = model_file(model, reporter=reporter)
     description = describe(path)
 
     def network(precision: Precision) -> keras.Model:

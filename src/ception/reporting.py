@@ -9,6 +9,7 @@ in a terminal or a notebook, and else gives a silent `Reporter`. One line makes 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 import threading
 import warnings
@@ -183,3 +184,15 @@ def duration(seconds: float) -> str:
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60:02} min"
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+@contextmanager
+def silenced(logger: str) -> Iterator[None]:
+    """A context in which a library logs nothing but what is critical: what it raises is told by us."""
+    log = logging.getLogger(logger)
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

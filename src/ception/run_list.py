@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ception import hub
 from ception.errors import InputError, nearest
 from ception.files import is_own
+from ception.reporting import Reporter
 from ception.results import RunEntry
 
 _NUMBERED = re.compile(r"(\d{3,})-")
@@ -43,13 +45,20 @@ def run_named(name: str | Path) -> Path | None:
     return Path(folder or "runs", found[0]) if found else None
 
 
-def path_of(name: str | Path) -> Path:
-    """The path itself where something lies there, else the run folder that it is a short name of, if it is one.
+def path_of(name: str | Path, *, reporter: Reporter | None = None) -> Path:
+    """The path itself where something lies there, the model file that an address of the hub means, or a run folder.
+
+    Args:
+        name: A path, `hf://USER/NAME`, or a short name of a run folder.
+        reporter: Receives the progress of a download; None for what `ception.reporting.default` gives.
 
     Raises:
-        InputError: several runs have it.
+        InputError: several runs have the name, or there is no such repository on the hub.
+        RunError: the hub cannot be reached.
     """
-    return Path(name) if Path(name).exists() else run_named(name) or Path(name)
+    if Path(name).exists():
+        return Path(name)
+    return hub.fetch(name, reporter=reporter) if hub.is_named(name) else run_named(name) or Path(name)
 
 
 def runs(folder: str | Path = "runs") -> tuple[RunEntry, ...]:

@@ -302,8 +302,8 @@ class ExportSettings(BackendSettings, CacheSettings):
     """How to write a model for other runtimes, and how it is compared with the model.
 
     Attributes:
-        out: File to write, of openvino the .xml beside which a .bin lies, of saved-model a folder; named after the
-            model when not given.
+        out: File to write, of openvino the .xml beside which a .bin lies, of saved-model and huggingface a folder;
+            named after the model when not given.
         dtype: Numbers that it computes with: float32, float16, bfloat16 or int8; not every format has each.
         data: Pictures to compare on, a data set or a folder of pictures; the test pictures that the model was trained
             with when not given.

@@ -59,6 +59,8 @@ def read(path: Path) -> Artefact:
         if digest != _digest(path, kind, told):
             raise DamagedError("it was altered, or is cut off: its digest is another")
         return _artefact(path, kind, told)
+    except InputError:  # one of those above, which is a ValueError too
+        raise
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {reason(error)}") from None
     except (DamagedError, ValueError, KeyError, TypeError, EOFError, RuntimeError, NotImplementedError,

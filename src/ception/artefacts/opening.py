@@ -15,7 +15,7 @@ from ception.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_RUNTIMES: dict[FormatName, tuple[str, str]] = {
+RUNTIMES: dict[FormatName, tuple[str, str]] = {
     "onnx": ("onnxruntime", "onnx"),
     "openvino": ("openvino", "openvino"),
     "litert": ("ai_edge_litert", "litert"),
@@ -59,7 +59,7 @@ class LogitsEngine:
 
 def require_runtime(kind: FormatName) -> None:
     """Raise an InputError unless what runs a format is installed."""
-    package, extra = _RUNTIMES[kind]
+    package, extra = RUNTIMES[kind]
     if importlib.util.find_spec(package) is None:
         raise InputError(f"{kind} needs {package}: pip install 'ception[{extra}]'")
 
@@ -90,6 +90,10 @@ def _opened(artefact: Artefact) -> Engine:
             from ception.engines.openvino import OpenVinoEngine, read
 
             return OpenVinoEngine(read(path), precision)
+        case "torch":
+            from ception.engines.torch_program import TorchEngine
+
+            return TorchEngine(path, precision)
         case "litert":
             from ception.engines.litert import LiteRtEngine
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -172,7 +172,8 @@ def convert(
 @app.command
 def export(
     model: Annotated[Path, Parameter(help="Model file or run folder, such as runs/001-...")],
-    /, *, to: Annotated[FormatName, Parameter(help="Format to write.")],
+    /, *, to: Annotated[FormatName | Literal["huggingface"], Parameter(
+        help="Format to write; huggingface is a folder to be pushed to the hub.")],
     settings: Annotated[ExportSettings, Flat] = ExportSettings(), quiet: Quiet = False, json: AsJson = False,
 ) -> int:  # fmt: skip
     """Write a model for another runtime, and prove that it says there what it says here."""
@@ -184,5 +185,8 @@ def export(
         print_json(result)
     else:
         print_export(result)
+    if to == "huggingface":
+        print_next(f"hf upload USER/NAME {quoted(Path(result.artefact))}", quiet or json)
+        return 0
     print_next(f"ception predict {quoted(Path(result.artefact))} PICTURES", quiet or json)
     return 0

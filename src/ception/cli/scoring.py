@@ -33,7 +33,7 @@ from ception.settings import CompareSettings, EvaluateSettings, PredictSettings
 
 @app.command
 def evaluate(
-    model: Annotated[Path, Parameter(help="Model file or run folder, such as runs/001-...")],
+    model: Annotated[Path, Parameter(help="Model file, run folder such as runs/001-..., or hf://USER/NAME.")],
     data: Annotated[str, Parameter(help="Data set, as for train.")],
     /, *, settings: Annotated[EvaluateSettings, Flat] = EvaluateSettings(), quiet: Quiet = False, json: AsJson = False,
 ) -> int:  # fmt: skip
@@ -55,7 +55,7 @@ def evaluate(
 
 @app.command
 def predict(
-    model: Annotated[Path, Parameter(help="Model file or run folder, such as runs/001-...")],
+    model: Annotated[Path, Parameter(help="Model file, run folder such as runs/001-..., or hf://USER/NAME.")],
     pictures: Annotated[list[str], Parameter(allow_leading_hyphen=True,
         help="Pictures, folders of pictures, patterns such as 'photos/*.jpg', or - for one on standard input; with "
         "--allow-urls addresses too.")],

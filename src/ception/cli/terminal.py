@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ception import hub
 from ception.errors import InputError
 from ception.files import cache_folder, cache_is_temporary
 from ception.reporting import Display, counted, duration
@@ -247,7 +248,8 @@ def print_export(result: ExportReport) -> None:
         print(f"  {name:{width[0]}}  {ours:>{width[1]}}  (Keras: {theirs})")
     for note in result.notes:
         print(note)
-    print(f"Exported to {result.artefact}, report in {result.artefact}.report.json")
+    beside = "/model.onnx" if result.format == "huggingface" else ""
+    print(f"Exported to {result.artefact}, report in {result.artefact}{beside}.report.json")
 
 
 def print_summary(result: NetworkSummary) -> None:
@@ -323,8 +325,8 @@ def print_next(command: str, silent: bool) -> None:
 
 
 def quoted(path: Path) -> str:
-    """The path as a shell takes it."""
-    return shlex.quote(str(path))
+    """The path, or the name of a model on the hub, as a shell takes it."""
+    return shlex.quote(hub.shown(path))
 
 
 def complain(text: str) -> None:

@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from ception.files import cache_folder, whole
@@ -19,6 +20,7 @@ _ARRAY = rf"array-{_HEX}\.npy"
 _ENGINE = rf"engine-{_HEX}\.bin"  # a translated network
 _ROWS = rf"(pixels|features)-{_HEX}\.(rows|index)"  # their locks stay: another process may hold one
 _UNFINISHED = rf"\.({_ARRAY}|{_ENGINE})\.\d+\.tmp"
+_FROM_HUB = "hub/models--*/blobs/*"  # what the hub's library keeps there; a link to one that is gone is none to it
 _OURS = re.compile(rf"{_ARRAY}|{_ENGINE}|{_UNFINISHED}|{_ROWS}|timings\.json|weights-[\w.-]+")
 
 
@@ -28,9 +30,9 @@ def entries() -> list[tuple[Path, int, float]]:
     Whatever else lies in the folder is none of ours.
     """
     present = []
-    for path in cache_folder().glob("*"):
-        if not _OURS.fullmatch(path.name):
-            continue
+    folder = cache_folder()
+    ours = (path for path in folder.glob("*") if _OURS.fullmatch(path.name))
+    for path in chain(ours, folder.glob(_FROM_HUB)):
         try:
             status = path.stat()
         except FileNotFoundError:  # another process was quicker

@@ -1,4 +1,4 @@
-"""What runs a trained network: OpenVINO, ONNX Runtime, Keras's backend; `choosing` takes the fastest."""
+"""What runs a trained network: OpenVINO, ONNX Runtime, PyTorch, Keras's backend; `choosing` takes the fastest."""
 
 from __future__ import annotations
 

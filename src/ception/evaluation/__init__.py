@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Unpack, cast
 
 import numpy as np
 
-from ception import backends
+from ception import backends, hub
 from ception.data import sources
 from ception.errors import InputError
 from ception.evaluation.calibration import confidence, short_threshold_for, wilson_interval
@@ -58,7 +58,7 @@ def evaluate(
     """
     settings = settings_of(EvaluateSettings, options)
     reporter = or_default(reporter)
-    file = None if isinstance(model, ModelDescription) else model_file(model)
+    file = None if isinstance(model, ModelDescription) else model_file(model, reporter=reporter)
     described = describe(file) if file else cast(ModelDescription, model)
     described.require_weights()
     promise = None if settings.target_precision is None else _promise(described, settings.target_precision)
@@ -72,7 +72,7 @@ def evaluate(
     output = settings.out or (file and _output_folder(file, chosen.label))
     scores = replace(
         table.scores(described.temperature),
-        model=None if file is None else str(file),
+        model=None if file is None else hub.shown(str(model)) if hub.is_named(str(model)) else str(file),
         data=str(data),
         split=chosen.split,
         output=None if output is None else str(output),

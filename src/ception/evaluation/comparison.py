@@ -58,7 +58,7 @@ def compare(
     """
     settings = settings_of(CompareSettings, options)
     reporter = or_default(reporter)
-    models = path_of(one), path_of(other)
+    models = path_of(one, reporter=reporter), path_of(other, reporter=reporter)
     label = f"comparison-{_label(models[0])}-{_label(models[1])}"
     if data is None:
         if settings.split not in (None, "test"):

@@ -11,7 +11,7 @@ from ception.data.collecting import collected
 from ception.data.images import Picture, PictureError, flatten
 from ception.errors import InputError, nearest
 from ception.files import mark, whole, write_json
-from ception.model_file import ModelDescription, model_file
+from ception.model_file import ModelDescription, model_file, name_of
 from ception.options import ExplainOptions
 from ception.reporting import Reporter, or_default
 from ception.results import Explanation
@@ -88,7 +88,7 @@ def opened(model: str | Path | Classifier, backend: str | None, reporter: Report
 
     if isinstance(model, ModelDescription):
         return model
-    path = model_file(model)
+    path = model_file(model, reporter=reporter)
     if format_of(path):
         raise InputError(f"{path} is an export, which has no gradients: name the model file that it was made from")
     backends.start(backend, reporter)
@@ -113,5 +113,4 @@ def index_of(description: ModelDescription, class_name: str) -> int:
 def _name(model: str | Path | Classifier) -> str:
     if isinstance(model, ModelDescription):
         return model.config.name
-    path = model_file(model)
-    return path.resolve().parent.name if path.name == "model.keras" else path.stem
+    return name_of(model, file=model_file(model))

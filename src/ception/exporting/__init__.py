@@ -6,9 +6,9 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
-from ception import backends
+from ception import backends, hub
 from ception.artefacts import FORMATS, FormatName, files_of, metadata, size_of
 from ception.errors import InputError, RunError, nearest, reason
 from ception.exporting import gate, targets
@@ -32,7 +32,11 @@ _CALIBRATED_ON = 300  # pictures
 
 
 def export(
-    model: str | Path, to: FormatName, *, reporter: Reporter | None = None, **options: Unpack[ExportOptions]
+    model: str | Path,
+    to: FormatName | Literal["huggingface"],
+    *,
+    reporter: Reporter | None = None,
+    **options: Unpack[ExportOptions],
 ) -> ExportReport:
     """Write a model for another runtime, open it there, and compare it with the model in Keras on real pictures.
 
@@ -42,7 +46,7 @@ def export(
 
     Args:
         model: A model file or run folder.
-        to: The format, one of `ception.artefacts.FORMATS`.
+        to: The format, one of `ception.artefacts.FORMATS`, or `huggingface` for a folder to be pushed to the hub.
         reporter: Receives notes, warnings and progress; None for what `ception.reporting.default` gives.
         options: Fields of `ExportSettings`.
 
@@ -56,13 +60,23 @@ def export(
     """
     settings = settings_of(ExportSettings, options)
     reporter = or_default(reporter)
+    if to == "huggingface":
+        from ception.exporting.publishing import publish
+
+        return publish(model, settings, reporter)
+    return _artefact(model, to, settings, reporter)
+
+
+def _artefact(model: str | Path, to: FormatName, settings: ExportSettings, reporter: Reporter) -> ExportReport:
+    """As `export`, to a format of a single artefact."""
     if to not in FORMATS:
-        raise InputError(f"'{to}' is no format: {nearest(to, FORMATS)}")
-    path = model_file(model)
+        raise InputError(f"'{to}' is no format: {nearest(to, [*FORMATS, 'huggingface'])}")
+    path = model_file(model, reporter=reporter)
     description = describe(path)
     description.require_weights()
     targets.target_of(to, settings.dtype)
-    out = targets.out_of(path, to, settings.dtype, settings.out)
+    named = Path(f"{hub.named(model)}.keras") if hub.is_named(model) else path
+    out = targets.out_of(named, to, settings.dtype, settings.out)
     compared_on = gate.sample(
         description, settings.data, settings.pictures, split="test", cache_limit=settings.cache_limit,
         reporter=reporter,

@@ -35,6 +35,7 @@ TARGETS: dict[FormatName, Target] = {
     "openvino": Target(("float32", "bfloat16", "float16"), {"openvino": "openvino"}),
     "litert": Target(("float32", "float16", "int8"), {"tensorflow": "tensorflow"}),
     "saved-model": Target(("float32",), {"tensorflow": "tensorflow"}),
+    "torch": Target(("float32", "bfloat16"), {"torch": "torch"}),
 }
 
 

@@ -13,6 +13,7 @@ from ception import backends
 from ception.artefacts import FormatName
 from ception.engines import Precision
 from ception.engines.operations import Operation, Operations
+from ception.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,9 +84,25 @@ def _saved_model(network: Operations, path: Path, precision: Precision, samples:
     save(network, path, output=OUTPUT)
 
 
+def _torch(network: Operations, path: Path, precision: Precision, samples: NDArray[np.uint8] | None) -> None:
+    import torch
+
+    from ception.engines.torch_archive import UnsafeError, safe
+    from ception.engines.torch_graph import program_of
+
+    torch.export.save(program_of(network, precision=precision, takes="uint8"), path)
+    try:
+        safe(path)
+    except UnsafeError as error:  # up to PyTorch 2.8, weights are a pickle
+        raise InputError(
+            f"PyTorch {torch.__version__} writes a program that could run code ({error}): pip install --upgrade torch"
+        ) from None
+
+
 _WRITERS: dict[FormatName, Callable[[Operations, Path, Precision, NDArray[np.uint8] | None], None]] = {
     "onnx": _onnx,
     "openvino": _openvino,
     "litert": _litert,
     "saved-model": _saved_model,
+    "torch": _torch,
 }

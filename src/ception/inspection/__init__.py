@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
+from ception import hub
 from ception.errors import InputError, nearest
 from ception.model_file import describe
 from ception.models.catalog import MODELS
@@ -108,7 +109,7 @@ def config_of(
         raise InputError(f"columns can be changed in a network by name, not in {name}")
     if name in MODULES:
         return None
-    if not Path(name).exists():
+    if not (Path(name).exists() or hub.is_named(name)):
         known = nearest(name, [*MODELS, *MODULES])
         raise InputError(f"{name} is neither a model file nor a network: {known}")
     config = describe(name).config

@@ -12,7 +12,7 @@ import numpy as np
 
 from ception.artefacts import files_of, format_of
 from ception.errors import InputError, RunError
-from ception.model_file import model_file
+from ception.model_file import model_file, name_of
 from ception.serving.batching import Batcher
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def names_of(models: Sequence[str]) -> dict[str, Path]:
         name, equals, rest = given.partition("=")
         path = model_file(rest if equals and not Path(given).exists() else given)
         if not (equals and rest and not Path(given).exists()):
-            name = path.resolve().parent.name if path.name == "model.keras" else path.name.removesuffix(path.suffix)
+            name = name_of(given, file=path)
         if name in named:
             raise InputError(f"two models are called {name}: name them, as in {name}={path} other={named[name]}")
         named[name] = path

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +14,7 @@ from ception.files import cache_folder
 from ception.models.building import thin
 from ception.models.catalog import MODELS
 from ception.models.config import TO_ONE, NetworkConfig, NetworkOptions, Scaling
-from ception.reporting import Reporter
+from ception.reporting import Reporter, silenced
 from ception.weights.checkpoints import Checkpoint, read, require_finite
 from ception.weights.checkpoints.state_dicts import best_prefix, under
 from ception.weights.followed import FollowedNetwork
@@ -193,7 +191,7 @@ def _from_hub(repository: str, *, reporter: Reporter | None = None) -> Path:
         return by_hand
     (reporter or Reporter()).note(f"Looking for {repository} on the Hugging Face hub")
     try:
-        with _silent("huggingface_hub"):  # our message says what its retries say
+        with silenced("huggingface_hub"):  # our message says what its retries say
             return Path(hf_hub_download(repository, "model.safetensors"))
     except Exception as error:  # the library lets through whatever its transport raises
         address = f"https://huggingface.co/{repository}/resolve/main/model.safetensors"
@@ -202,15 +200,3 @@ def _from_hub(repository: str, *, reporter: Reporter | None = None) -> Path:
             f"{address} cannot be downloaded ({why}): check the connection and the proxy (https_proxy), or download it "
             f"by hand to {by_hand}"
         ) from None
-
-
-@contextmanager
-def _silent(logger: str) -> Iterator[None]:
-    """A context in which a library logs nothing but what is critical."""
-    log = logging.getLogger(logger)
-    before = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
