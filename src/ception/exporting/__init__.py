@@ -113,7 +113,7 @@ def _samples(description: ModelDescription, settings: ExportSettings, reporter: 
     """The pixels that int8 takes its ranges from."""
     chosen = gate.sample(
         description, settings.calibrate, _CALIBRATED_ON, split="train", cache_limit=settings.cache_limit,
-        reporter=reporter,
+        reporter=reporter, option="--calibrate",
     )  # fmt: skip
     return gate.pixels_of(chosen, description.image, reporter)
 
