@@ -160,7 +160,8 @@ def _require_agreement(report: ExportReport) -> None:
             f"{report.format} in {report.precision} gives {report.differing:,} of "
             f"{counted(report.pictures, 'picture')} another label ({report.disagreement:.1%}, allowed "
             f"{report.allowed:.1%}; largest difference of a probability {report.largest_gap:.2g}): nothing is left; "
-            "take another --dtype, or allow it with --max-disagreement" + "".join(f". {note}" for note in report.notes)
+            "take another --dtype, or allow it with --max-disagreement"
+            + (f". {report.notes[0]}" if report.notes else "")
         )
 
 

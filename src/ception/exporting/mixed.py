@@ -63,7 +63,7 @@ def tried(first: ExportReport, layers: Sequence[str], attempt: Callable[[Sequenc
     if first.accuracy is not None and first.accuracy_in_keras is not None:
         found += f" and the accuracy {first.accuracy:.4f} for {first.accuracy_in_keras:.4f}"
     notes = (
-        f"With all layers in int8 {found}. Most is lost in {', '.join(layers[:_NAMED])}.",
-        f"{len(kept)} of {len(layers)} layers stay in float32: {', '.join(kept)}.",
+        f"With all layers in int8 {found}. Most is lost in {', '.join(layers[:_NAMED])}",
+        f"{len(kept)} of {len(layers)} layers stay in float32: {', '.join(kept)}",
     )
     return replace(report, notes=(*report.notes, *notes))
