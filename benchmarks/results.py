@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "results"
-_PACKAGES = ("ception", "keras", "openvino", "tensorflow-cpu", "tensorflow", "jax", "torch")
+_PACKAGES = ("ception", "keras", "openvino", "onnxruntime", "nncf", "tensorflow-cpu", "tensorflow", "jax", "torch")
 
 
 def append(name: str, row: dict[str, Any]) -> None:

@@ -21,7 +21,11 @@ from support.pictures import write_pictures
 from support.reporters import Notes
 
 needs_openvino = pytest.mark.skipif(
-    importlib.util.find_spec("openvino") is None or not choosing.may_use_openvino(), reason="openvino is not installed"
+    getattr(choosing.usual_runtime(), "name", None) != "openvino", reason="openvino is not installed"
+)
+needs_onnxruntime = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))) or ception.backends.has_accelerator(),
+    reason="onnx and onnxruntime are not installed",
 )
 
 
@@ -35,6 +39,12 @@ def fresh(tmp_path, monkeypatch) -> Path:
 def engine_of(model: Path, **options) -> str:
     with Predictor.open(model, **options) as predictor:
         return predictor.engine.name.split()[0]
+
+
+def without(monkeypatch, *packages: str) -> None:
+    """Let packages not be installed."""
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in packages else real(name))
 
 
 def is_whole(kept: Path) -> bool:
@@ -130,6 +140,55 @@ class TestChoice:
                 np.testing.assert_array_equal(one, other)
 
 
+@needs_onnxruntime
+class TestOnnxRuntime:
+    def test_it_runs_what_openvino_would(self, trained, fresh, monkeypatch):
+        assert engine_of(trained, engine="onnxruntime") == "onnxruntime"
+        without(monkeypatch, "openvino")
+        assert engine_of(trained) == "onnxruntime"
+        assert engine_of(trained, engine="keras") != "onnxruntime"
+        without(monkeypatch, "openvino", "onnx")  # which writes what it runs
+        assert engine_of(trained) not in ("openvino", "onnxruntime")
+        with pytest.raises(InputError, match=r"ONNX Runtime is not installed: pip install 'ception\[onnx\]'"):
+            Predictor.open(trained, engine="onnxruntime")
+
+    def test_keras_takes_bfloat16(self, trained, fresh, monkeypatch):
+        with pytest.raises(InputError, match="ONNX Runtime does not compute in bfloat16"):
+            Predictor.open(trained, engine="onnxruntime", dtype="bfloat16")
+        without(monkeypatch, "openvino")
+        assert engine_of(trained, dtype="bfloat16") not in ("openvino", "onnxruntime")
+
+    def test_it_says_what_keras_says(self, trained, fresh):
+        colours = trained.parent.parent / "colours"
+        ours, theirs = (ception.predict(trained, colours, engine=engine) for engine in ("onnxruntime", "keras"))
+        for one, other in zip(ours, theirs, strict=True):
+            assert [guess.class_name for guess in one.top] == [guess.class_name for guess in other.top]
+            assert one.top[0].probability == pytest.approx(other.top[0].probability, abs=1e-4)
+
+    def test_a_long_job_measures_it_too(self, trained, fresh, monkeypatch):
+        without(monkeypatch, "openvino")
+        timed = []
+        seconds = {"onnxruntime": 1.0, "keras": 0.5}
+        monkeypatch.setattr(
+            choosing.measuring, "measured", lambda key, run: timed.append(key["engine"]) or seconds[key["engine"]]
+        )
+        assert engine_of(trained, pictures=10_000) not in ("openvino", "onnxruntime")
+        assert timed == ["onnxruntime", "keras"]
+
+    def test_a_model_that_it_has_run_needs_no_keras(self, trained, fresh):
+        code = (
+            "import sys, ception; said = ception.predict(sys.argv[1], sys.argv[2], engine='onnxruntime');"
+            "print(len(said), *(name in sys.modules for name in ('keras', 'tensorflow', 'torch', 'jax', 'onnx')))"
+        )
+        assert engine_of(trained, engine="onnxruntime") == "onnxruntime"
+        (kept,) = fresh.glob("engine-*.bin")
+        command = [sys.executable, "-c", code, trained, trained.parent.parent / "colours" / "blue"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        assert said == ["40", "False", "False", "False", "False", "False"]
+        kept.write_bytes(kept.read_bytes()[:-1])
+        assert engine_of(trained, engine="onnxruntime") == "onnxruntime"  # made again
+
+
 @needs_openvino
 class TestKept:
     def test_a_model_that_openvino_has_run_needs_no_keras(self, trained, fresh, tmp_path):
@@ -186,8 +245,7 @@ class TestKept:
 
 class TestRefusals:
     def test_openvino_that_is_not_installed(self, trained, monkeypatch):
-        real = importlib.util.find_spec
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "openvino" else real(name))
+        without(monkeypatch, "openvino")
         with pytest.raises(InputError, match="OpenVINO is not installed"):
             Predictor.open(trained, engine="openvino")
         assert engine_of(trained) != "openvino"

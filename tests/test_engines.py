@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-from ception import MODELS, build
-from ception.engines import choosing, described
+from ception import MODELS, backends, build
+from ception.engines import described
 from ception.engines.choosing import fastest
 from ception.engines.keras_backend import KerasEngine
 from ception.engines.translating import operations
@@ -91,6 +91,33 @@ def test_openvino_goes_on_from_feature_maps():
     assert difference(compiled(tail, "float32").run(batch), KerasEngine(tail).run(batch)) < 1e-5
 
 
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in SOME])
+def test_onnxruntime_gives_the_networks_logits(name):
+    onnxruntime = onnxruntime_engine()
+    built = network(name)
+    batch = pictures(built, 3)
+    engine = onnxruntime.opened(onnxruntime.translated(operations(built)), None)
+    assert engine.precision == "float32"
+    assert engine.name.startswith("onnxruntime 1")
+    expected = KerasEngine(built).run(batch)
+    assert difference(engine.run(batch), expected) < 1e-4
+    assert difference(engine.run(batch[:2]), expected[:2]) < 1e-4
+
+
+def test_onnxruntime_gives_feature_maps_with_the_channels_last():
+    onnxruntime = onnxruntime_engine()
+    body = truncate(network("inception_v3"), "mixed7")
+    batch = pictures(body, 2)
+    maps = onnxruntime.opened(onnxruntime.translated(operations(body)), None).run(batch)
+    assert maps.shape[1:] == body.output.shape[1:]
+    assert difference(maps, KerasEngine(body).run(batch)) < 1e-4
+
+
+def onnxruntime_engine():
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    return pytest.importorskip("ception.engines.onnxruntime", reason="onnxruntime is not installed")
+
+
 def test_a_result_outlives_the_next_one():
     built = network("separable_cnn")
     batch = pictures(built, 4)
@@ -102,7 +129,7 @@ def test_a_result_outlives_the_next_one():
 
 
 def test_an_unknown_layer_falls_back_to_keras_and_says_so(monkeypatch):
-    monkeypatch.setattr(choosing, "may_use_openvino", lambda: True)
+    monkeypatch.setattr(backends, "has_accelerator", lambda: False)
     given = keras.Input((8, 8, 3))
     odd = keras.Model(given, keras.layers.UpSampling2D(name="larger")(given), name="odd")
     told = Notes()

@@ -93,12 +93,16 @@ class TestExport:
                 ception.predict(out, colours, **options)
 
 
-@pytest.mark.parametrize(("to", "precision"), WRITTEN)
+@pytest.mark.parametrize(
+    ("to", "precision"), [pytest.param(*one, marks=[pytest.mark.slow] * (one[1] == "int8")) for one in WRITTEN]
+)
 def test_every_precision_is_near(to, precision, tmp_path):
     require(to)
     network = ception.build("xception", image_size=71, depth_multiplier=0.125, classes=5, seed=1)
     fill(network, seed=3)
     samples = np.random.default_rng(0).integers(0, 256, (8, 71, 71, 3), np.uint8)
+    if precision == "int8":
+        pytest.importorskip("nncf", reason="nncf is not installed")
     out = tmp_path / f"it{targets.SUFFIXES[to]}"
     logits = np.asarray(network.predict_on_batch(samples.astype(np.float32)))
     temperature = float(np.ptp(logits))  # so that no class is sure
@@ -120,11 +124,11 @@ def test_every_precision_is_near(to, precision, tmp_path):
 
 
 def test_what_says_something_else_is_not_left(onnx, trained, tmp_path, monkeypatch):
-    def wrong(network, to, path, precision, samples):
+    def wrong(network, to, path, precision, samples, kept):
         steps = [*network.steps]
         steps[-2] = folded([steps[-2]])[0]
         steps[-2].arrays["kernel"][:] = -steps[-2].arrays["kernel"]
-        writing.write(network, to, path, precision, samples)
+        writing.write(network, to, path, precision, samples, kept)
 
     monkeypatch.setattr("ception.exporting.write", wrong)
     with pytest.raises(RunError, match=r"of 31 pictures another label \(.*allowed 0.0%.*nothing is left"):
@@ -158,7 +162,7 @@ class TestRefusals:
         [
             ("onyx", {}, "did you mean 'onnx'"),
             ("onnx", {"out": "x.xml"}, "must end in .onnx"),
-            ("onnx", {"dtype": "bfloat16"}, "onnx has no bfloat16: choose one of float32, float16"),
+            ("onnx", {"dtype": "bfloat16"}, "onnx has no bfloat16: choose one of float32, float16, int8"),
             ("onnx", {"data": "nowhere"}, "nowhere"),
         ],
     )

@@ -133,8 +133,8 @@ def test_a_number_out_of_its_range_is_refused(kind: Any, option: str, bad: float
 @pytest.mark.parametrize(
     ("kind", "option", "bad", "says"),
     [
-        (PredictSettings, "engine", "onnx", "--engine cannot be 'onnx': did you mean 'openvino'? "
-         "(known: openvino, keras)"),
+        (PredictSettings, "engine", "onnx", "--engine cannot be 'onnx': did you mean 'onnxruntime' or 'openvino'? "
+         "(known: openvino, onnxruntime, keras)"),
         (EvaluateSettings, "split", "tset", "--split cannot be 'tset': did you mean 'test'? "
          "(known: train, val, test, all)"),
         (TrainSettings, "dtype", "float23", "--dtype cannot be 'float23': did you mean 'float32' or 'bfloat16'? "

@@ -102,12 +102,12 @@ class Predictor:
         cache_limit: float = 10.0,
         reporter: Reporter | None = None,
     ) -> Predictor:
-        """A model in the fastest engine there is; one that OpenVINO has run before needs no Keras.
+        """A model in the fastest engine there is; one that its runtime has run before needs no Keras.
 
         Args:
             model: A model file, run folder, export, `hf://USER/NAME`, classifier, or with weights a network's name.
             weights: Published weights or a weight file for that network.
-            engine: `openvino` or `keras`; None takes the fastest, or Keras where a backend or device is named.
+            engine: One of `EngineName`; None takes the fastest, or Keras where a backend or device is named.
             dtype: Numbers to compute with.
             batch_size: Pictures in one step.
             pictures: How many there will be, if known: many are worth a measurement, few no translation of a network.

@@ -14,7 +14,7 @@ Resize = Literal["squash", "crop", "pad"]
 BatchNorm = Literal["frozen", "adapt", "train"]
 Dtype = Literal["float32", "bfloat16"]
 Precision = Literal["float32", "bfloat16", "float16", "int8"]
-EngineName = Literal["openvino", "keras"]
+EngineName = Literal["openvino", "onnxruntime", "keras"]
 Split = Literal["train", "val", "test", "all"]
 
 
@@ -56,8 +56,8 @@ class EngineSettings(DeviceSettings, CacheSettings):
     """What runs a trained network.
 
     Attributes:
-        engine: What runs the network: openvino or keras; the fastest installed one when not given, or Keras's where a
-            backend or device is named.
+        engine: What runs the network: openvino, onnxruntime or keras; the fastest installed one when not given, or
+            Keras's where a backend or device is named.
         dtype: Numbers to compute with: float32 or bfloat16, which is quicker where the processor has it, and coarser.
     """
 

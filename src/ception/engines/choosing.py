@@ -1,4 +1,7 @@
-"""Which engine is the fastest: OpenVINO where it is installed and knows every layer, unless a measurement says else."""
+"""Which engine is the fastest: OpenVINO, else ONNX Runtime, where it is installed and knows every layer.
+
+A measurement may say else.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,49 @@ from ception.settings import EngineName
 if TYPE_CHECKING:
     import keras
 
-_WORTH_TIMING = 256  # pictures of a job, from which on OpenVINO is timed
-_WORTH_MEASURING_S = 30.0  # a job that takes OpenVINO longer has time to try Keras's backend, too
+_WORTH_TIMING = 256  # pictures of a job, from which on the runtime is timed
+_WORTH_MEASURING_S = 30.0  # a job that takes it longer has time to try Keras's backend, too
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What runs networks without Keras.
+
+    Attributes:
+        name: Its engine's name.
+        told: What people call it.
+        packages: What has to be installed; the first one's version counts.
+        extra: What brings these.
+        precisions: Numbers that it computes with.
+    """
+
+    name: EngineName
+    told: str
+    packages: tuple[str, ...]
+    extra: str
+    precisions: tuple[Precision, ...]
+
+    @property
+    def installed(self) -> bool:
+        """Whether all that it needs is."""
+        return all(importlib.util.find_spec(package) is not None for package in self.packages)
+
+    @property
+    def engines(self) -> Any:
+        """The module that translates for it, keeps what is translated, and opens it."""
+        if self.name == "openvino":
+            from ception.engines import openvino
+
+            return openvino
+        from ception.engines import onnxruntime
+
+        return onnxruntime
+
+
+_RUNTIMES = (  # the fastest first
+    Runtime("openvino", "OpenVINO", ("openvino",), "openvino", ("float32", "bfloat16")),
+    Runtime("onnxruntime", "ONNX Runtime", ("onnxruntime", "onnx"), "onnx", ("float32",)),
+)
 
 
 @dataclass(frozen=True)
@@ -50,18 +94,18 @@ def fastest(network: keras.Model, *, precision: Precision | None = None, reporte
     Args:
         network: A network with one input (batch, height, width, channels) and one output.
         precision: Numbers to compute with; when not given, those that the engine is fastest with on this machine.
-        reporter: Told where OpenVINO is installed but cannot run this network.
+        reporter: Told where a runtime is installed but cannot run this network.
 
     Raises:
         InputError: bfloat16 is asked for, which without OpenVINO the network itself has to be built in.
     """
     from ception.engines.keras_backend import KerasEngine
 
-    if may_use_openvino():
-        from ception.engines.openvino import OpenVinoEngine
-
-        if graph := _translated(network, reporter or Reporter()):
-            return OpenVinoEngine(graph, precision)
+    if runtime := usual_runtime(precision or "float32"):
+        graph = _translated(runtime, network, reporter or Reporter())
+        if graph is not None:
+            opened: Engine = runtime.engines.opened(graph, precision)
+            return opened
     return KerasEngine(network, precision)
 
 
@@ -75,9 +119,9 @@ def choose(
     cache_limit: float = 10.0,
     reporter: Reporter,
 ) -> Engine:
-    """The engine for a job; where OpenVINO has run the same network before, Keras is not imported.
+    """The engine for a job; where the same runtime has run the same network before, Keras is not imported.
 
-    A job that takes OpenVINO more than half a minute measures both engines once, which is remembered.
+    A job that takes the runtime more than half a minute measures it and Keras's backend once, which is remembered.
 
     Args:
         runnable: What to run.
@@ -91,24 +135,41 @@ def choose(
     Raises:
         InputError: the engine that is wanted is not installed or cannot run the network.
     """
-    if wanted == "keras" or (wanted is None and not may_use_openvino()):
+    runtime = usual_runtime(precision) if wanted is None else _named(wanted)
+    if runtime is None:
         return _with_keras(runnable, precision)
-    engine = _with_openvino(runnable, precision, cache_limit, reporter, required=wanted == "openvino")
+    engine = _with_runtime(runtime, runnable, precision, cache_limit, reporter, required=wanted is not None)
     if engine is None:
         return _with_keras(runnable, precision)
-    if wanted == "openvino" or pictures is None:
+    if wanted is not None or pictures is None:
         return engine
-    return _faster(runnable, engine, batch_size, pictures)
+    return _faster(runtime, runnable, engine, batch_size, pictures)
 
 
-def may_use_openvino() -> bool:
-    """Whether OpenVINO is installed and the backend has no faster processor than the one that it would use here."""
-    return importlib.util.find_spec("openvino") is not None and not backends.has_accelerator()
+def usual_runtime(precision: Precision = "float32") -> Runtime | None:
+    """The fastest installed runtime with a precision; None where the backend has a faster processor than it."""
+    if backends.has_accelerator():
+        return None
+    return next((one for one in _RUNTIMES if precision in one.precisions and one.installed), None)
 
 
-def _faster(runnable: Runnable, engine: Engine, batch_size: int, pictures: int) -> Engine:
-    """OpenVINO's engine, or Keras's where that is known or now found to be faster; the other one is closed."""
-    ours, theirs = (_key(runnable, engine.precision, kind, batch_size) for kind in ("openvino", "keras"))
+def _named(wanted: EngineName) -> Runtime | None:
+    """The runtime that is asked for; None for Keras.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    runtime = next((one for one in _RUNTIMES if one.name == wanted), None)
+    if runtime and not runtime.installed:
+        raise InputError(
+            f"{runtime.told} is not installed: pip install 'ception[{runtime.extra}]', or leave out --engine"
+        )
+    return runtime
+
+
+def _faster(runtime: Runtime, runnable: Runnable, engine: Engine, batch_size: int, pictures: int) -> Engine:
+    """The runtime's engine, or Keras's where that is known or now found to be faster; the other one is closed."""
+    ours, theirs = (_key(runnable, engine.precision, kind, batch_size) for kind in (runtime, None))
     seconds, other = measuring.remembered(ours), None
     if seconds is None and pictures >= _WORTH_TIMING:
         seconds = _measured(ours, engine, runnable, batch_size)
@@ -132,44 +193,42 @@ def _with_keras(runnable: Runnable, precision: Precision) -> Engine:
     return KerasEngine(network, precision)
 
 
-def _with_openvino(
-    runnable: Runnable, precision: Precision, cache_limit: float, reporter: Reporter, *, required: bool
-) -> Engine | None:
-    """The network in OpenVINO, from the cache where it is there; None where it cannot run it.
+def _with_runtime(
+    runtime: Runtime, runnable: Runnable, precision: Precision, cache_limit: float, reporter: Reporter, *,
+    required: bool,
+) -> Engine | None:  # fmt: skip
+    """The network in a runtime, from the cache where it is there; None where it cannot run it.
 
     Raises:
-        InputError: it is required, but not installed or cannot run the network.
+        InputError: it is required, but cannot run the network.
     """
-    if importlib.util.find_spec("openvino") is None:
-        raise InputError("OpenVINO is not installed: pip install 'ception[openvino]', or leave out --engine")
-    from ception.engines import openvino
-
-    if runnable.identity and (graph := openvino.kept(runnable.identity)):
-        return openvino.OpenVinoEngine(graph, precision)
-    graph = _translated(runnable.network("float32"), reporter, required=required)
+    engines = runtime.engines
+    graph = engines.kept(runnable.identity) if runnable.identity else None
     if graph is None:
-        return None
-    if runnable.identity:
-        try:
-            openvino.keep(graph, runnable.identity, limit_gb=cache_limit)
-        except RunError as error:
-            reporter.warn(f"the translated network is not kept for the next time: {error}")
-    return openvino.OpenVinoEngine(graph, precision)
+        graph = _translated(runtime, runnable.network("float32"), reporter, required=required)
+        if graph is None:
+            return None
+        if runnable.identity:
+            try:
+                engines.keep(graph, runnable.identity, limit_gb=cache_limit)
+            except RunError as error:
+                reporter.warn(f"the translated network is not kept for the next time: {error}")
+    opened: Engine = engines.opened(graph, precision)
+    return opened
 
 
-def _translated(network: keras.Model, reporter: Reporter, *, required: bool = False) -> Any:
-    """The network as OpenVINO's graph; None, with a warning, where it cannot run it.
+def _translated(runtime: Runtime, network: keras.Model, reporter: Reporter, *, required: bool = False) -> Any:
+    """The network as the runtime's graph; None, with a warning, where it cannot run it.
 
     Raises:
         InputError: it cannot, but is required.
     """
-    from ception.engines.openvino_graph import graph_of
     from ception.engines.translating import UnknownLayerError, operations
 
     try:
-        return graph_of(operations(network))
+        return runtime.engines.translated(operations(network))
     except UnknownLayerError as unknown:
-        told = f"OpenVINO cannot run {network.name} ({unknown})"
+        told = f"{runtime.told} cannot run {network.name} ({unknown})"
         if required:
             raise InputError(f"{told}: leave out --engine") from None
         reporter.warn(f"{told}: {backends.choose()} runs it")
@@ -182,8 +241,9 @@ def _measured(key: dict[str, Any], engine: Engine, runnable: Runnable, batch_siz
     return measuring.measured(key, lambda: engine.run(batch))
 
 
-def _key(runnable: Runnable, precision: Precision, kind: EngineName, batch_size: int) -> dict[str, Any]:
-    """What the time of a batch depends on, beside the machine."""
-    versions = version("openvino") if kind == "openvino" else f"keras {version('keras')}, {backends.likely()}"
+def _key(runnable: Runnable, precision: Precision, runtime: Runtime | None, batch_size: int) -> dict[str, Any]:
+    """What the time of a batch depends on, beside the machine; None stands for Keras."""
+    kind: EngineName = runtime.name if runtime else "keras"
+    versions = version(runtime.packages[0]) if runtime else f"keras {version('keras')}, {backends.likely()}"
     return {"engine": kind, "network": runnable.architecture, "shape": list(runnable.shape), "batch": batch_size,
             "precision": precision, "versions": versions}  # fmt: skip

@@ -77,7 +77,10 @@ def model_of(
     end = named[last.name]
     if len(last.shape) == 3:
         end = graph.add("Transpose", [end], "channels_last", perm=[0, 2, 3, 1])
-    graph.add("Cast", [end], output, to=TensorProto.FLOAT)
+    if precision == "float32":
+        graph.add("Identity", [end], output)
+    else:
+        graph.add("Cast", [end], output, to=TensorProto.FLOAT)
     given = helper.make_tensor_value_info(
         INPUT, helper.np_dtype_to_tensor_dtype(np.dtype(takes)), ["batch", *network.shape]
     )

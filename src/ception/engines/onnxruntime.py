@@ -1,4 +1,4 @@
-"""Networks in ONNX Runtime."""
+"""Networks in ONNX Runtime, translated once and kept in the cache, from where they run without Keras."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import numpy as np
 import onnxruntime as ort
 
 from ception.backends import cores
-from ception.engines import Precision
+from ception.engines import Precision, keeping
+from ception.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ception.engines.operations import Operations
 
 NAME = f"onnxruntime {ort.__version__}"
 _ERRORS = 3  # and what is worse; of warnings there are many that nobody can do anything about
@@ -51,3 +54,37 @@ class OnnxRuntimeEngine:
         """As `Engine.close`."""
         with self._lock:
             self._session = None
+
+
+def translated(network: Operations) -> bytes:
+    """The network as an ONNX model."""
+    from ception.engines.onnx_graph import model_of
+
+    written: bytes = model_of(network).SerializeToString()
+    return written
+
+
+def opened(model: bytes, precision: Precision | None) -> OnnxRuntimeEngine:
+    """A translated network, ready to run.
+
+    Raises:
+        InputError: another precision than float32 is asked for.
+    """
+    if precision not in (None, "float32"):
+        raise InputError(f"ONNX Runtime does not compute in {precision} on this processor: take float32")
+    return OnnxRuntimeEngine(model, "float32")
+
+
+def keep(model: bytes, identity: str, *, limit_gb: float) -> None:
+    """Put a translated network into the cache, as `keeping.keep` does.
+
+    Raises:
+        RunError: the cache cannot be written.
+    """
+    keeping.keep([model], NAME, identity, limit_gb=limit_gb)
+
+
+def kept(identity: str) -> bytes | None:
+    """The model that was kept under an identity; None where there is none, or it is damaged."""
+    parts = keeping.kept(1, NAME, identity)
+    return parts[0].tobytes() if parts else None

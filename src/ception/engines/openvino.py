@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import struct
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
@@ -16,20 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openvino as ov
 
-from ception.data import cache
-from ception.engines import Precision
+from ception.engines import Precision, keeping
+from ception.engines.openvino_graph import graph_of
 from ception.errors import InputError
-from ception.files import cache_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ception.engines.operations import Operations
+
 NAME = f"openvino {version('openvino')}"
 _PRECISIONS: dict[Any, Precision] = {ov.Type.f32: "float32", ov.Type.bf16: "bfloat16"}
 _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f32", "int8": "f32"}
-_TRANSLATION = b"2"  # changes with what `operations` and `openvino_graph` compute
-_MAGIC = b"ception engine 1\n"  # then the lengths of graph and weights, a digest of both, both
-_DIGEST = 16
 
 
 class OpenVinoEngine:
@@ -73,13 +66,18 @@ class OpenVinoEngine:
             self._request = None
 
 
-def keep(graph: ov.Model, identity: str, *, limit_gb: float) -> None:
-    """Put a translated network into the cache, under what it was translated from.
+def translated(network: Operations) -> ov.Model:
+    """The network as a graph."""
+    return graph_of(network)
 
-    Args:
-        graph: As `graph_of` gives it.
-        identity: What it follows from: a digest of the model file.
-        limit_gb: Most that the cache folder may hold, in GB; a larger graph is not kept.
+
+def opened(graph: ov.Model, precision: Precision | None) -> OpenVinoEngine:
+    """The graph, ready to run."""
+    return OpenVinoEngine(graph, precision)
+
+
+def keep(graph: ov.Model, identity: str, *, limit_gb: float) -> None:
+    """Put a translated network into the cache, as `keeping.keep` does.
 
     Raises:
         RunError: the cache cannot be written.
@@ -87,49 +85,15 @@ def keep(graph: ov.Model, identity: str, *, limit_gb: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         xml, weights = Path(folder) / "graph.xml", Path(folder) / "graph.bin"
         ov.serialize(graph, xml, weights)
-        parts = [xml.read_bytes(), weights.read_bytes()]
-    head = struct.pack("<2Q", *map(len, parts)) + _digest(parts)
-    size = len(_MAGIC) + len(head) + sum(map(len, parts))
-    if not cache.fits(size, limit_gb):
-        return
-    with cache.writing(_name(identity), size, limit_gb) as target, target.open("wb") as file:
-        file.writelines([_MAGIC, head, *parts])
+        keeping.keep([xml.read_bytes(), weights.read_bytes()], NAME, identity, limit_gb=limit_gb)
 
 
 def kept(identity: str) -> ov.Model | None:
-    """The graph that was kept under an identity; None where there is none, or it is damaged.
-
-    Args:
-        identity: As for `keep`.
-    """
-    path = cache_folder() / _name(identity)
-    try:
-        content = np.memmap(path, np.uint8, "r")
-        with suppress(OSError):  # it may be another user's
-            os.utime(path)
-        start = len(_MAGIC) + 16 + _DIGEST
-        head = content[:start].tobytes()
-        lengths = struct.unpack_from("<2Q", head, len(_MAGIC))
-        parts = [content[start : start + lengths[0]], content[start + lengths[0] :]]
-        if not head.startswith(_MAGIC) or len(parts[1]) != lengths[1] or _digest(parts) != head[-_DIGEST:]:
-            return None
-    except (OSError, ValueError, struct.error):  # not there, empty, or cut off
-        return None
-    return ov.Core().read_model(parts[0].tobytes(), ov.Tensor(np.array(parts[1])))
+    """The graph that was kept under an identity; None where there is none, or it is damaged."""
+    parts = keeping.kept(2, NAME, identity)
+    return ov.Core().read_model(parts[0].tobytes(), ov.Tensor(np.array(parts[1]))) if parts else None
 
 
 def read(path: Path) -> ov.Model:
     """The graph in an .xml file, beside which its numbers lie."""
     return ov.Core().read_model(path)
-
-
-def _name(identity: str) -> str:
-    """The file's name, which follows from all that the graph depends on."""
-    return f"engine-{cache.digest(identity.encode(), NAME.encode(), _TRANSLATION)}.bin"
-
-
-def _digest(parts: Iterable[Any]) -> bytes:
-    digest = hashlib.blake2b(digest_size=_DIGEST)
-    for part in parts:
-        digest.update(part)
-    return digest.digest()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
+BIASED = ".biased"  # behind a layer's name, where its bias is added
 _SELU = np.float32(1.6732632423543772), np.float32(1.0507009873554805)
 
 
@@ -38,7 +39,7 @@ def graph_of(network: Operations, *, output: str = "scores", takes: Any = np.flo
     for step in network.steps:  # feature maps are (batch, channels, height, width) in OpenVINO
         made = _WRITERS[step.kind](step, [nodes[name] for name in step.inputs])
         node = made.get_node() if isinstance(made, ov.Output) else made
-        node.set_friendly_name(step.name)
+        node.set_friendly_name(step.name + (BIASED if "bias" in step.arrays else ""))
         nodes[step.name] = made if isinstance(made, ov.Output) else made.output(0)
     end = nodes[network.steps[-1].name]
     if len(network.steps[-1].shape) == 3:
@@ -73,6 +74,7 @@ def _dense(step: Operation, inputs: list[Any]) -> Any:
 
 
 def _with_bias(step: Operation, made: Any) -> Any:
+    made.set_friendly_name(step.name)
     return ops.add(made, _along_channels(step.arrays["bias"], step)) if "bias" in step.arrays else made
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
 from ception import backends, hub
 from ception.artefacts import FORMATS, FormatName, files_of, metadata, size_of
 from ception.errors import InputError, RunError, nearest, reason
-from ception.exporting import gate, targets
+from ception.exporting import gate, mixed, quantising, targets
 from ception.exporting.writing import with_probabilities, write
 from ception.files import write_json
 from ception.model_file import describe, model_file
@@ -26,9 +29,33 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ception.engines.operations import Operations
     from ception.model_file import ModelDescription
 
 _CALIBRATED_ON = 300  # pictures
+
+
+@dataclass(frozen=True)
+class _Job:
+    """An export.
+
+    Attributes:
+        model: The model file.
+        to: The format.
+        out: Where the artefact goes.
+        settings: What was asked for.
+        samples: The pixels that int8 takes its ranges from.
+        compared_on: The pictures that the artefact is compared on.
+        reporter: Receives notes, warnings and progress.
+    """
+
+    model: Path
+    to: FormatName
+    out: Path
+    settings: ExportSettings
+    samples: NDArray[np.uint8] | None
+    compared_on: gate.Sample
+    reporter: Reporter
 
 
 def export(
@@ -82,12 +109,13 @@ def _artefact(model: str | Path, to: FormatName, settings: ExportSettings, repor
         reporter=reporter,
     )  # fmt: skip
     samples = _samples(description, settings, reporter) if settings.dtype == "int8" else None
+    job = _Job(path, to, out, settings, samples, compared_on, reporter)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
             unfinished = Path(folder) / out.name
-            reference = _written(path, to, unfinished, settings, samples, reporter)
-            report = _proven(path, out, unfinished, reference, compared_on, settings, reporter)
+            report = _written(job, unfinished)
+            _require_agreement(report)
             _put(unfinished, out)
     except OSError as error:
         raise RunError(f"{out} cannot be written: {reason(error)}") from None
@@ -99,65 +127,77 @@ def _samples(description: ModelDescription, settings: ExportSettings, reporter: 
     """The pixels that int8 takes its ranges from."""
     chosen = gate.sample(
         description, settings.calibrate, _CALIBRATED_ON, split="train", cache_limit=settings.cache_limit,
-        reporter=reporter,
+        reporter=reporter, option="--calibrate",
     )  # fmt: skip
     return gate.pixels_of(chosen, description.image, reporter)
 
 
-def _written(
-    path: Path, to: FormatName, unfinished: Path, settings: ExportSettings, samples: NDArray[np.uint8] | None,
-    reporter: Reporter,
-) -> Predictor:  # fmt: skip
-    """Write the artefact with what it says of itself; the model in Keras."""
-    backends.start(settings.backend, reporter)
+def _written(job: _Job, unfinished: Path) -> ExportReport:
+    """Write the artefact and compare it; where int8 costs too much, with some layers in float32."""
+    settings = job.settings
+    with _in_keras(job) as (reference, network):
+
+        def attempt(kept: Sequence[str] = ()) -> ExportReport:
+            job.reporter.note(f"Writing {job.to} in {settings.dtype} ...")
+            write(network, job.to, unfinished, settings.dtype, job.samples, kept)
+            metadata.write(
+                unfinished, job.to, precision=settings.dtype, described=reference.description.as_json(),
+                min_confidence=settings.min_confidence,
+            )  # fmt: skip
+            return _compared(job, unfinished, reference)
+
+        report = attempt()
+        if job.samples is not None and job.to in quantising.FORMATS and mixed.costs_too_much(report):
+            job.reporter.note("Looking for the layers that int8 costs most ...")
+            layers = mixed.costly_layers(network, job.to, unfinished, job.samples)
+            report = mixed.tried(report, layers, attempt)
+        return report
+
+
+@contextmanager
+def _in_keras(job: _Job) -> Iterator[tuple[Predictor, Operations]]:
+    """The model in Keras, and its operations up to calibrated probabilities."""
+    backends.start(job.settings.backend, job.reporter)
     from ception.classifier import Classifier
     from ception.engines.keras_backend import KerasEngine
     from ception.engines.translating import operations
 
-    classifier = Classifier.load(path)
-    reporter.note(f"Writing {to} in {settings.dtype} ...")
-    network = with_probabilities(operations(classifier.network), classifier.temperature)
-    write(network, to, unfinished, settings.dtype, samples)
-    metadata.write(
-        unfinished, to, precision=settings.dtype, described=classifier.as_json(),
-        min_confidence=settings.min_confidence,
-    )  # fmt: skip
-    return Predictor(classifier, KerasEngine(classifier.network), batch_size=16, reporter=reporter)
+    classifier = Classifier.load(job.model)
+    with Predictor(classifier, KerasEngine(classifier.network), batch_size=16, reporter=job.reporter) as reference:
+        yield reference, with_probabilities(operations(classifier.network), classifier.temperature)
 
 
-def _proven(
-    path: Path, out: Path, unfinished: Path, reference: Predictor, compared_on: gate.Sample,
-    settings: ExportSettings, reporter: Reporter,
-) -> ExportReport:  # fmt: skip
-    """The artefact, read back from its files, compared with the model.
+def _require_agreement(report: ExportReport) -> None:
+    """Raise a RunError where an artefact says something else on more pictures than are allowed."""
+    if report.disagreement > report.allowed:
+        raise RunError(
+            f"{report.format} in {report.precision} gives {report.differing:,} of "
+            f"{counted(report.pictures, 'picture')} another label ({report.disagreement:.1%}, allowed "
+            f"{report.allowed:.1%}; largest difference of a probability {report.largest_gap:.2g}): nothing is left; "
+            "take another --dtype, or allow it with --max-disagreement"
+            + (f". {report.notes[0]}" if report.notes else "")
+        )
 
-    Raises:
-        RunError: it says something else on more pictures than are allowed.
-    """
-    artefact = metadata.read(unfinished)
-    with reference, Predictor.of_artefact(artefact, dtype=artefact.precision, batch_size=16, reporter=reporter) as ours:
-        found = gate.agreement(ours, reference, compared_on, reporter)
+
+def _compared(job: _Job, unfinished: Path, reference: Predictor) -> ExportReport:
+    """The artefact, read back from its files, compared with the model."""
+    artefact, reporter = metadata.read(unfinished), job.reporter
+    with Predictor.of_artefact(artefact, dtype=artefact.precision, batch_size=16, reporter=reporter) as ours:
+        found = gate.agreement(ours, reference, job.compared_on, reporter)
         shape = reference.description.image.shape
         reporter.note("Timing both ...")
         speeds = gate.speed(ours.engine, shape), gate.speed(reference.engine, shape)
-    allowed = settings.max_disagreement
+    allowed = job.settings.max_disagreement
     if allowed is None:
-        allowed = targets.BUDGETS[settings.dtype]
+        allowed = targets.BUDGETS[artefact.precision]
     disagreement = found.differing / found.pictures
-    if disagreement > allowed:
-        raise RunError(
-            f"{artefact.format} in {artefact.precision} gives {found.differing:,} of "
-            f"{counted(found.pictures, 'picture')} another label ({disagreement:.1%}, allowed {allowed:.1%}; largest "
-            f"difference of a probability {found.largest_gap:.2g}): nothing is left; take another --dtype, or allow it "
-            "with --max-disagreement"
-        )
     accuracy = found.accuracy or (None, None)
     return ExportReport(
-        artefact=str(out), format=artefact.format, precision=artefact.precision, model=str(path),
-        data=compared_on.told, pictures=found.pictures, differing=found.differing,
+        artefact=str(job.out), format=artefact.format, precision=artefact.precision, model=str(job.model),
+        data=job.compared_on.told, pictures=found.pictures, differing=found.differing,
         disagreement=round(disagreement, 6), allowed=allowed, largest_gap=float(f"{found.largest_gap:.3g}"),
         accuracy=accuracy[0], accuracy_in_keras=accuracy[1], size=size_of(unfinished),
-        size_of_model=path.stat().st_size, speed=speeds[0], speed_in_keras=speeds[1],
+        size_of_model=job.model.stat().st_size, speed=speeds[0], speed_in_keras=speeds[1],
     )  # fmt: skip
 
 

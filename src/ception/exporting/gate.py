@@ -66,7 +66,14 @@ class Agreement:
 
 
 def sample(
-    model: ModelDescription, data: str | None, most: int, *, split: str, cache_limit: float, reporter: Reporter
+    model: ModelDescription,
+    data: str | None,
+    most: int,
+    *,
+    split: str,
+    cache_limit: float,
+    reporter: Reporter,
+    option: str = "--data",
 ) -> Sample:
     """Pictures to compare on or to calibrate with.
 
@@ -78,6 +85,7 @@ def sample(
         split: Which pictures of the data that the model was trained on.
         cache_limit: Most that the cache folder may hold, in GB.
         reporter: Receives notes and warnings.
+        option: What names the data.
 
     Raises:
         InputError: the data cannot be read.
@@ -87,8 +95,8 @@ def sample(
         data = trained_on
     if data is None:
         reporter.warn(
-            "compared on pictures that come with the package, for those of the training are not there: name your own "
-            "with --data"
+            f"without {option} the pictures that come with the package are taken, for those of the training are not "
+            "there: name your own"
         )
         data = _SAMPLE
     try:

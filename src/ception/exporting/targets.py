@@ -31,8 +31,8 @@ class Target:
 
 
 TARGETS: dict[FormatName, Target] = {
-    "onnx": Target(("float32", "float16"), {"onnx": "onnx"}),
-    "openvino": Target(("float32", "bfloat16", "float16"), {"openvino": "openvino"}),
+    "onnx": Target(("float32", "float16", "int8"), {"onnx": "onnx"}, ("nncf", "nncf")),
+    "openvino": Target(("float32", "bfloat16", "float16", "int8"), {"openvino": "openvino"}, ("nncf", "nncf")),
     "litert": Target(("float32", "float16", "int8"), {"tensorflow": "tensorflow"}),
     "saved-model": Target(("float32",), {"tensorflow": "tensorflow"}),
     "torch": Target(("float32", "bfloat16"), {"torch": "torch"}),

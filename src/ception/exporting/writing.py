@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from ception.artefacts import FormatName
 from ception.engines import Precision
 from ception.engines.operations import Operation, Operations
 from ception.errors import InputError
+from ception.exporting import quantising
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +41,12 @@ def with_probabilities(network: Operations, temperature: float) -> Operations:
 
 
 def write(
-    network: Operations, to: FormatName, path: Path, precision: Precision, samples: NDArray[np.uint8] | None
+    network: Operations,
+    to: FormatName,
+    path: Path,
+    precision: Precision,
+    samples: NDArray[np.uint8] | None,
+    kept: Collection[str] = (),
 ) -> None:
     """Write a network that ends in probabilities.
 
@@ -49,7 +56,17 @@ def write(
         path: What to write.
         precision: Numbers to compute with.
         samples: Pictures as the network takes them, (pictures, height, width, channels), that int8 is calibrated on.
+        kept: Convolutions and dense layers that stay in float32 beside int8, in the formats of `quantising`.
+
+    Raises:
+        RunError: the network cannot be quantised.
     """
+    if precision == "int8" and samples is not None and to in quantising.FORMATS:
+        with tempfile.TemporaryDirectory(prefix="ception-") as folder:
+            plain = Path(folder) / path.name
+            write(network, to, plain, "float32", None)
+            quantising.quantise(plain, path, samples, kept)
+        return
     _WRITERS[to](network, path, precision, samples)
 
 

@@ -1,0 +1,198 @@
+"""Exports in int8: their numbers, what they cost, and which layers stay in float32 where that is too much."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+import ception
+from ception.artefacts import metadata, size_of
+from ception.engines.translating import operations
+from ception.errors import InputError, RunError
+from ception.exporting import mixed, quantising, writing
+from ception.results import ExportReport, Speed
+from support.reporters import Notes
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+ov = pytest.importorskip("openvino", reason="openvino is not installed")
+pytest.importorskip("nncf", reason="nncf is not installed")
+
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
+
+
+def weights_of(path) -> dict[str, str]:
+    """The type in which the weights of each convolution and dense layer are kept."""
+    if path.suffix == ".onnx":
+        model = onnx.load(path)
+        made = {name: node for node in model.graph.node for name in node.output}
+        kept = {tensor.name: onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).name
+                for tensor in model.graph.initializer}  # fmt: skip
+        found = {}
+        for node in model.graph.node:
+            if node.op_type in ("Conv", "Gemm"):
+                kernel = node.input[1]
+                found[node.name] = kept[made[kernel].input[0] if kernel in made else kernel]
+        return found
+    found = {}
+    for node in ov.Core().read_model(path).get_ops():
+        if node.get_type_name() in ("Convolution", "GroupConvolution", "MatMul"):
+            kernel = node.input_value(1).get_node()
+            while kernel.get_type_name() != "Constant":
+                kernel = kernel.input_value(0).get_node()
+            found[node.get_friendly_name()] = kernel.get_element_type().to_dtype().name
+    return found
+
+
+def wide() -> keras.Model:
+    """A network whose depthwise convolution takes one channel a thousand times as large as the others."""
+    given = x = keras.Input((12, 12, 3))
+    x = keras.layers.Conv2D(8, 3, name="first", activation="relu")(x)
+    x = keras.layers.DepthwiseConv2D(3, name="depthwise")(x)
+    x = keras.layers.Conv2D(8, 1, name="pointwise", activation="relu")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    network = keras.Model(given, keras.layers.Dense(4, name="logits")(x))
+    random = np.random.default_rng(0)
+    network.set_weights([random.normal(0, 0.1, weight.shape) for weight in network.get_weights()])
+    first, pointwise = (network.get_layer(name) for name in ("first", "pointwise"))
+    scale = np.where(np.arange(8) == 0, 1000, 1)
+    first.kernel.assign(np.array(first.kernel) * scale)
+    pointwise.kernel.assign(np.array(pointwise.kernel) / scale[:, None])
+    return network
+
+
+def pixels(count: int, side: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (count, side, side, 3), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    """Nobody reads how fast these are."""
+    monkeypatch.setattr("ception.exporting.gate._ENOUGH_S", 0.0)
+
+
+@pytest.mark.parametrize("to", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
+def test_a_model_in_int8(to, trained, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in [name for name in os.environ if name == "CI" or name.startswith("PYTEST")]:
+        monkeypatch.delenv(name)
+    out = tmp_path / f"it{SUFFIXES[to]}"
+    report = ception.export(trained, to, out=out, dtype="int8", reporter=Notes(), max_disagreement=0.1)
+    assert capfd.readouterr() == ("", "")  # NNCF speaks to nobody
+    assert not (tmp_path / "intel").exists()  # its telemetry keeps a number for the user there
+    assert report.precision == metadata.read(out).precision == "int8"
+    assert report.speed.runtime.endswith("in int8")
+    assert Counter(weights_of(out).values()).keys() == {"int8"}
+    exact = tmp_path / f"exact{SUFFIXES[to]}"
+    ception.export(trained, to, out=exact, pictures=2, reporter=Notes())
+    assert size_of(out) < 0.75 * size_of(exact)  # the biases, the text of ours and the graph stay as large
+    colours = trained.parents[1] / "colours"
+    ours, theirs = (ception.predict(model, colours, reporter=Notes()) for model in (out, exact))
+    gaps = [abs(one.top[0].probability - other.top[0].probability) for one, other in zip(ours, theirs, strict=True)]
+    assert 0 < max(gaps) < 0.1
+
+
+class TestMixed:
+    @pytest.mark.parametrize("to", quantising.FORMATS)
+    def test_the_layer_that_loses_most_is_found(self, to, tmp_path):
+        network = writing.with_probabilities(operations(wide()), 1.0)
+        out, samples = tmp_path / f"it{SUFFIXES[to]}", pixels(4, 12)
+        coarse = [
+            replace(step, arrays=step.arrays | {"kernel": step.arrays["kernel"].round(1)})
+            if step.name == "pointwise"
+            else step
+            for step in network.steps
+        ]
+        writing.write(replace(network, steps=tuple(coarse)), to, out, "float32", None)
+        layers = mixed.costly_layers(network, to, out, samples)
+        assert layers[0] == "pointwise"
+        assert sorted(layers) == ["depthwise", "first", "logits", "pointwise"]
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("to", quantising.FORMATS)
+    def test_small_channels_beside_a_large_one_count_and_stay(self, to, tmp_path):
+        network = writing.with_probabilities(operations(wide()), 1.0)
+        out, samples = tmp_path / f"it{SUFFIXES[to]}", pixels(16, 12)
+        writing.write(network, to, out, "int8", samples)
+        layers = mixed.costly_layers(network, to, out, samples)
+        assert layers[0] == "depthwise"
+        writing.write(network, to, out, "int8", samples, kept=layers[:1])
+        kept = weights_of(out)
+        assert kept.pop("depthwise") == "float32"
+        assert Counter(kept.values()) == {"int8": 3}
+
+    def test_more_of_them_until_it_is_enough(self):
+        first, layers, asked = report(differing=9), [f"layer{number}" for number in range(20)], []
+
+        def attempt(kept):
+            asked.append(list(kept))
+            return report(differing=2 if len(kept) < 3 else 1)
+
+        found = mixed.tried(first, layers, attempt)
+        assert asked == [layers[:2], layers[:6]]
+        assert found.differing == 1
+        assert found.notes == (
+            "With all layers in int8 9.0% of the labels would be other ones and the accuracy 0.9000 for 0.9000. Most "
+            "is lost in layer0, layer1, layer2, layer3, layer4",
+            f"6 of 20 layers stay in float32: {', '.join(layers[:6])}",
+        )
+
+    def test_what_is_too_much(self):
+        assert not mixed.costs_too_much(report(differing=1))
+        assert mixed.costs_too_much(report(differing=2))
+        assert not mixed.costs_too_much(report(differing=0, accuracy=0.895))
+        assert mixed.costs_too_much(report(differing=0, accuracy=0.89))
+        assert not mixed.costs_too_much(replace(report(differing=0), accuracy=None, accuracy_in_keras=None))
+
+    def test_an_export_tries_it(self, trained, tmp_path, monkeypatch):
+        tries = []
+
+        def wrong(network, to, path, precision, samples, kept):
+            tries.append(list(kept))
+            if len(kept) < 2:
+                step = next(step for step in network.steps if step.name == "logits")
+                flipped = replace(step, arrays={name: -values for name, values in step.arrays.items()})
+                network = replace(network, steps=tuple(flipped if one is step else one for one in network.steps))
+            writing.write(network, to, path, "float32", None)
+
+        monkeypatch.setattr("ception.exporting.write", wrong)
+        out = tmp_path / "it.onnx"
+        found = ception.export(trained, "onnx", out=out, dtype="int8", reporter=Notes())
+        assert [len(kept) for kept in tries] == [0, 1, 4]
+        assert found.differing == 0
+        assert "With all layers in int8 " in found.notes[0]
+        assert found.notes[1].startswith("4 of 13 ")
+        monkeypatch.setattr(mixed, "_SHARES", (0.1,))
+        with pytest.raises(
+            RunError, match=r"nothing is left.*With all layers in int8 .*Most is lost in logits, [^.]*$"
+        ):
+            ception.export(trained, "onnx", out=tmp_path / "other.onnx", dtype="int8", reporter=Notes())
+        assert not (tmp_path / "other.onnx").exists()
+
+
+def report(*, differing: int, accuracy: float = 0.9) -> ExportReport:
+    speed = Speed(runtime="", latency_ms=1, images_per_s=1, batch_size=16)
+    return ExportReport(
+        artefact="", format="onnx", precision="int8", model="", data="", pictures=100, differing=differing,
+        disagreement=differing / 100, allowed=0.01, largest_gap=0.1, accuracy=accuracy, accuracy_in_keras=0.9, size=1,
+        size_of_model=1, speed=speed, speed_in_keras=speed,
+    )  # fmt: skip
+
+
+class TestRefusals:
+    def test_what_nncf_says_of_a_file_that_it_cannot_read(self, tmp_path):
+        (tmp_path / "none.onnx").write_bytes(b"nothing")
+        with pytest.raises(RunError, match=r"NNCF cannot write out.onnx in int8: .*DecodeError") as refused:
+            quantising.quantise(tmp_path / "none.onnx", tmp_path / "out.onnx", pixels(1, 4))
+        assert "\n" not in str(refused.value)
+
+    def test_nncf_that_is_not_installed(self, trained, monkeypatch):
+        real = quantising.sys.modules["importlib.util"].find_spec
+        monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == "nncf" else real(name))
+        with pytest.raises(InputError, match=r"onnx in int8 needs nncf: pip install 'ception\[nncf\]'"):
+            ception.export(trained, "onnx", dtype="int8")
