@@ -95,10 +95,10 @@ GRADCAM = [[1.17259, 0.48461], [0.0, 0.0]]
 SHARES = 0.72519
 
 
-def test_a_trained_map_is_told_from_a_shuffled_ones(trained):
+def test_a_trained_map_is_told_from_a_shuffled_ones(trained, tmp_path):
     classifier = ception.Classifier.load(trained)
     picture = next((trained.parents[1] / "colours").rglob("*.png"))
-    (explained,) = ception.explain(classifier, picture, method="occlusion", out=trained / "why")
+    (explained,) = ception.explain(classifier, picture, method="occlusion", out=tmp_path)
     assert explained.evidence.alike < checks.ALIKE
     constant = methods.HeatMap(np.ones((4, 4), np.float32))
     parts = methods.parts_of(classifier.network)

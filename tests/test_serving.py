@@ -96,8 +96,8 @@ class TestPredict:
         assert total == 9
         assert count <= 9
 
-    def test_the_threshold_is_honoured(self, trained, files):
-        ception.export(trained, "onnx", out=(path := trained / "sure.onnx"), min_confidence=1.0, pictures=2)
+    def test_the_threshold_is_honoured(self, trained, files, tmp_path):
+        ception.export(trained, "onnx", out=(path := tmp_path / "sure.onnx"), min_confidence=1.0, pictures=2)
         with ception.Predictor.open(path) as predictor:
             assert predictor.min_confidence == 1.0
         made = Server({"sure": path})

@@ -61,7 +61,8 @@ class TestRun:
         saved = json.loads((trained / "scores.json").read_text())
         temperature = ception.Classifier.load(trained / "model.keras").temperature
         computed = Table.read(trained / "predictions.csv").scores(temperature).as_dict()
-        assert saved == computed | {key: saved[key] for key in ("model", "data", "split", "output", "best_epoch")}
+        beside = ("model", "data", "split", "output", "best_epoch", "thumbnails", "better_than_thumbnails")
+        assert saved == computed | {key: saved[key] for key in beside}
 
     def test_settings_are_recorded_in_the_model_too(self, trained):
         record = json.loads((trained / "settings.json").read_text())

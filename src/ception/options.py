@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from ception.settings import Backend, BatchNorm, Dtype, EngineName, Precision, Resize, Split
+from ception.settings import Backend, BatchNorm, Dtype, EngineName, ExplainMethod, Precision, Resize, Split
 
 
 class TrainOptions(TypedDict, total=False):
@@ -112,7 +112,7 @@ class ExplainOptions(TypedDict, total=False):
     """Fields of `ExplainSettings`."""
 
     backend: Backend | None
-    method: Literal["gradcam", "integrated-gradients", "occlusion", "all"]
+    method: ExplainMethod
     layer: str | None
     out: str | Path | None
     checks: bool

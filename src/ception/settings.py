@@ -15,6 +15,7 @@ BatchNorm = Literal["frozen", "adapt", "train"]
 Dtype = Literal["float32", "bfloat16"]
 Precision = Literal["float32", "bfloat16", "float16", "int8"]
 EngineName = Literal["openvino", "onnxruntime", "keras"]
+ExplainMethod = Literal["gradcam", "integrated-gradients", "occlusion", "all"]
 Split = Literal["train", "val", "test", "all"]
 
 
@@ -337,7 +338,7 @@ class ExplainSettings(BackendSettings):
             it marks.
     """
 
-    method: Literal["gradcam", "integrated-gradients", "occlusion", "all"] = "gradcam"
+    method: ExplainMethod = "gradcam"
     layer: str | None = None
     out: Path | None = None
     checks: bool = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,13 +32,13 @@ def added(network: Operations, plain: Path, quantised: Path, samples: NDArray[np
     """
     names = [step.name for step in network.steps[:-1]]
     one, other = _results(plain, names), _results(quantised, names)
-    differences: dict[str, Any] = defaultdict(float)
-    squares: dict[str, Any] = defaultdict(float)
+    differences: defaultdict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(1))
+    squares: defaultdict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(1))
     for picture in samples:
         first, second = one(picture[None]), other(picture[None])
         for name in names:
-            differences[name] += _by_channel(second[name] - first[name])
-            squares[name] += _by_channel(first[name])
+            differences[name] = differences[name] + _by_channel(second[name] - first[name])
+            squares[name] = squares[name] + _by_channel(first[name])
     noise = {INPUT: 0.0}
     for name in names:
         relative = differences[name] / np.maximum(squares[name], np.finfo(float).tiny)

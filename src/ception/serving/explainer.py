@@ -12,6 +12,8 @@ from ception.reporting import Reporter
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ception.classifier import Classifier
+    from ception.explaining.methods import Parts
     from ception.serving.hosting import Hosted
 
 
@@ -20,7 +22,7 @@ class Explainer:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._opened: dict[str, Any] = {}  # by model: the state of its file, the classifier, its parts
+        self._opened: dict[str, tuple[Any, Classifier, Parts]] = {}  # by model, with the state of its file
 
     def png(self, hosted: Hosted, image: Image.Image, class_name: str | None) -> bytes:
         """The map as colours in the picture's shape; of the most probable class when none is named.
