@@ -15,7 +15,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=
 help:
 	@echo "make demo      set up, then train, evaluate and predict on the pictures that come with the package"
 	@echo "make test      set up, then run the tests (make test-all: the slow ones too)"
-	@echo "make coverage  the same tests, with the share of the package's lines that they run"
+	@echo "make coverage  all tests, with the share of the package's lines that they run"
 	@echo "make test-backends   the tests on JAX and on PyTorch, in environments of their own"
 	@echo "make goldens   write the stored values that networks must give anew"
 	@echo "make lock      set up all environments anew with the latest packages, and write constraints.txt"
@@ -31,9 +31,9 @@ test: $(VENV)/installed-dev
 test-all: $(VENV)/installed-dev
 	$(ONE_THREAD) $(BIN)/$(PYTEST)
 
-# Slower than `test` by half or more, because every line of Keras is watched too
+# Slower than `test-all` by half or more, because every line of Keras is watched too
 coverage: $(VENV)/installed-dev
-	$(ONE_THREAD) $(BIN)/$(PYTEST) -m "not slow" --cov --cov-report=term
+	$(ONE_THREAD) $(BIN)/$(PYTEST) --cov --cov-report=term
 
 test-backends: test-jax test-torch
 

@@ -140,6 +140,7 @@ class TestDuplicates:
         assert near(np.stack([one, other]), np.array([64, 64])) == [[0, 1]]
         assert near(np.stack([one, other]), np.array([63, 64])) == []
 
+    @pytest.mark.slow
     def test_trashnet(self, shared, tmp_path, monkeypatch):
         monkeypatch.setenv("CEPTION_CACHE", str(tmp_path))
         findings = findings_of(shared / "trashnet", out=tmp_path / "page.html")

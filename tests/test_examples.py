@@ -41,6 +41,7 @@ def run(tmp_path, monkeypatch, capfd):
 
 
 @not_on_jax
+@pytest.mark.slow
 def test_step_by_step(run, folder, tmp_path):
     build("inception_v1", classes=5, image_size=32).save_weights(tmp_path / "w.weights.h5")
     options = ("--model", "inception_v1", "--weights", "w.weights.h5", "--at", "mixed5b", "--image-size", "32",

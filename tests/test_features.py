@@ -97,6 +97,7 @@ def both(place) -> tuple[ception.training.Run, Notes]:
 
 
 class TestPhases:
+    @pytest.mark.slow
     def test_the_head_waits_for_its_own_views_alone_but_there_is_room_for_all(self, both, place, tmp_path, monkeypatch):
         _, notes = both
         told = [re.search(r"at block3 of (\d+) .*\(([\d.]+) of ([\d.]+) MB\)", line) for line in notes.lines]
@@ -137,6 +138,7 @@ class TestPhases:
         assert err == "ception: --quiet and --verbose exclude each other: leave out one of them\n"
 
     @pytest.mark.parametrize("batch_norm", ["frozen", "train"])
+    @pytest.mark.slow
     def test_statistics_that_do_not_fit_say_what_to_do(self, place, tmp_path, monkeypatch, batch_norm):
         monkeypatch.setattr("ception.training.batch_norm.probe", lambda *_: Probe(0.25, 0.75))
         _, notes = trained(place, tmp_path, batch_norm=batch_norm, **BOTH | {"epochs": 1, "head_epochs": 1})
@@ -147,6 +149,7 @@ class TestPhases:
         assert "score 0.250 in inference mode, 0.750" in notes.details[-1]
 
     @pytest.mark.parametrize("batch_norm", ["frozen", pytest.param("adapt", marks=not_on_jax), "train"])
+    @pytest.mark.slow
     def test_what_lies_before_the_place_stays(self, both, place, tmp_path, batch_norm):
         is_default = TrainSettings.batch_norm == batch_norm
         run, notes = both if is_default else trained(place, tmp_path, batch_norm=batch_norm, **BOTH)

@@ -152,6 +152,7 @@ def test_plain_keras_opens_the_file(usual, setting):
     np.testing.assert_array_equal(plain.predict_on_batch(images), classifier.logits(images))
 
 
+@pytest.mark.slow
 def test_a_conversion_is_certified(tmp_path):
     with configured("channels first"):
         SETTINGS["channels first"][1]("channels_last")
@@ -174,6 +175,7 @@ def run(place: Path, code: str, **environment: str) -> subprocess.CompletedProce
 
 
 @pytest.mark.parametrize("said", [{"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.1}])
+@pytest.mark.slow
 def test_the_configuration_of_the_user(data, usual, tmp_path, said):
     (tmp_path / "keras.json").write_text(json.dumps(said | {"backend": keras.backend.backend()}))
     done = run(tmp_path, f"import ception; ception.train({str(data)!r}, runs='runs', **{TRAINING}); import keras; "

@@ -200,6 +200,7 @@ class TestSearch:
         for rate, loss in shared:
             assert other.losses[other.rates.index(rate)] == loss
 
+    @pytest.mark.slow
     def test_a_training_after_it_is_what_it_would_have_been(self, folder, tmp_path, monkeypatch):
         options = SMALL | {"epochs": 1, "dropout": 0.5, "reporter": Notes()}
         monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "one"))
@@ -209,6 +210,7 @@ class TestSearch:
         after = ception.train(folder, runs=tmp_path / "after", **options)
         assert_same_run(before.folder, after.folder)
 
+    @pytest.mark.slow
     def test_labels_that_say_nothing_are_refused_with_the_picture(self, tmp_path):
         random = np.random.default_rng(0)
         for name, count in (("train", 400), ("test", 40)):

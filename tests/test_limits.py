@@ -217,6 +217,7 @@ class TestMemory:
 
 
 class TestTime:
+    @pytest.mark.slow
     def test_epochs_that_do_not_fit_are_left_out(self, folder, tmp_path):
         run, lines = train(folder, tmp_path, epochs=100_000, patience=100_000, learning_rate=0.001, time_budget=0.05)
         told = [line for line in lines if line.startswith("--time-budget allows ")]

@@ -127,6 +127,7 @@ def test_grey_levels_do_not_depend_on_where_they_lie(offset):
 
 
 @pytest.mark.parametrize("name", ["trashnet", "traffic_lights/traffic_light_images"])
+@pytest.mark.slow
 def test_photos_are_none(shared, tmp_path, monkeypatch, name):
     monkeypatch.setenv("CEPTION_CACHE", str(tmp_path))
     assert "placeholders" not in findings_of(shared / name, out=tmp_path / "page.html")

@@ -246,6 +246,7 @@ class TestCompareOnData:
             ception.compare(trained, tmp_path / "m.keras", data)
         assert reads["open"] == reads["digest"] == []
 
+    @pytest.mark.slow
     def test_no_comparison_overwrites_another(self, trained, data, confused, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         other = write_pictures(tmp_path / "elsewhere", {"red": 20, "blue": 20}, seed=3)
@@ -267,6 +268,7 @@ class TestCompareOnData:
 
 
 class TestWhatAReviewFound:
+    @pytest.mark.slow
     def test_file_names_that_are_no_unicode(self, tmp_path):
         data = write_pictures(tmp_path / "d", {"a": 20, "b": 20})
         for path in list((data / "a").iterdir()):

@@ -280,6 +280,7 @@ class TestNumberedClasses:
         matched(sources.load(tmp_path / "d.npz"), self.model(("cat", "dog")), notes)
         assert notes.notes == ["Classes are matched by their order: '0' is the model's 'cat', '1' is the model's 'dog'"]
 
+    @pytest.mark.slow
     def test_training_and_scoring_agree_on_arrays_and_folders(self, tmp_path):
         y = np.arange(self.COUNT).repeat(30)
         test = np.arange(self.COUNT)

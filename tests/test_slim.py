@@ -20,6 +20,7 @@ SIZE = 76
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow writes and reads these files")
 @pytest.mark.parametrize("name", ["inception_v1", pytest.param("inception_v3", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_slim_checkpoint_loads_without_its_background_class(name, tmp_path):
     import tensorflow as tf
 

@@ -62,6 +62,7 @@ class TestKeras:
         assert difference(found, logits(body, batch / 127.5 - 1)) < ROUNDING
         assert ours.output.shape == (None, 7)
 
+    @pytest.mark.slow
     def test_other_classes_make_a_fresh_head_and_other_channels_adapt_the_first_kernel(self, original, tmp_path):
         name, network, _, _ = original
         path = write_legacy(network, tmp_path / "full.h5")
@@ -187,6 +188,7 @@ class TestTorch:
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="the rules are checked on TensorFlow, the ports on PyTorch")
 class TestPorts:
+    @pytest.mark.slow
     def test_every_rule_changes_the_logits_at_an_even_size(self):
         """What a port does otherwise is no ornament: with the same weights, each rule alone changes what comes out."""
         for name, known in PORTS.items():
@@ -286,6 +288,7 @@ class TestRefusals:
             named = pairs(network, scheme, ["conv2d/kernel"])
             assert len(named) == len({pair.ours for pair in named}) == len(network.weights)
 
+    @pytest.mark.slow
     def test_tensors_without_a_place_are_refused_even_with_partial(self, tmp_path):
         options = {"image_size": 75, "classes": 3, "depth_multiplier": 0.1, "min_depth": 8}
         with_gamma = build("inception_v3", port="torchvision", **options)
@@ -299,6 +302,7 @@ class TestRefusals:
             for one, other in zip(before, network.get_weights(), strict=True):
                 np.testing.assert_array_equal(one, other)
 
+    @pytest.mark.slow
     def test_a_head_of_several_layers_is_left_out_where_ours_is_trained_and_refused_where_it_predicts(self, tmp_path):
         body = keras.applications.Xception(weights=None, include_top=False, input_shape=(71, 71, 3), pooling="avg")
         fill(body, seed=6)

@@ -122,6 +122,7 @@ def test_one_output_becomes_two_classes_with_its_probabilities(tmp_path, activat
     assert "one output" in ours.record["taken"]["head"]
 
 
+@pytest.mark.slow
 def test_one_output_of_weights_alone_becomes_two_classes_too(tmp_path):
     network = keras.applications.Xception(weights=None, input_shape=(71, 71, 3), classes=1, classifier_activation=None)
     fill(network, seed=5)
