@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import re
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from ception.errors import InputError
 
 pytest.importorskip("fastapi", reason="fastapi is not installed")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed")
+from ception import serving  # noqa: E402
 from ception.serving import hosting  # noqa: E402
 from ception.serving.batching import Batcher, sizes_up_to  # noqa: E402
 from ception.serving.limits import Limits  # noqa: E402
@@ -297,6 +299,14 @@ class TestBatcher:
         assert sizes == [1, 4, 2]
         with pytest.raises(RuntimeError, match="no longer served"):
             batcher.submit(np.zeros((1, 1, 1), np.uint8))
+
+
+def test_answers_do_not_wait_for_receipts():
+    """An answer of two packets would wait 40 ms for the receipt of the first one."""
+    with serving._listening("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_hostile_bodies_leave_it_answering(server, files):

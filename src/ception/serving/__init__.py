@@ -117,7 +117,10 @@ def _listening(host: str, port: int) -> socket.socket:
         InputError: the port is in use or not allowed, or there is no such address.
     """
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
         why = reason(error) if isinstance(error, OSError) else str(error)
         raise InputError(f"{host}:{port} cannot be listened on: {why}; choose another --port or --host") from None
+    # connections inherit it: an answer of two packets would wait 40 ms for the first one's receipt
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
