@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 from ception import backends
 from support.pictures import COLOURS, write_pictures
+
+if TYPE_CHECKING:
+    from ception.results import Prediction
+    from support.serving import Server
 
 hypothesis.settings.register_profile("ception", deadline=None)  # the machine may be busy
 hypothesis.settings.load_profile("ception")
@@ -78,6 +83,30 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ception.train(
         place / "colours", model="separable_cnn", epochs=3, batch_size=16, image_size=16, runs=place / "runs"
     ).folder
+
+
+@pytest.fixture(scope="module")
+def server(trained: Path) -> Iterator[Server]:
+    """A server of the trained model, without a network."""
+    from support.serving import Server
+
+    made = Server({"colours": trained / "model.keras"})
+    yield made
+    made.models.close()
+
+
+@pytest.fixture(scope="session")
+def files(trained: Path) -> list[bytes]:
+    """Some of the pictures that it was trained with, as their files."""
+    return [path.read_bytes() for path in sorted((trained.parents[1] / "colours").rglob("*.png"))[::30]]
+
+
+@pytest.fixture(scope="session")
+def expected(trained: Path, files: list[bytes]) -> list[Prediction]:
+    """What the trained model says of them."""
+    import ception
+
+    return ception.predict(trained, files, top=2)
 
 
 @pytest.fixture

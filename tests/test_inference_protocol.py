@@ -8,28 +8,8 @@ import json
 import numpy as np
 import pytest
 
-import ception
-
 pytest.importorskip("fastapi", reason="fastapi is not installed")
 pytest.importorskip("httpx", reason="httpx is not installed")
-from support.serving import Server
-
-
-@pytest.fixture(scope="module")
-def server(trained):
-    made = Server({"colours": trained / "model.keras"})
-    yield made
-    made.models.close()
-
-
-@pytest.fixture(scope="module")
-def files(trained) -> list[bytes]:
-    return [path.read_bytes() for path in sorted((trained.parents[1] / "colours").rglob("*.png"))[::30]]
-
-
-@pytest.fixture(scope="module")
-def expected(trained, files):
-    return ception.predict(trained, files, top=2)
 
 
 class TestInferenceProtocol:

@@ -5,31 +5,23 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("fastapi", reason="fastapi is not installed")
+pytest.importorskip("httpx", reason="httpx is not installed")
+from support.serving import running  # noqa: E402
+
 pytestmark = pytest.mark.slow
 AXE = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))  # npm install axe-core
 
 
 @pytest.fixture(scope="module")
 def address(trained, tmp_path_factory):
-    place = tmp_path_factory.mktemp("served")
-    command = [sys.executable, "-m", "ception", "serve", str(trained), "--port", "0", "--engine", "keras"]
-    with (place / "err").open("w") as err, subprocess.Popen(command, stderr=err, cwd=place) as process:
-        deadline = time.monotonic() + 120
-        while "Answering at " not in (said := (place / "err").read_text()):
-            assert process.poll() is None, said
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield said.split("Answering at ")[1].split()[0]
-        process.terminate()
+    with running(trained, tmp_path_factory.mktemp("served")) as (_, address, _):
+        yield address
 
 
 @pytest.fixture(scope="module")

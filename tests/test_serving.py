@@ -25,24 +25,7 @@ from ception.serving import hosting  # noqa: E402
 from ception.serving.batching import Batcher, sizes_up_to  # noqa: E402
 from ception.serving.limits import Limits  # noqa: E402
 from ception.serving.metrics import Metrics  # noqa: E402
-from support.serving import Server  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def server(trained):
-    made = Server({"colours": trained / "model.keras"})
-    yield made
-    made.models.close()
-
-
-@pytest.fixture(scope="module")
-def files(trained) -> list[bytes]:
-    return [path.read_bytes() for path in sorted((trained.parents[1] / "colours").rglob("*.png"))[::30]]
-
-
-@pytest.fixture(scope="module")
-def expected(trained, files):
-    return ception.predict(trained, files, top=2)
+from support.serving import Server, running  # noqa: E402
 
 
 def same(answer: dict, prediction: ception.results.Prediction) -> None:
@@ -341,19 +324,8 @@ def test_hostile_bodies_leave_it_answering(server, files):
 
 @pytest.fixture
 def process(trained, tmp_path):
-    """A server in a process of its own, and its address."""
-    import subprocess
-    import sys
-
-    command = [sys.executable, "-m", "ception", "serve", str(trained), "--port", "0", "--engine", "keras"]
-    with (tmp_path / "err").open("w") as err, subprocess.Popen(command, stderr=err, cwd=tmp_path) as process:
-        deadline = time.monotonic() + 120
-        while "Answering at " not in (said := (tmp_path / "err").read_text()):
-            assert process.poll() is None, said
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield process, said.split("Answering at ")[1].split()[0], tmp_path / "err"
-        process.kill()
+    with running(trained, tmp_path) as started:
+        yield started
 
 
 def test_ends_when_told_with_what_is_at_work_finished(process, files, run_cli, trained):

@@ -1,8 +1,13 @@
-"""A server without a network."""
+"""A server without a network, and one in a process of its own."""
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -22,7 +27,7 @@ def opened(path: Path) -> ception.Predictor:
 
 
 class Server:
-    """An application without a network; a context that ends it."""
+    """An application without a network; `models.close()` ends it."""
 
     def __init__(self, paths: dict[str, Path], *, limits: Limits = LIMITS, token: str | None = None) -> None:
         self.metrics, self.notes = Metrics(), Notes()
@@ -45,3 +50,20 @@ class Server:
                 return list(await asyncio.gather(*(client.request(*one[:2], **one[2]) for one in requests)))
 
         return asyncio.run(send())
+
+
+@contextmanager
+def running(model: Path, folder: Path) -> Iterator[tuple[subprocess.Popen, str, Path]]:
+    """A server in a process of its own: the process, its address, and the file with what it says."""
+    command = [sys.executable, "-m", "ception", "serve", str(model), "--port", "0", "--engine", "keras"]
+    said = folder / "err"
+    with said.open("w") as err, subprocess.Popen(command, stderr=err, cwd=folder) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while "Answering at " not in said.read_text():
+                assert process.poll() is None, said.read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield process, said.read_text().split("Answering at ")[1].split()[0], said
+        finally:
+            process.kill()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,6 @@ HEADERS = (
     (b"content-security-policy", _POLICY.encode()), (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"), (b"cross-origin-resource-policy", b"same-origin"),
 )  # fmt: skip
-_LOG = logging.getLogger("ception.serving")
 
 
 class Guard:
@@ -35,7 +33,7 @@ class Guard:
         limits: How many may be at work.
         token: What requests have to bear; None for nothing.
         metrics: Told of each request.
-        public: Paths, and beginnings of paths that end in `/`, which are the page and need no token.
+        public: Paths of the page, which need no token.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -92,7 +92,7 @@ class Hosting:
         self._lock, self._refused = Lock(), dict[str, _State]()
         self._models = {name: self._opened(name, path) for name, path in paths.items()}
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Hosted]:
         return iter(list(self._models.values()))
 
     def find(self, name: str | None) -> Hosted | None:
