@@ -206,6 +206,21 @@ class TestReplacing:
         assert {guess["class"] for guess in answer["top"]} == {"x", "y"}
         made.models.close()
 
+    def test_whatever_is_wrong_with_a_new_file_is_said_once(self, trained, tmp_path, monkeypatch):
+        path = tmp_path / "it.keras"
+        path.write_bytes((trained / "model.keras").read_bytes())
+        made = Server({"it": path})
+
+        def broken(path):
+            raise RuntimeError("the engine\nrefuses")
+
+        monkeypatch.setattr(made.models, "_open_one", broken)
+        path.write_bytes(b"other")
+        made.models.refresh()
+        made.models.refresh()
+        assert made.notes.lines == ["warning: it was replaced, but the old one goes on: the engine refuses"]
+        made.models.close()
+
     def test_names(self, trained, tmp_path):
         assert list(hosting.names_of([str(trained)])) == [trained.name]
         assert list(hosting.names_of([f"mine={trained}", "a.onnx"])) == ["mine", "a"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ception.artefacts import files_of, format_of
-from ception.errors import InputError, RunError
+from ception.errors import InputError
 from ception.model_file import model_file, name_of
 from ception.serving.batching import Batcher
 
@@ -110,9 +110,9 @@ class Hosting:
                     continue
                 try:
                     self._models[name] = self._opened(name, hosted.path)
-                except (InputError, RunError) as error:
+                except Exception as error:  # whatever it is, the old one goes on
                     self._refused[name] = state
-                    self._reporter.warn(f"{name} was replaced, but the old one goes on: {error}")
+                    self._reporter.warn(f"{name} was replaced, but the old one goes on: {' '.join(str(error).split())}")
                     continue
                 self._reporter.note(f"{name} was replaced")
                 hosted.batcher.close()
