@@ -236,6 +236,8 @@ class TestOthers:
         )  # fmt: skip
 
     def test_metrics(self, server, files):
+        text = server.ask("GET", "/metrics").text
+        assert 'ception_unreadable_pictures_total{model="colours"}' in text  # before there is one
         server.ask("POST", "/predict", content=files[0])
         text = server.ask("GET", "/metrics").text
         for name in ("ception_answers_total{", "ception_request_seconds_bucket{", "ception_queue_pictures{",

@@ -43,6 +43,8 @@ def application(hosting: Hosting, limits: Limits, metrics: Metrics, *, token: st
         token: What requests have to bear; None for nothing.
     """
     answering = Answering.of(hosting, limits, metrics)
+    for hosted in hosting:
+        metrics.begin(hosted.name, hosted.description.class_names)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

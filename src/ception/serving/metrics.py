@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -35,6 +36,14 @@ class Metrics:
         self._failed = Counter(
             "ception_unreadable_pictures", "Pictures that could not be read", ["model"], registry=self.registry
         )
+
+    def begin(self, model: str, class_names: Sequence[str]) -> None:
+        """Have a model's counters stand at 0 before it is asked: a rate of what is not there yet is none."""
+        self.batches.labels(model)
+        self.waiting.labels(model)
+        self._failed.labels(model)
+        for name in (*class_names, UNKNOWN):
+            self._answers.labels(model, name)
 
     def count(self, model: str, prediction: Prediction) -> None:
         """Count an answer."""
