@@ -256,7 +256,7 @@ def test_ctrl_c_in_the_middle(tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=120)
     said = (tmp_path / "err").read_text()
     assert process.returncode == 130
     assert "Traceback" not in said

@@ -55,7 +55,7 @@ class TestLocked:
             holder.stdin.close()  # upon which the other one leaves
 
         with locked(tmp_path / "lock", "waiting for it", wait=tell):
-            assert holder.wait(10) == 0
+            assert holder.wait(60) == 0
         assert told == ["waiting for it"]
 
     def test_one_that_need_not_wait_says_nothing(self, tmp_path):
@@ -72,7 +72,7 @@ class TestLocked:
         thread = threading.Thread(target=enter)
         with locked(tmp_path / "lock", ""):
             thread.start()
-            assert waiting.wait(10)
+            assert waiting.wait(60)
             order.append("first")
         thread.join()
         assert order == ["first", "second"]

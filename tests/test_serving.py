@@ -279,7 +279,7 @@ class TestBatcher:
                 if batch.any():
                     sizes.append(len(batch))
                     begun.set()
-                    assert go.wait(10)
+                    assert go.wait(60)
                 return batch.reshape(len(batch), -1).astype(np.float32)
 
             def close(self):
@@ -287,15 +287,15 @@ class TestBatcher:
 
         batcher = Batcher(Engine(), (1, 1, 1), 4)
         first = batcher.submit(np.full((1, 1, 1), 1, np.uint8))
-        assert begun.wait(10)
+        assert begun.wait(60)
         others = [batcher.submit(np.full((1, 1, 1), value, np.uint8)) for value in range(2, 8)]
         closing = threading.Thread(target=batcher.close)
         closing.start()
         while not batcher._closed:
             time.sleep(0.001)
         go.set()
-        assert [future.result(10)[0] for future in (first, *others)] == [1, 2, 3, 4, 5, 6, 7]
-        closing.join(10)
+        assert [future.result(60)[0] for future in (first, *others)] == [1, 2, 3, 4, 5, 6, 7]
+        closing.join()
         assert sizes == [1, 4, 2]
         with pytest.raises(RuntimeError, match="no longer served"):
             batcher.submit(np.zeros((1, 1, 1), np.uint8))
