@@ -47,13 +47,8 @@ def npz_names(path: Path) -> list[str]:
     Raises:
         InputError: the file is broken.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {reason(error)}") from None
-    except _BROKEN as error:
-        raise InputError(f"{path} is no whole .npz file: {error}") from None
+    with _whole(path, ".npz file"), zipfile.ZipFile(path) as archive:
+        return [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
 
 
 def open_npz(
@@ -70,26 +65,32 @@ def open_npz(
     Raises:
         InputError: the file is broken, or an array in it holds Python objects.
     """
+    opened = {}
+    with _whole(path, ".npz file"), zipfile.ZipFile(path) as archive:
+        for item in archive.infolist():
+            name = item.filename.removesuffix(".npy")
+            if name == item.filename or name not in {*large, *small}:
+                continue
+            with archive.open(item) as stream, _plain(path, name):
+                if name in large:
+                    unpacked = _unpacked(path, item.filename, stream, item.file_size, unpacking)
+                    opened[name] = np.load(unpacked, mmap_mode="r", allow_pickle=False)
+                else:
+                    opened[name] = np.load(io.BytesIO(stream.read()), allow_pickle=False)
+    return opened
+
+
+@contextmanager
+def _whole(path: Path, kind: str) -> Iterator[None]:
+    """Say in one line of a file that cannot be read, or is not all of a file of its kind."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            opened = {}
-            for item in archive.infolist():
-                name = item.filename.removesuffix(".npy")
-                if name == item.filename or name not in {*large, *small}:
-                    continue
-                with archive.open(item) as stream, _plain(path, name):
-                    if name in large:
-                        unpacked = _unpacked(path, item.filename, stream, item.file_size, unpacking)
-                        opened[name] = np.load(unpacked, mmap_mode="r", allow_pickle=False)
-                    else:
-                        opened[name] = np.load(io.BytesIO(stream.read()), allow_pickle=False)
-            return opened
+        yield
     except InputError:
         raise
     except OSError as error:
         raise InputError(f"{path} cannot be read: {reason(error)}") from None
     except _BROKEN as error:
-        raise InputError(f"{path} is no whole .npz file: {error}") from None
+        raise InputError(f"{path} is no whole {kind}: {error}") from None
 
 
 @contextmanager
@@ -112,7 +113,7 @@ def open_idx(path: Path, unpacking: Unpacking) -> NDArray[np.uint8]:
     Raises:
         InputError: the file is broken, or holds another type.
     """
-    try:
+    with _whole(path, "IDX file of bytes"):
         if path.suffix != ".gz":
             return _mapped_idx(path)
         with path.open("rb") as file:
@@ -120,12 +121,6 @@ def open_idx(path: Path, unpacking: Unpacking) -> NDArray[np.uint8]:
             size = int.from_bytes(file.read(4), "little")  # gzip's own trailer: the size modulo 2**32
         with gzip.open(path) as stream:
             return _mapped_idx(_unpacked(path, "idx", stream, size, unpacking))
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {reason(error)}") from None
-    except _BROKEN as error:
-        raise InputError(f"{path} is no whole IDX file of bytes: {error}") from None
 
 
 def _mapped_idx(path: Path) -> NDArray[np.uint8]:
