@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 
 from ception import backends
+from support.findings import write_scenes
 from support.pictures import COLOURS, write_pictures
 
 if TYPE_CHECKING:
@@ -66,6 +67,20 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the data sets in {SHARED}, which are not here")
     return SHARED
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, which is not there yet."""
+    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def data(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two classes of 15 scenes each, in the current folder, with an empty cache."""
+    monkeypatch.chdir(tmp_path)
+    return write_scenes(tmp_path / "data")
 
 
 @pytest.fixture

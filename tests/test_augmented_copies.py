@@ -12,7 +12,7 @@ import ception
 from ception.data import grouping, sources
 from ception.settings import TrainSettings
 from ception.training import preparation
-from support.findings import findings_of, paths, scene, write_scenes
+from support.findings import findings_of, paths, scene
 from support.reporters import Notes
 
 COPIES = (
@@ -20,13 +20,6 @@ COPIES = (
     "00.rot90.jpg", "00_Rotated_15.jpg", "aug_00.jpg", "flipped_rot90_00.jpg", "00_augmentation_2.jpg", "VFlip-00.jpg",
 )  # fmt: skip
 OTHERS = ("00_1.jpg", "robot.jpg", "august_00.jpg", "00_rotor.jpg", "00flip.jpg", "rot90.jpg", "99_flipped.jpg")
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
-    return write_scenes(tmp_path / "data")
 
 
 def copied(data: Path, *names: str) -> None:

@@ -16,16 +16,8 @@ from ception.data import sources
 from ception.errors import InputError
 from ception.files import mark
 from ception.reporting import Reporter
-from support.findings import findings_of, paths, scene, write_scenes
+from support.findings import findings_of, paths, scene
 from support.pictures import content, write_pictures
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two classes of 15 scenes each, in the current folder, with an empty cache."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
-    return write_scenes(tmp_path / "data")
 
 
 class TestPictures:

@@ -14,7 +14,7 @@ import pytest
 import ception
 from ception.weights.checkpoints import read
 from support.parity import difference, fill, logits, pixels
-from support.weight_files import RANDOM, assert_equal, backbone, legacy, refused, write_slim
+from support.weight_files import RANDOM, assert_equal, backbone, keras_file, legacy, refused, write_slim
 
 L = keras.layers
 
@@ -51,8 +51,7 @@ def by_name(model: keras.Model) -> dict[str, np.ndarray]:
 @pytest.mark.filterwarnings("ignore")
 def test_every_keras_file_gives_its_tensors_by_layer_and_variable(tmp_path: Path, suffix: str) -> None:
     model = classifier()
-    path = tmp_path / f"model{suffix}"
-    (model.save_weights if "weights" in suffix else model.save)(path)
+    path = keras_file(model, tmp_path / f"model{suffix}")
     checkpoint = read(str(path))
     assert (checkpoint.path, checkpoint.layout, checkpoint.described) == (path, "keras", {})
     assert_equal(checkpoint.tensors, by_name(model))

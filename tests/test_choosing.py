@@ -29,13 +29,6 @@ needs_onnxruntime = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def fresh(tmp_path, monkeypatch) -> Path:
-    """An empty cache."""
-    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def engine_of(model: Path, **options) -> str:
     with Predictor.open(model, **options) as predictor:
         return predictor.engine.name.split()[0]
@@ -55,7 +48,7 @@ def is_whole(kept: Path) -> bool:
 
 
 class TestMeasuring:
-    def test_it_is_remembered_on_this_machine_and_under_this_key(self, fresh, monkeypatch):
+    def test_it_is_remembered_on_this_machine_and_under_this_key(self, own_cache, monkeypatch):
         calls = []
         seconds = measuring.measured({"network": "a"}, lambda: calls.append(1))
         assert len(calls) == 4
@@ -64,9 +57,9 @@ class TestMeasuring:
         monkeypatch.setattr(measuring, "machine", lambda: "another")
         assert measuring.remembered({"network": "a"}) is None
 
-    def test_damaged_timings_are_none(self, fresh):
-        fresh.mkdir()
-        (fresh / "timings.json").write_text('{"a": ')
+    def test_damaged_timings_are_none(self, own_cache):
+        own_cache.mkdir()
+        (own_cache / "timings.json").write_text('{"a": ')
         assert measuring.remembered({"network": "a"}) is None
         measuring.measured({"network": "a"}, lambda: None)
         assert measuring.remembered({"network": "a"})
@@ -79,13 +72,13 @@ class TestMeasuring:
 
 @needs_openvino
 class TestChoice:
-    def test_openvino_unless_another_is_asked_for(self, trained, fresh):
+    def test_openvino_unless_another_is_asked_for(self, trained, own_cache):
         assert engine_of(trained) == "openvino"
         assert engine_of(trained, engine="keras") != "openvino"
         assert engine_of(trained, backend=ception.backends.choose()) != "openvino"
         assert engine_of(trained, device="cpu") != "openvino"
 
-    def test_a_long_job_measures_both_and_remembers(self, trained, fresh, monkeypatch):
+    def test_a_long_job_measures_both_and_remembers(self, trained, own_cache, monkeypatch):
         timed = []
         seconds = {"openvino": 0.001, "keras": 0.002}
         monkeypatch.setattr(
@@ -100,20 +93,20 @@ class TestChoice:
         assert timed == ["openvino", "openvino", "keras"]
         monkeypatch.undo()
 
-    def test_the_faster_one_is_taken(self, trained, fresh, monkeypatch):
+    def test_the_faster_one_is_taken(self, trained, own_cache, monkeypatch):
         times = {"openvino": 2.0, "keras": 1.0}
         monkeypatch.setattr(choosing.measuring, "remembered", lambda key: times[key["engine"]])
         assert engine_of(trained) != "openvino"
         times["keras"] = 3.0
         assert engine_of(trained) == "openvino"
 
-    def test_without_measurements_what_is_installed_decides(self, trained, fresh, monkeypatch):
+    def test_without_measurements_what_is_installed_decides(self, trained, own_cache, monkeypatch):
         monkeypatch.setattr(
             choosing.measuring, "remembered", lambda key: {"openvino": 2.0, "keras": 1.0}[key["engine"]]
         )
         assert engine_of(trained, measure=False) == "openvino"
 
-    def test_both_say_the_same(self, trained, fresh):
+    def test_both_say_the_same(self, trained, own_cache):
         one, other = (ception.predict(trained, trained.parent.parent / "colours", engine=engine)
                       for engine in ("openvino", "keras"))  # fmt: skip
         for first, second in zip(one, other, strict=True):
@@ -142,7 +135,7 @@ class TestChoice:
 
 @needs_onnxruntime
 class TestOnnxRuntime:
-    def test_it_runs_what_openvino_would(self, trained, fresh, monkeypatch):
+    def test_it_runs_what_openvino_would(self, trained, own_cache, monkeypatch):
         assert engine_of(trained, engine="onnxruntime") == "onnxruntime"
         without(monkeypatch, "openvino")
         assert engine_of(trained) == "onnxruntime"
@@ -152,20 +145,20 @@ class TestOnnxRuntime:
         with pytest.raises(InputError, match=r"ONNX Runtime is not installed: pip install 'ception\[onnx\]'"):
             Predictor.open(trained, engine="onnxruntime")
 
-    def test_keras_takes_bfloat16(self, trained, fresh, monkeypatch):
+    def test_keras_takes_bfloat16(self, trained, own_cache, monkeypatch):
         with pytest.raises(InputError, match="ONNX Runtime does not compute in bfloat16"):
             Predictor.open(trained, engine="onnxruntime", dtype="bfloat16")
         without(monkeypatch, "openvino")
         assert engine_of(trained, dtype="bfloat16") not in ("openvino", "onnxruntime")
 
-    def test_it_says_what_keras_says(self, trained, fresh):
+    def test_it_says_what_keras_says(self, trained, own_cache):
         colours = trained.parent.parent / "colours"
         ours, theirs = (ception.predict(trained, colours, engine=engine) for engine in ("onnxruntime", "keras"))
         for one, other in zip(ours, theirs, strict=True):
             assert [guess.class_name for guess in one.top] == [guess.class_name for guess in other.top]
             assert one.top[0].probability == pytest.approx(other.top[0].probability, abs=1e-4)
 
-    def test_a_long_job_measures_it_too(self, trained, fresh, monkeypatch):
+    def test_a_long_job_measures_it_too(self, trained, own_cache, monkeypatch):
         without(monkeypatch, "openvino")
         timed = []
         seconds = {"onnxruntime": 1.0, "keras": 0.5}
@@ -175,13 +168,13 @@ class TestOnnxRuntime:
         assert engine_of(trained, pictures=10_000) not in ("openvino", "onnxruntime")
         assert timed == ["onnxruntime", "keras"]
 
-    def test_a_model_that_it_has_run_needs_no_keras(self, trained, fresh):
+    def test_a_model_that_it_has_run_needs_no_keras(self, trained, own_cache):
         code = (
             "import sys, ception; said = ception.predict(sys.argv[1], sys.argv[2], engine='onnxruntime');"
             "print(len(said), *(name in sys.modules for name in ('keras', 'tensorflow', 'torch', 'jax', 'onnx')))"
         )
         assert engine_of(trained, engine="onnxruntime") == "onnxruntime"
-        (kept,) = fresh.glob("engine-*.bin")
+        (kept,) = own_cache.glob("engine-*.bin")
         command = [sys.executable, "-c", code, trained, trained.parent.parent / "colours" / "blue"]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
         assert said == ["40", "False", "False", "False", "False", "False"]
@@ -191,7 +184,7 @@ class TestOnnxRuntime:
 
 @needs_openvino
 class TestKept:
-    def test_a_model_that_openvino_has_run_needs_no_keras(self, trained, fresh, tmp_path):
+    def test_a_model_that_openvino_has_run_needs_no_keras(self, trained, own_cache, tmp_path):
         write_pictures(tmp_path / "new", {"blue": 3})
         code = (
             "import sys, ception; said = ception.predict(sys.argv[1], sys.argv[2]);"
@@ -202,7 +195,7 @@ class TestKept:
         assert says[0][:2] == ["3", "True"]
         assert says[1] == ["3", "False", "False", "False", "False"]
 
-    def test_another_model_is_another_translation(self, trained, fresh, tmp_path):
+    def test_another_model_is_another_translation(self, trained, own_cache, tmp_path):
         engine_of(trained)
         classifier = ception.Classifier.load(trained)
         logits = classifier.network.get_layer("logits")
@@ -210,21 +203,21 @@ class TestKept:
         classifier.save(tmp_path / "other.keras")
         said = ception.predict(tmp_path / "other.keras", trained.parent.parent / "colours")
         assert {result.top[0].class_name for result in said} == {classifier.class_names[1]}
-        assert len(list(fresh.glob("engine-*.bin"))) == 2
+        assert len(list(own_cache.glob("engine-*.bin"))) == 2
 
     @pytest.mark.parametrize("share", [0, 0.3, 0.999])
-    def test_a_damaged_translation_is_made_again(self, trained, fresh, share):
+    def test_a_damaged_translation_is_made_again(self, trained, own_cache, share):
         expected = ception.predict(trained, trained.parent.parent / "colours")
-        (kept,) = fresh.glob("engine-*.bin")
+        (kept,) = own_cache.glob("engine-*.bin")
         whole = kept.read_bytes()
         kept.write_bytes(whole[: int(len(whole) * share)])
         assert not is_whole(kept)
         assert ception.predict(trained, trained.parent.parent / "colours") == expected
         assert is_whole(kept)
 
-    def test_a_flipped_bit_is_noticed(self, trained, fresh):
+    def test_a_flipped_bit_is_noticed(self, trained, own_cache):
         expected = ception.predict(trained, trained.parent.parent / "colours")
-        (kept,) = fresh.glob("engine-*.bin")
+        (kept,) = own_cache.glob("engine-*.bin")
         content = bytearray(kept.read_bytes())
         content[-100] ^= 64
         kept.write_bytes(content)
@@ -232,9 +225,9 @@ class TestKept:
         assert ception.predict(trained, trained.parent.parent / "colours") == expected
         assert is_whole(kept)
 
-    def test_it_keeps_to_the_caches_limit(self, trained, fresh):
+    def test_it_keeps_to_the_caches_limit(self, trained, own_cache):
         engine_of(trained, cache_limit=1e-6)
-        assert not list(fresh.glob("engine-*"))
+        assert not list(own_cache.glob("engine-*"))
 
     def test_what_the_cache_cannot_hold_is_said(self, trained, monkeypatch):
         monkeypatch.setenv("CEPTION_CACHE", "/proc/none")
@@ -251,7 +244,7 @@ class TestRefusals:
         assert engine_of(trained) != "openvino"
 
     @needs_openvino
-    def test_bfloat16_on_a_processor_without(self, trained, fresh, monkeypatch):
+    def test_bfloat16_on_a_processor_without(self, trained, own_cache, monkeypatch):
         from ception.engines import openvino
 
         real = openvino.ov.Core

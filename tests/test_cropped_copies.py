@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 from ception.checking import alignment, cropped, duplicates
 from ception.data import pictures
 from ception.reporting import Reporter
-from support.findings import findings_of, paths, scene, write_scenes
+from support.findings import findings_of, paths, scene
 from support.reporters import Notes
 
 TURNS = (None, *Image.Transpose)
@@ -39,13 +39,11 @@ def part(image: Image.Image, share: float, left: float, top: float) -> Image.Ima
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
-    root = write_scenes(tmp_path / "data")
+def data(data: Path) -> Path:
+    """The scenes, with four photos among them."""
     for number in range(4):
-        photo(number).save(root / "cat" / f"photo{number}.jpg", quality=95)
-    return root
+        photo(number).save(data / "cat" / f"photo{number}.jpg", quality=95)
+    return data
 
 
 @pytest.mark.parametrize("turn", TURNS, ids=["upright", *(turn.name for turn in Image.Transpose)])

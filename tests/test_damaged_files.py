@@ -19,6 +19,7 @@ from ception.weights.checkpoints import read
 from ception.weights.tensors import is_finite
 from support.weight_files import (
     backbone,
+    keras_file,
     legacy,
     refused,
     safetensors_file,
@@ -257,10 +258,7 @@ def assert_harmless(path: Path, rounds: int = 300) -> None:
 @pytest.mark.parametrize("suffix", [".h5", ".weights.h5", ".keras"])
 @pytest.mark.filterwarnings("ignore")
 def test_fuzz_keras(tmp_path: Path, suffix: str) -> None:
-    model = backbone()
-    path = tmp_path / f"m{suffix}"
-    (model.save_weights if "weights" in suffix else model.save)(path)
-    assert_harmless(path)
+    assert_harmless(keras_file(backbone(), tmp_path / f"m{suffix}"))
 
 
 def test_fuzz_safetensors(tmp_path: Path) -> None:

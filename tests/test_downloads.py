@@ -14,7 +14,7 @@ import pytest
 
 from ception import downloads
 from ception.errors import InputError, RunError
-from ception.reporting import Reporter
+from support.reporters import Notes
 
 CONTENT = bytes(range(256)) * 20_000
 DIGEST = "md5:" + hashlib.md5(CONTENT).hexdigest()
@@ -53,7 +53,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server, asked = self.server, self.headers.get("Range")
         server.requests.append(asked)
         if server.gate:
-            server.gate.wait(5)
+            server.gate.wait(60)
         self.close_connection = True
         if server.status:
             return self.send_error(server.status)
@@ -83,21 +83,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.head(status, **headers)
         self.wfile.write((b"%x\r\n" % len(body) if server.chunked else b"") + body[: server.most])
         if server.stall:
-            server.stall.wait(5)
+            server.stall.wait(60)
 
     def log_message(self, *_):
         pass
-
-
-class Notes(Reporter):
-    def __init__(self, then=None):
-        self.notes = []
-        self.then = then
-
-    def note(self, text):
-        self.notes.append(text)
-        if self.then:
-            self.then()
 
 
 @pytest.fixture
@@ -111,18 +100,15 @@ def served(monkeypatch):
     server.server_close()
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
-def part(cache):
+def part(own_cache):
     """The first 1.5 MB of the file, from an earlier attempt."""
-    cache.mkdir()
-    (cache / ".weights-w.h5.part").write_bytes(CONTENT[:1_500_000])
-    return cache / ".weights-w.h5.part"
+    own_cache.mkdir()
+    (own_cache / ".weights-w.h5.part").write_bytes(CONTENT[:1_500_000])
+    return own_cache / ".weights-w.h5.part"
 
 
 def failure(url, digest=DIGEST, error=RunError, **options):
@@ -140,9 +126,9 @@ def assert_explains(text, server):
 
 
 class TestSuccess:
-    def test_it_is_fetched_once_and_checked(self, served, cache):
+    def test_it_is_fetched_once_and_checked(self, served, own_cache):
         paths = [downloads.fetch(served.url, DIGEST, megabytes=5) for _ in range(2)]
-        assert paths == [cache / "weights-w.h5"] * 2
+        assert paths == [own_cache / "weights-w.h5"] * 2
         assert paths[0].read_bytes() == CONTENT
         assert served.requests == [None]
 
@@ -156,10 +142,10 @@ class TestSuccess:
         reporter = Notes(waiting.release)
         with ThreadPoolExecutor(3) as pool:
             results = [pool.submit(downloads.fetch, served.url, DIGEST, reporter=reporter) for _ in range(3)]
-            assert waiting.acquire(timeout=5)
-            assert waiting.acquire(timeout=5)
+            assert waiting.acquire(timeout=60)
+            assert waiting.acquire(timeout=60)
             served.gate.set()
-            assert all(result.result(5).read_bytes() == CONTENT for result in results)
+            assert all(result.result(60).read_bytes() == CONTENT for result in results)
         assert reporter.notes == ["Waiting for another process that downloads weights-w.h5"] * 2
         assert served.requests == [None]
 
@@ -171,7 +157,7 @@ class TestSuccess:
 
         with ThreadPoolExecutor(2) as pool:
             results = [pool.submit(downloads.fetch, served.url, DIGEST, reporter=Notes(open_gate)) for _ in range(2)]
-            assert all("broke off" in str(result.exception(5)) for result in results)
+            assert all("broke off" in str(result.exception(60)) for result in results)
         assert served.requests == [None, "bytes=1000000-"]
 
     def test_no_locks_are_no_hindrance(self, served, monkeypatch):
@@ -233,9 +219,9 @@ class TestResuming:
 
 
 class TestRefusal:
-    def test_the_wrong_content_is_deleted(self, served, cache):
+    def test_the_wrong_content_is_deleted(self, served, own_cache):
         assert "is not the file it should be (sha256:" in failure(served.url, "sha256:00")
-        assert not [path for path in cache.iterdir() if path.suffix != ".lock"]
+        assert not [path for path in own_cache.iterdir() if path.suffix != ".lock"]
 
     @pytest.mark.parametrize(
         ("page", "clue"),
@@ -297,7 +283,7 @@ class TestNetwork:
         assert served.requests == ["bytes=1500000-", "bytes=2155360-"]
 
     def test_a_server_that_falls_silent(self, served, monkeypatch):
-        monkeypatch.setattr(downloads, "_TIMEOUT_S", 0.2)
+        monkeypatch.setattr(downloads, "_TIMEOUT_S", 1.0)  # the server may be slow
         served.most, served.stall = 1_000_000, threading.Event()
         text = failure(served.url)
         served.stall.set()
@@ -336,8 +322,8 @@ class TestPlace:
         assert downloads.fetch(served.url, DIGEST) == path
         assert len(served.requests) == 1
 
-    def test_a_wrong_one_is_refused_and_left(self, served, cache):
-        cache.mkdir()
+    def test_a_wrong_one_is_refused_and_left(self, served, own_cache):
+        own_cache.mkdir()
         path = downloads.path_of(served.url)
         path.write_bytes(PAGE)
         text = failure(served.url, error=InputError)
@@ -351,15 +337,15 @@ class TestPlace:
         path.mkdir(parents=True)
         assert f"{path} is a folder" in failure(served.url, error=InputError)
 
-    def test_a_folder_in_the_parts_place(self, served, cache):
-        (cache / ".weights-w.h5.part").mkdir(parents=True)
+    def test_a_folder_in_the_parts_place(self, served, own_cache):
+        (own_cache / ".weights-w.h5.part").mkdir(parents=True)
         assert ".weights-w.h5.part cannot be" in failure(served.url)
 
-    def test_a_file_in_the_caches_place(self, served, cache):
-        cache.touch()
-        assert f"{cache} cannot be written" in failure(served.url)
+    def test_a_file_in_the_caches_place(self, served, own_cache):
+        own_cache.touch()
+        assert f"{own_cache} cannot be written" in failure(served.url)
 
-    def test_a_full_disk(self, served, cache):
+    def test_a_full_disk(self, served, own_cache):
         resource = pytest.importorskip("resource")
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
@@ -367,7 +353,7 @@ class TestPlace:
             text = failure(served.url)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        assert f"{cache / '.weights-w.h5.part'} cannot be written: File too large; 2,000,000 bytes are kept" in text
+        assert f"{own_cache / '.weights-w.h5.part'} cannot be written: File too large; 2,000,000 bytes are kept" in text
         assert "CEPTION_CACHE" in text
         assert downloads.fetch(served.url, DIGEST).read_bytes() == CONTENT
         assert served.requests == [None, "bytes=2000000-"]

@@ -13,19 +13,11 @@ from PIL import Image
 
 import ception
 from ception.checking import duplicates
-from support.findings import findings_of, paths, scene, write_scenes
+from support.findings import findings_of, paths, scene
 
 
 def near(copies: np.ndarray, sides: np.ndarray) -> list[list[int]]:
     return [group.tolist() for group in duplicates.groups(duplicates.near(copies, sides))]
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two classes of 15 scenes each, in the current folder, with an empty cache."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
-    return write_scenes(tmp_path / "data")
 
 
 class TestDuplicates:

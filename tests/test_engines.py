@@ -18,6 +18,7 @@ from ception.engines.keras_backend import KerasEngine
 from ception.engines.translating import operations
 from ception.errors import InputError
 from ception.models.endpoints import truncate
+from support.networks import of_rare_layers
 from support.parity import difference, fill
 from support.reporters import Notes
 
@@ -74,20 +75,8 @@ def test_openvino_leaves_dropout_out():
 
 def test_openvino_goes_on_from_feature_maps():
     """The part of a network behind an endpoint is a network too."""
-    maps = x = keras.Input((9, 9, 4))
-    for layer in (
-        keras.layers.ZeroPadding2D(((1, 0), (0, 2))),
-        keras.layers.Cropping2D(((0, 1), (1, 0))),
-        keras.layers.DepthwiseConv2D(3, depth_multiplier=2, dilation_rate=2, activation="elu"),
-        keras.layers.Conv2D(8, 3, groups=4, padding="same", strides=2),
-        keras.layers.BatchNormalization(scale=False),
-        keras.layers.AveragePooling2D(3, 1, padding="same"),
-        keras.layers.Flatten(),
-        keras.layers.Dense(5, activation="softmax"),
-    ):
-        x = layer(x)
-    tail = keras.Model(maps, x)
-    batch = np.random.default_rng(0).normal(size=(3, 9, 9, 4)).astype(np.float32)
+    tail = of_rare_layers()
+    batch = pictures(tail, 3)
     assert difference(compiled(tail, "float32").run(batch), KerasEngine(tail).run(batch)) < 1e-5
 
 

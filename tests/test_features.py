@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 import re
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from support.marks import not_on_jax
 from support.parity import difference, fill
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
-from support.runs import Killed, assert_same_run, dying
+from support.runs import assert_same_run, killed
 
 THIN = {"image_size": 71, "depth_multiplier": 0.1}
 
@@ -255,10 +254,8 @@ SAVING, PREPARING = "ception.training.state.save", "ception.training.fitting.exa
 ])  # fmt: skip
 def test_killed_and_resumed(both, place, tmp_path, monkeypatch, place_of_death, time):
     whole, _ = both
-    with monkeypatch.context() as patched:
-        patched.setattr(place_of_death, dying(pkgutil.resolve_name(place_of_death), at=time))
-        with pytest.raises(Killed):
-            trained(place, tmp_path / "runs", **BOTH)
+    with killed(place_of_death, time):
+        trained(place, tmp_path / "runs", **BOTH)
     (run,) = (tmp_path / "runs").iterdir()
     monkeypatch.chdir(tmp_path)
     ception.resume(run, reporter=Notes())
@@ -274,12 +271,10 @@ def moved(place):
 
 
 @pytest.mark.parametrize("time", [3, *(pytest.param(time, marks=pytest.mark.slow) for time in (2, 4))])
-def test_resumed_without_the_weights(both, place, tmp_path, monkeypatch, moved, time):
+def test_resumed_without_the_weights(both, place, tmp_path, moved, time):
     whole, _ = both
-    with monkeypatch.context() as patched:
-        patched.setattr(SAVING, dying(pkgutil.resolve_name(SAVING), at=time))
-        with pytest.raises(Killed):
-            trained(place, tmp_path / "runs", **BOTH)
+    with killed(SAVING, time):
+        trained(place, tmp_path / "runs", **BOTH)
     (run,) = (tmp_path / "runs").iterdir()
     moved()
     notes = Notes()
@@ -288,11 +283,9 @@ def test_resumed_without_the_weights(both, place, tmp_path, monkeypatch, moved, 
     assert_same_run(whole.folder, run)
 
 
-def test_without_the_weights_before_the_first_epoch_is_done(place, tmp_path, monkeypatch, moved):
-    with monkeypatch.context() as patched:
-        patched.setattr(SAVING, dying(pkgutil.resolve_name(SAVING), at=1))
-        with pytest.raises(Killed):
-            trained(place, tmp_path / "runs", epochs=1)
+def test_without_the_weights_before_the_first_epoch_is_done(place, tmp_path, moved):
+    with killed(SAVING, 1):
+        trained(place, tmp_path / "runs", epochs=1)
     (run,) = (tmp_path / "runs").iterdir()
     moved()
     with pytest.raises(InputError, match=r"no longer in .*xception\.weights\.h5, and no epoch is done: train anew"):

@@ -20,8 +20,7 @@ from support.hub import COMMIT, serving
 
 
 @pytest.fixture
-def server(monkeypatch, tmp_path):
-    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
+def server(own_cache, monkeypatch):
     with serving() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         server.repositories["jane/colours"] = {"model.keras": b"content" * 500_000}

@@ -118,10 +118,9 @@ class TestProbe:
 
 
 @pytest.fixture
-def colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def colours(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pictures in three colours, a red one among the blue, in the current folder, with an empty cache."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
     data = write_pictures(tmp_path / "data", dict.fromkeys(COLOURS, 24))
     (data / "red" / "007.png").rename(data / "blue" / "odd.png")
     return data
@@ -200,9 +199,8 @@ class TestCheck:
         replace(ception.Classifier.load(model), training_digests=np.sort(shortened(digests[:9]))).save(model)
         assert "9 pictures only in part" in ception.check(colours, model=model).not_checked[-1]
 
-    def test_too_few_pictures_for_it(self, tmp_path, model, monkeypatch):
+    def test_too_few_pictures_for_it(self, tmp_path, own_cache, model, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
         data = write_pictures(tmp_path / "few", {"red": 4, "blue": 20})
         assert "no two classes with 5" in ception.check(data, model=model).not_checked[-1]
 

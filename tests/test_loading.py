@@ -26,10 +26,7 @@ def prepared(dataset, contract=CONTRACT, limit=10.0):
     return loading.prepare(dataset, contract, digests, cache_limit=limit, reporter=Reporter())
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 class TestPrepare:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from ception.checking import scan
-from support.findings import findings_of, paths, scene, write_scenes
+from support.findings import findings_of, paths, scene
 
 SIZES = ((120, 90), (200, 200), (640, 480))
 GREY, WHITE, DARK, BLUISH = ((224,) * 3, (120,) * 3), ((255,) * 3, (160,) * 3), ((30,) * 3, (200,) * 3), (
@@ -40,13 +38,6 @@ def drawing(seed: int, size: tuple[int, int] = (300, 300)) -> Image.Image:
     points = np.random.default_rng(seed).uniform(0.1, 0.9, (8, 2)) * size
     ImageDraw.Draw(image).line([tuple(point) for point in points], fill=20, width=4)
     return image
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
-    return write_scenes(tmp_path / "data")
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

@@ -31,7 +31,7 @@ def photos(tmp_path) -> Path:
 
 
 @pytest.fixture
-def served(tmp_path, monkeypatch) -> Iterator[ThreadingHTTPServer]:
+def served(tmp_path, own_cache, monkeypatch) -> Iterator[ThreadingHTTPServer]:
     """A server for a file in the place of the published weights, with an empty cache."""
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "small.h5").write_bytes(b"weights")
@@ -44,7 +44,6 @@ def served(tmp_path, monkeypatch) -> Iterator[ThreadingHTTPServer]:
         WEIGHTS[NOTOP], url=address, digest=f"md5:{hashlib.md5(b'weights').hexdigest()}", megabytes=0,
     )  # fmt: skip
     monkeypatch.setattr(recommended, "WEIGHTS", dict(WEIGHTS) | {NOTOP: record})
-    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
     yield server
     server.shutdown()
     server.server_close()

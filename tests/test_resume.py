@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import pkgutil
 import random
 import shutil
 import subprocess
@@ -20,7 +19,7 @@ from ception.training import run_folder
 from ception.training.callbacks import patience_is_over
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
-from support.runs import Killed, assert_same_run, dying
+from support.runs import assert_same_run, killed
 
 OPTIONS = ["--epochs", "5", "--batch-size", "4", "--image-size", "8"]
 EACH_EPOCH = (
@@ -35,10 +34,8 @@ def train(data: Path, runs: Path, **settings) -> Path:
 
 def interrupted(data: Path, runs: Path, **settings) -> Path:
     """The folder of a training that was killed after its last epoch."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ception.training.carrying_out.curves", dying(ception.evaluate, at=1))
-        with pytest.raises(Killed):
-            train(data, runs, **settings)
+    with killed("ception.training.carrying_out.curves", 1):
+        train(data, runs, **settings)
     return next(runs.iterdir())
 
 
@@ -69,11 +66,9 @@ class TestWithinTheProcess:
         *((place, 3) for place in EACH_EPOCH),
         ("ception.training.carrying_out.curves", 1), ("ception.training.carrying_out.write", 1), ("shutil.rmtree", 1),
     ])  # fmt: skip
-    def test_killed_before_or_after_any_write(self, data, tmp_path, whole, monkeypatch, place, when):
-        with monkeypatch.context() as patched:
-            patched.setattr(place, dying(pkgutil.resolve_name(place), at=when))
-            with pytest.raises(Killed):
-                train(data, tmp_path / "runs")
+    def test_killed_before_or_after_any_write(self, data, tmp_path, whole, place, when):
+        with killed(place, when):
+            train(data, tmp_path / "runs")
         (run,) = (tmp_path / "runs").iterdir()
         ception.resume(run, reporter=Notes())
         assert_same_run(whole, run)
@@ -154,10 +149,8 @@ class TestCommand:
 
 def died_after_two_epochs(data: Path, runs: Path) -> Path:
     """The folder of a training of four epochs that was killed before its third was written."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ception.training.state.save", dying(pkgutil.resolve_name("ception.training.state.save"), at=3))
-        with pytest.raises(Killed):
-            train(data, runs)
+    with killed("ception.training.state.save", 3):
+        train(data, runs)
     return next(runs.iterdir())
 
 
@@ -207,10 +200,8 @@ class TestMoved:
 
     def test_the_new_place_is_remembered(self, moved, whole):
         run, data = moved
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("ception.training.carrying_out.curves", dying(ception.evaluate, at=1))
-            with pytest.raises(Killed):
-                ception.resume(run, data, reporter=Notes())
+        with killed("ception.training.carrying_out.curves", 1):
+            ception.resume(run, data, reporter=Notes())
         ception.resume(run, reporter=Notes())
         assert_same_but_for_paths(whole, run, data)
 

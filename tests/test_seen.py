@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 import ception
@@ -17,7 +16,6 @@ from ception.data import sources
 from ception.data.augmentation import Augmentation
 from ception.data.images import ImageContract
 from ception.reporting import Reporter
-from support.findings import write_scenes
 from support.pictures import write_pictures
 
 SMALL = ImageContract(height=28, width=28, channels=3)
@@ -26,14 +24,6 @@ SMALL = ImageContract(height=28, width=28, channels=3)
 def opened(source: str) -> Image.Image:
     """The picture in a data URI."""
     return Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two classes of 15 scenes each, in the current folder, with an empty cache."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
-    return write_scenes(tmp_path / "data")
 
 
 def looked(data: Path, augmentation: Augmentation, contract: ImageContract = SMALL) -> list[seen.Seen]:

@@ -15,7 +15,8 @@ from ception.artefacts import metadata
 from ception.engines.keras_backend import KerasEngine
 from ception.engines.translating import operations
 from ception.errors import InputError
-from support.parity import difference, fill
+from support.networks import of_rare_layers
+from support.parity import difference
 from support.reporters import Notes
 
 tf = pytest.importorskip("tensorflow", reason="tensorflow is not installed")
@@ -31,27 +32,7 @@ from ception.exporting.litert import model_of  # noqa: E402
 
 @pytest.fixture(scope="module")
 def tail() -> keras.Model:
-    """A network of the kinds of layers and options that are rare, with unlike sides."""
-    maps = x = keras.Input((11, 9, 4))
-    for layer in (
-        keras.layers.Rescaling(1 / 32, -4),
-        keras.layers.ZeroPadding2D(((1, 0), (0, 2))),
-        keras.layers.Cropping2D(((0, 1), (1, 0))),
-        keras.layers.DepthwiseConv2D(3, depth_multiplier=2, dilation_rate=2, activation="elu"),
-        keras.layers.Conv2D(8, 3, groups=4, padding="same", strides=2),
-        keras.layers.BatchNormalization(scale=False),
-        keras.layers.AveragePooling2D(3, 1, padding="same"),
-        keras.layers.Activation("selu"),
-        lambda x: keras.layers.Concatenate()([x, keras.layers.ReLU()(x)]),
-        lambda x: keras.layers.Add()([x, x, x]),
-        keras.layers.MaxPooling2D(2, 1, padding="same"),
-        keras.layers.Flatten(),
-        keras.layers.Dense(5, activation="softmax"),
-    ):
-        x = layer(x)
-    network = keras.Model(maps, x)
-    fill(network, seed=1)
-    return network
+    return of_rare_layers()
 
 
 def pictures(count: int) -> np.ndarray:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pkgutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import ception
 
@@ -15,7 +18,16 @@ class Killed(BaseException):
     """What no handler of the package catches."""
 
 
-def dying(real: Callable[..., Any], at: int) -> Callable[..., Any]:
+@contextmanager
+def killed(name: str, at: int) -> Iterator[None]:
+    """Expect what is done meanwhile to be killed as it calls the function of that name for the `at`-th time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(name, _dying(pkgutil.resolve_name(name), at))
+        with pytest.raises(Killed):
+            yield
+
+
+def _dying(real: Callable[..., Any], at: int) -> Callable[..., Any]:
     """A function that does what `real` does, but for its call of that number, the first being 1, which is a kill."""
     calls = 0
 

@@ -29,6 +29,12 @@ def backbone(*, scale: bool = False, center: bool = True) -> keras.Model:
     return keras.Model(inputs, x, name="body")
 
 
+def keras_file(model: keras.Model, path: Path) -> Path:
+    """The model in a file of Keras, or its weights where the name says so."""
+    (model.save_weights if path.name.endswith(".weights.h5") else model.save)(path)
+    return path
+
+
 def legacy(path: Path, layers: dict[str, dict[str, Any]], *, root: str = "/", chunks: int = 0) -> Path:
     """A file as `keras.engine.saving.save_weights_to_hdf5_group` wrote it."""
     with h5py.File(path, "w") as file:
