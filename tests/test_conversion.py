@@ -144,6 +144,7 @@ def test_a_file_that_the_original_refuses_is_not_compared(tmp_path, monkeypatch)
 
 @on_tensorflow
 class TestCommands:
+    @pytest.mark.slow
     def test_convert(self, run_cli, legacy, tmp_path):
         out = tmp_path / "ours.keras"
         code, said, _ = run_cli("convert", legacy, "--model", "inception_v3", "--out", out)

@@ -25,7 +25,12 @@ from support.reporters import Notes
 openvino = pytest.importorskip("ception.engines.openvino", reason="openvino is not installed")
 openvino_graph = pytest.importorskip("ception.engines.openvino_graph", reason="openvino is not installed")
 SOME = list(MODELS) if keras.backend.backend() == "tensorflow" else ["inception_v3", "separable_cnn"]
-LARGE = ("xception_65", "xception_71")  # with the layers of xception_41, more of them
+QUICK = ("separable_cnn", "inception_v3", "xception_41")  # of which the others' layers are
+
+
+def others_slow(*names: str) -> list[object]:
+    """The names of the networks, all but the given ones marked as slow."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name not in names)) for name in SOME]
 
 
 def network(name: str, **options) -> keras.Model:
@@ -43,7 +48,7 @@ def pictures(of: keras.Model, count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, *of.input.shape[1:]), np.uint8)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in SOME])
+@pytest.mark.parametrize("name", others_slow(*QUICK))
 def test_openvino_gives_the_networks_logits(name):
     built = network(name)
     batch = pictures(built, 3)
@@ -80,7 +85,7 @@ def test_openvino_goes_on_from_feature_maps():
     assert difference(compiled(tail, "float32").run(batch), KerasEngine(tail).run(batch)) < 1e-5
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in SOME])
+@pytest.mark.parametrize("name", others_slow("separable_cnn", "xception"))
 def test_onnxruntime_gives_the_networks_logits(name):
     onnxruntime = onnxruntime_engine()
     built = network(name)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ception import MODELS, build
+from ception import MODELS, build, summary
 from ception.classifier import Classifier
 from ception.data.images import ImageContract
 from ception.errors import InputError
@@ -17,8 +17,8 @@ BACKEND = keras.backend.backend()
 EAGERLY = BACKEND != "jax"  # nothing to trace or compile first
 # JAX compiles every step of every network; what is one network's alone is seen on TensorFlow
 DEEPER = ("xception_65", "xception_71")  # xception_41 with more rows
-# the articles' networks are xception with other rows, and compared with the articles' code elsewhere
-LIKE_XCEPTION = ("xception_light_norm", "xception_chained_shortcut")
+# the articles' networks are xception with other rows, and what each computes is compared elsewhere
+LIKE_XCEPTION = ("xception_light_norm", "xception_chained_shortcut", "xception_41")
 SOME = [
     pytest.param(name, marks=pytest.mark.slow) if name in LIKE_XCEPTION else name
     for name in MODELS if name not in DEEPER
@@ -27,18 +27,19 @@ SOME = SOME if BACKEND == "tensorflow" else ["separable_cnn", "xception", "incep
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_published_number_of_parameters(name):
+def test_published_numbers(name):
     model = common(name)
     assert model.count_params() == MODELS[name].parameters
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == MODELS[name].trainable
+    assert summary(model).macs == MODELS[name].macs
 
 
 @pytest.mark.parametrize("name", SOME)
 class TestEveryModel:
     def test_takes_pixels_and_gives_float32_logits(self, name):
-        model = thin(name, classes=7)
+        model = common(name, **few(name))
         assert model.output.dtype == "float32"
-        assert model.output.shape == (None, 7)
+        assert model.output.shape == (None, 5)
         assert model.layers[-1].activation is keras.activations.linear
 
     def test_two_pictures_give_what_each_alone_gives(self, name):
@@ -64,12 +65,11 @@ class TestEveryModel:
         assert [path for path in unmoved if not path.endswith("_shortcut/bias")] == []
 
     def test_two_builds_have_the_same_names_and_the_same_seed_the_same_weights(self, name):
-        first, second, other = thin(name, seed=3), thin(name, seed=3), thin(name, seed=4)
+        first, second = thin(name, seed=3), thin(name, seed=3)
         assert [layer.name for layer in first.layers] == [layer.name for layer in second.layers]
         assert len({layer.name for layer in first.layers}) == len(first.layers)
         for one, two in zip(first.get_weights(), second.get_weights(), strict=True):
             np.testing.assert_array_equal(one, two)
-        assert not np.array_equal(first.get_weights()[0], other.get_weights()[0])
 
     def test_takes_a_step_in_half_precision(self, name):
         model = thin(name, dtype="mixed_bfloat16", seed=1)
@@ -80,7 +80,7 @@ class TestEveryModel:
 
     def test_works_at_odd_even_and_unequal_sizes(self, name):
         smallest = MODELS[name].smallest
-        for size in (smallest, smallest + 1, (smallest + 5, smallest + 2)):
+        for size in (smallest + 1, (smallest + 4, smallest + 3)):  # one of these is odd, one even
             model = thin(name, classes=3, image_size=size, channels=1)
             batch = pixels(1, model.input.shape[1:])
             assert keras.ops.convert_to_numpy(model(batch, training=False)).shape == (1, 3)
@@ -143,6 +143,11 @@ def test_unknown_model_names_the_nearest():
         build("seperable_cnn")
 
 
+def test_another_seed_gives_other_weights():
+    one, other = (thin("separable_cnn", seed=seed).get_weights() for seed in (3, 4))
+    assert not any(np.array_equal(first, second) for first, second in zip(one, other, strict=True) if np.ptp(first))
+
+
 def test_building_leaves_pythons_generator_alone():
     import random
 
@@ -188,7 +193,7 @@ class TestSeparableCnn:
 
 
 class TestXception:
-    @pytest.mark.parametrize("name", ["xception", "xception_65"])
+    @pytest.mark.parametrize("name", ["xception", "xception_41"])
     @pytest.mark.parametrize(
         ("columns", "gone", "come"),
         [({"shortcut": None}, "_shortcut", None), ({"inner": "elu"}, None, "_dw_act"), ({"segments": 2}, None, "_dw")],

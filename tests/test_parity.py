@@ -23,18 +23,19 @@ from support.parity import difference
 BACKEND = keras.backend.backend()
 GOLDENS = goldens.stored()
 full_size = pytest.mark.skipif(BACKEND != "tensorflow", reason="networks of full size run on TensorFlow")
+EACH_SIZE = [SIZES[0], *(pytest.param(size, marks=pytest.mark.slow) for size in SIZES[1:])]
 ROUNDING = 1e-5  # of the largest logit: float32 sums of thousands of products in another order
 
 
 @full_size
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", EACH_SIZE)
 @pytest.mark.parametrize("name", PUBLISHED_IN_KERAS)
 def test_parity_with_keras_applications(name, size):
     assert from_keras(name, size) < ROUNDING
 
 
 @full_size
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", EACH_SIZE)
 @pytest.mark.parametrize("name", PUBLISHED_IN_ARTICLES)
 def test_parity_with_articles(name, size):
     """Our network gives what the article's own code gave; the values are stored, the article is not needed."""
@@ -43,6 +44,7 @@ def test_parity_with_articles(name, size):
 
 
 @full_size
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", PUBLISHED_IN_ARTICLES)
 def test_stored_logits_are_those_of_the_articles_code(name, size):

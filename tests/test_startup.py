@@ -121,6 +121,7 @@ class TestTheCaller:
         ception.build("separable_cnn", seed=3)
         assert (random.random(), np.random.random()) == expected
 
+    @pytest.mark.slow
     def test_nothing_of_the_callers_streams(self, tmp_path):
         """What the caller writes to standard error while TensorFlow is imported arrives."""
         code = (
