@@ -11,10 +11,12 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ception import backends
 from ception.cli.app import app
+from ception.data import labelled_arrays
 from ception.errors import InputError
 from ception.settings import (
     TRAIN_GROUPS,
@@ -26,6 +28,7 @@ from ception.settings import (
     SummarySettings,
     TrainSettings,
 )
+from ception.training.callbacks import StepProgress
 from ception.values import flag
 from support.pictures import write_pictures
 
@@ -216,7 +219,21 @@ class TestCommands:
         assert "Deleted 1 files" in run_cli("cache", "--clear")[1]
         assert {path.name for path in tmp_path.iterdir()} == {"thesis.txt", "folder"}
 
-    def test_demo(self, run_cli, tmp_path, monkeypatch):
+    @pytest.fixture
+    def fewer(self, monkeypatch, tmp_path) -> None:
+        """A twentieth of the pictures that come with the package."""
+        real = labelled_arrays.read_npz
+
+        def read(path, *rest):
+            with np.load(path) as arrays:
+                fewer = {name: array if name == "class_names" else array[::20] for name, array in arrays.items()}
+            np.savez(tmp_path / "few.npz", **fewer)
+            return real(tmp_path / "few.npz", *rest)
+
+        monkeypatch.setattr(labelled_arrays, "read_npz", read)
+
+    @pytest.mark.usefixtures("fewer")
+    def test_demo_leaves_pictures_with_their_names(self, run_cli, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         code, out, err = run_cli("demo", "--epochs", "1")
         assert code == 0
@@ -225,6 +242,13 @@ class TestCommands:
         run = tmp_path / "runs" / "001-separable_cnn-fashion-mnist-sample"
         assert (run / "demo.png").is_file()
         assert len(list((run / "pictures").iterdir())) == 20
+        assert json.loads((run / "scores.json").read_text())["count"] == 100
+
+    @pytest.mark.slow
+    def test_demo_learns(self, run_cli, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert run_cli("demo", "--epochs", "1")[0] == 0
+        run = tmp_path / "runs" / "001-separable_cnn-fashion-mnist-sample"
         assert json.loads((run / "scores.json").read_text())["accuracy"] > 0.7
 
 
@@ -239,6 +263,27 @@ def test_a_disk_that_fills_up_is_one_line(run_cli, folder, tmp_path, monkeypatch
     assert not list(tmp_path.rglob("model.keras"))
 
 
+def test_ctrl_c_ends_after_the_step(run_cli, folder, tmp_path, monkeypatch):
+    real, steps = StepProgress.on_train_batch_end, []
+
+    def pressed(progress, batch, logs=None):
+        steps.append(batch)
+        if len(steps) == 7:
+            signal.raise_signal(signal.SIGINT)
+        real(progress, batch, logs)
+
+    monkeypatch.setattr(StepProgress, "on_train_batch_end", pressed)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        code, out, err = run_cli("train", folder, "--image-size", "8", "--batch-size", "16", "--runs", tmp_path / "r")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (code, out, len(steps)) == (130, "", 7)
+    assert "stopped by Ctrl-C" in err.splitlines()[-1]
+    assert not list(tmp_path.rglob("model.keras")) + list(tmp_path.rglob("scores.json"))
+
+
+@pytest.mark.slow  # it trains in a process of its own
 def test_ctrl_c_in_the_middle(tmp_path):
     write_pictures(tmp_path / "d", {"a": 60, "b": 60})
     # a shell starts what runs in its background with Ctrl-C ignored, and these tests may run there

@@ -25,6 +25,8 @@ from support.reporters import Notes
 from support.runs import assert_same_run, killed
 
 THIN = {"image_size": 71, "depth_multiplier": 0.1}
+SHORT = {"final_endpoint": "block4"}
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +49,12 @@ def trained(place: Path, runs: Path, **settings) -> tuple[ception.training.Run, 
         "batch_size": 8,
         "head_only": True,
     }
-    return ception.train(
-        place / "colours", runs=runs, reporter=notes, **THIN | options | {"head_only": True} | settings
-    ), notes
+    return ception.train(place / "colours", runs=runs, reporter=notes, **THIN | SHORT | options | settings), notes
 
 
 class TestHead:
     def test_the_body_stays_and_the_head_learns(self, place, tmp_path):
-        run, notes = trained(place, tmp_path)
+        run, notes = trained(place, tmp_path, final_endpoint=None)
         assert "Phase 1 of 1, head: trained: 615 weights after the pooling; frozen: the rest" in notes.lines
         stored, kept = read(place / "xception.weights.h5").tensors, variables(run.classifier.network)
         for name, tensor in kept.items():
@@ -66,14 +66,14 @@ class TestHead:
 
     @not_on_jax
     def test_the_files_head_is_not_taken_even_with_the_same_classes(self, place, tmp_path):
-        run, _ = trained(place, tmp_path, epochs=1, learning_rate=1e-12)
+        run, _ = trained(place, tmp_path, epochs=1, learning_rate=1e-12, final_endpoint=None)
         head = run.classifier.network.get_layer("logits").get_weights()
         assert difference(head[0], read(place / "xception.weights.h5").tensors["logits/kernel"]) > 0.1
         np.testing.assert_allclose(head[1], 0, atol=1e-9)
 
     @not_on_jax
     def test_networks_that_end_early(self, place, tmp_path):
-        run, notes = trained(place, tmp_path, final_endpoint="block4", epochs=1)
+        run, notes = trained(place, tmp_path, epochs=1)
         assert any(line.startswith("Phase 1 of 1, head") for line in notes.lines)
         again = ception.Classifier.load(run.folder)
         assert [layer.name for layer in again.network.layers][-4:] == ["block4", "pool", "prelogits", "logits"]
@@ -84,7 +84,7 @@ class TestHead:
             trained(place, tmp_path, cache_limit=1e-6, seed=77, final_endpoint="block3")
 
 
-BOTH = {"head_only": False, "from_": "block3", "head_epochs": 2, "epochs": 2, "final_endpoint": "block4"}
+BOTH = {"head_only": False, "from_": "block3", "head_epochs": 2, "epochs": 2}
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +124,20 @@ class TestPhases:
     def test_details_are_shown_where_they_are_asked_for(self, place, tmp_path, monkeypatch, run_cli, flags):
         monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
         options = ["--model", "xception", "--weights", place / "xception.weights.h5", "--epochs", "1", "--head-only"]
-        thin = ["--image-size", "71", "--depth-multiplier", "0.1", "--runs", tmp_path / "runs"]
+        thin = [
+            "--image-size",
+            "71",
+            "--depth-multiplier",
+            "0.1",
+            "--final-endpoint",
+            "block4",
+            "--runs",
+            tmp_path / "r",
+        ]
         code, _, err = run_cli("train", place / "colours", *options, *thin, *flags)
         assert code == 0
         assert ("Phase 1 of 1: a fresh head is trained" in err) == (flags != ["--quiet"])
-        for detail in ("head: trained: 615 weights after the pooling", "Backend: ", "Features of "):
+        for detail in ("head: trained: 219 weights after the pooling", "Backend: ", "Features of "):
             assert (detail in err) == (flags == ["--verbose"])
 
     def test_quiet_and_verbose_exclude_each_other(self, place, run_cli):
@@ -248,10 +257,9 @@ SAVING, PREPARING = "ception.training.state.save", "ception.training.fitting.exa
 
 
 @pytest.mark.parametrize(("place_of_death", "time"), [
-    *(pytest.param(SAVING, time, marks=pytest.mark.slow) for time in (1, 2, 4)),
-    (SAVING, 3),  # in the second phase's first epoch, after its weights were saved as the best
-    *(pytest.param(PREPARING, time, marks=pytest.mark.slow) for time in (1, 2)),
+    *((SAVING, time) for time in (1, 2, 3, 4)), *((PREPARING, time) for time in (1, 2)),
 ])  # fmt: skip
+@pytest.mark.slow
 def test_killed_and_resumed(both, place, tmp_path, monkeypatch, place_of_death, time):
     whole, _ = both
     with killed(place_of_death, time):
@@ -270,7 +278,11 @@ def moved(place):
     elsewhere.rename(weights)
 
 
-@pytest.mark.parametrize("time", [3, *(pytest.param(time, marks=pytest.mark.slow) for time in (2, 4))])
+@pytest.mark.parametrize("time", [
+    pytest.param(2, marks=pytest.mark.slow),
+    3,  # in the second phase's first epoch, after its weights were saved as the best
+    pytest.param(4, marks=pytest.mark.slow),
+])  # fmt: skip
 def test_resumed_without_the_weights(both, place, tmp_path, moved, time):
     whole, _ = both
     with killed(SAVING, time):
@@ -303,10 +315,14 @@ def test_without_the_weights_before_the_first_epoch_is_done(place, tmp_path, mov
         ({"crop": 0.3, "views": 2}, "need --views 3 or more, got 2"),
         ({"colour": 0.3, "views": 1, "flip": False}, "need --views 2 or more, got 1"),
         ({"weights": None, "views": 3, "head_only": False}, "--views belongs to --weights"),
-        ({"model": "inception_v3", "auxiliary": True, "image_size": 75}, "without --weights"),
+        ({"model": "inception_v3", "auxiliary": True, "image_size": 75, "final_endpoint": None}, "without --weights"),
         ({"weights": None, "partial": True}, "--partial belongs to --weights"),
         ({"weights": "nowhere.h5"}, "neither a file nor published weights"),
-        ({"model": "inception_v1", "image_size": 32}, "does not fit inception_v1"),
+        pytest.param(
+            {"model": "inception_v1", "image_size": 32, "final_endpoint": None},
+            "does not fit inception_v1",
+            marks=pytest.mark.slow,
+        ),
         ({"final_endpoint": "block99"}, "no endpoint 'block99'"),
         ({"final_endpoint": "logits"}, "a head goes on feature maps"),
     ],
@@ -318,7 +334,7 @@ def test_what_cannot_be_trained_is_one_line(place, tmp_path, settings, says):
 
 
 @pytest.mark.parametrize("settings", [
-    {"model": "inception_v3", "image_size": 75},
+    {"model": "inception_v3", "image_size": 75, "final_endpoint": None},
     {"from_": "block99", "head_only": False},
     {"final_endpoint": "block99"},
 ])  # fmt: skip

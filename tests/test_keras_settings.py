@@ -54,6 +54,7 @@ def configured(setting: str) -> Iterator[None]:
         write(before)
 
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 QUICK = ("channels first", "mixed_float16", "one epoch")  # one of each kind; the others are much like them
 
 
@@ -118,7 +119,7 @@ def channels_of(name: str) -> int:
 
 
 @pytest.mark.parametrize("name", [
-    name if name in ("separable_cnn", "xception", "inception_v3") else pytest.param(name, marks=pytest.mark.slow)
+    name if name in ("separable_cnn", "xception") else pytest.param(name, marks=pytest.mark.slow)
     for name in MODELS
 ])  # fmt: skip
 def test_networks_are_the_same(name):

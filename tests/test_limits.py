@@ -26,6 +26,8 @@ from support.reporters import Notes
 from support.runs import Killed, assert_same_run
 
 SMALL = {"epochs": 2, "batch_size": 8, "image_size": 8}
+IN_EACH_EPOCH = [pytest.param(2, marks=pytest.mark.slow), 12]  # steps in the first, and in the second
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def train(folder: Path, runs: Path, **settings) -> tuple[ception.Run, list[str]]:
@@ -78,7 +80,7 @@ class TestPrecision:
         assert kinds == {"float32"}
         assert keras.saving.load_model(other.folder / "model.keras").layers[-1].compute_dtype == "float32"
 
-    @pytest.mark.parametrize("step", [2, 12])  # in the first epoch, and in the second
+    @pytest.mark.parametrize("step", IN_EACH_EPOCH)
     def test_a_loss_that_is_no_number_in_bfloat16_falls_back(self, folder, tmp_path, monkeypatch, step):
         failing(monkeypatch, NotFiniteError("the loss became nan in step 2: lower it"), step=step)
         run, lines = train(folder, tmp_path, dtype="bfloat16")
@@ -113,7 +115,7 @@ class TestPrecision:
 
 
 class TestMemory:
-    @pytest.mark.parametrize("step", [2, 12])
+    @pytest.mark.parametrize("step", IN_EACH_EPOCH)
     def test_batches_are_cut_when_memory_runs_out(self, folder, tmp_path, monkeypatch, step):
         calls = failing(monkeypatch, MemoryError(), step=step)
         run, lines = train(folder, tmp_path)

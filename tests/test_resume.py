@@ -26,6 +26,8 @@ EACH_EPOCH = (
     "ception.training.state.save", "ception.training.callbacks.write_log", "ception.classifier.Classifier.save",
 )  # fmt: skip
 SETTINGS = {"epochs": 4, "batch_size": 8, "image_size": 8}
+AT_THE_END = ("ception.training.carrying_out.curves", "ception.training.carrying_out.write", "shutil.rmtree")
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def train(data: Path, runs: Path, **settings) -> Path:
@@ -63,8 +65,10 @@ def broken_off(once_interrupted, tmp_path) -> Path:
 class TestWithinTheProcess:
     @pytest.mark.parametrize(("place", "when"), [
         *(pytest.param(place, 1, marks=pytest.mark.slow) for place in EACH_EPOCH),
-        *((place, 3) for place in EACH_EPOCH),
-        ("ception.training.carrying_out.curves", 1), ("ception.training.carrying_out.write", 1), ("shutil.rmtree", 1),
+        (EACH_EPOCH[0], 3),
+        *(pytest.param(place, 3, marks=pytest.mark.slow) for place in EACH_EPOCH[1:]),
+        *(pytest.param(place, 1, marks=pytest.mark.slow) for place in AT_THE_END[:-1]),
+        (AT_THE_END[-1], 1),
     ])  # fmt: skip
     def test_killed_before_or_after_any_write(self, data, tmp_path, whole, place, when):
         with killed(place, when):
@@ -165,17 +169,27 @@ def assert_same_but_for_paths(one: Path, other: Path, data: Path) -> None:
     assert_same_run(one, moved)
 
 
+@pytest.fixture(scope="module", params=["absolute", pytest.param("relative", marks=pytest.mark.slow)])
+def left(request, data, tmp_path_factory) -> Path:
+    """The run folder of a training that knew its data, which lie there no more, by a path of that kind."""
+    place = tmp_path_factory.mktemp("left")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(place)
+        shutil.copytree(data, "first")
+        first = place / "first" if request.param == "absolute" else Path("first")
+        run = died_after_two_epochs(first, Path("runs"))
+        shutil.rmtree("first")
+    return place / run
+
+
 class TestMoved:
     """Data and run folder that lie elsewhere by now."""
 
-    @pytest.fixture(params=["absolute", pytest.param("relative", marks=pytest.mark.slow)])
-    def moved(self, request, data, tmp_path, monkeypatch) -> tuple[Path, Path]:
-        """The run folder, and the data, which the training knew by a path of that kind."""
+    @pytest.fixture
+    def moved(self, left, data, tmp_path, monkeypatch) -> tuple[Path, Path]:
+        """The run folder and the data, in other places than the training knew them."""
         monkeypatch.chdir(tmp_path)
-        shutil.copytree(data, "first")
-        run = died_after_two_epochs(tmp_path / "first" if request.param == "absolute" else Path("first"), Path("runs"))
-        Path("new").mkdir()
-        return Path(shutil.move(run, "new/run")), Path(shutil.move("first", "new/colours"))
+        return Path(shutil.copytree(left, "new/run")), Path(shutil.copytree(data, "new/colours"))
 
     def test_goes_on_as_if_nothing_had_moved(self, moved, whole):
         run, data = moved
@@ -206,7 +220,7 @@ class TestMoved:
         assert_same_but_for_paths(whole, run, data)
 
     @pytest.mark.parametrize("order", [["--resume", "RUN", "DATA"], ["DATA", "--resume", "RUN"]])
-    @pytest.mark.parametrize("moved", ["relative"], indirect=True)
+    @pytest.mark.parametrize("left", ["relative"], indirect=True)
     def test_either_order_is_understood(self, moved, order, run_cli):
         places = dict(zip(("RUN", "DATA"), map(str, moved), strict=True))
         code, _, err = run_cli("train", *(places.get(word, word) for word in order))
@@ -214,7 +228,7 @@ class TestMoved:
         assert f"Resuming {moved[0]}" in err
         assert (moved[0] / "model.keras").is_file()
 
-    @pytest.mark.parametrize("moved", ["relative"], indirect=True)
+    @pytest.mark.parametrize("left", ["relative"], indirect=True)
     def test_a_table_that_has_moved(self, moved):
         run, data = moved
         shutil.rmtree(run)
@@ -255,11 +269,6 @@ def kills(tmp_path: Path, count: int) -> list[str]:
         assert_same_run(whole, run)
         shutil.rmtree(run)
     return left
-
-
-def test_killed_process_resumes_to_the_same_weights(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    kills(tmp_path, 1)
 
 
 @pytest.mark.slow

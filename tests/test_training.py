@@ -34,6 +34,9 @@ def scalars(folder: Path, name: str) -> list[float]:
     return [event.tensor_proto.float_val[0] for event in events.Tensors(name)]
 
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
 class TestRun:
     def test_learns_and_leaves_the_promised_files(self, trained):
         names = {path.name for path in trained.iterdir()} - {"evaluations"}
@@ -204,7 +207,10 @@ def test_tensorboard_needs_no_tensorflow(tmp_path, monkeypatch):
     assert scalars(tmp_path / "validation", "epoch_accuracy") == [1.0]
 
 
-@pytest.mark.parametrize("error", [ImportError("no module named pkg_resources"), TypeError("Descriptors\ncannot be")])
+@pytest.mark.parametrize("error", [
+    pytest.param(ImportError("no module named pkg_resources"), marks=pytest.mark.slow),
+    TypeError("Descriptors\ncannot be"),
+])  # fmt: skip
 def test_a_tensorboard_that_cannot_be_imported_stops_no_training(folder, tmp_path, monkeypatch, error):
     class Failing:
         def find_spec(self, name: str, *_: object) -> None:
