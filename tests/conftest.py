@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,11 +22,17 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("ception", deadline=None)  # the machine may be busy
 hypothesis.settings.load_profile("ception")
 
+# What a terminal, a proxy or an account says of itself, which would change what is shown and fetched
+OF_THE_USER = re.compile(
+    r"columns|lines|term|(no|force)_color|(tty|jupyter|hf)_\w+|(https?|all|no)_proxy", re.IGNORECASE
+)
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Import Keras, but in a process that only hands tests to others."""
+    """Forget the user's environment; import Keras, but in a process that only hands tests to others."""
+    for name in filter(OF_THE_USER.fullmatch, list(os.environ)):
+        del os.environ[name]
     only_hands_out = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
     if not only_hands_out and backends.start() == "tensorflow":
         _without_tuning()

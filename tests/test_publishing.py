@@ -55,8 +55,9 @@ def test_holds_all_that_belongs_to_it(published, trained):
 
 def test_says_nothing_of_the_machine(published, trained):
     out, _ = published
+    homes = [f"{home}/" for home in [Path.home()] if home.name]  # which is / in some containers
     for name, content in contents(out).items():
-        for private in (str(trained.parents[1]), str(Path.home()) + "/", str(out)):
+        for private in (str(trained.parents[1]), str(out), *homes):
             assert private.encode() not in content, name
     assert describe(out).record["data"]["source"] == "colours"
 

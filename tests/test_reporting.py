@@ -31,8 +31,6 @@ class FakeTerminal(io.StringIO):
 @pytest.fixture
 def at_terminal(monkeypatch) -> Callable[[], FakeTerminal]:
     """Makes standard error a terminal, and gives it; to be called in the test, since pytest sets the stream before."""
-    for name in ("TTY_COMPATIBLE", "TTY_INTERACTIVE", "FORCE_COLOR", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "160")
 

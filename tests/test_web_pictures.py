@@ -62,10 +62,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch) -> Iterator[SimpleNamespace]:
+def server(tmp_path) -> Iterator[SimpleNamespace]:
     """A server with two pictures, one cut short, a page, and what never ends."""
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     data = write_pictures(tmp_path / "web", {"red": 1, "blue": 1}, seed=5)
     red, blue = ((data / name / "000.png").read_bytes() for name in ("red", "blue"))
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
