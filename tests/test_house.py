@@ -99,3 +99,8 @@ def test_constraints_are_written_from_what_environments_hold():
 @pytest.mark.parametrize("name", ["utils", "common", "core", "base", "manager", "helpers", "misc"])
 def test_no_room_without_a_name_of_its_own(name):
     assert not [path for path in sources() if name in path.removesuffix(".py").split("/")]
+
+
+def test_the_version_is_in_one_place_and_where_it_has_to_be_written():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()

@@ -110,7 +110,7 @@ class TestPrecision:
     def test_known_processors(self, monkeypatch):
         monkeypatch.setattr(backends, "devices", lambda: ["cpu:0"])
         for flags, fast in (({"avx512_bf16"}, True), ({"amx_bf16"}, True), ({"avx2"}, False)):
-            monkeypatch.setattr(backends, "_cpu_flags", lambda flags=flags: flags)
+            monkeypatch.setattr(backends, "cpu_flags", lambda flags=flags: flags)
             assert backends.fast_at_bfloat16() == (fast and keras.backend.backend() == "tensorflow")
 
 

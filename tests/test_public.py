@@ -9,8 +9,8 @@ import ception
 
 NAMES = [
     "Classifier", "InputError", "MODELS", "Predictor", "Reporter", "Run", "RunError", "__version__", "build", "check",
-    "compare", "convert", "endpoints", "evaluate", "explain", "export", "features", "find_learning_rate", "predict",
-    "resume", "runs", "serve", "stages", "summary", "train", "truncate",
+    "compare", "convert", "doctor", "endpoints", "evaluate", "explain", "export", "features", "find_learning_rate",
+    "predict", "resume", "runs", "serve", "stages", "summary", "train", "truncate",
 ]  # fmt: skip
 SIGNATURES = {
     "Classifier": "(*, config, class_names, image, record=<factory>, training_digests=<factory>, temperature=1.0, "
@@ -35,6 +35,7 @@ SIGNATURES = {
     "check": "(data, *, reporter=None, **options)",
     "compare": "(one, other, data=None, *, reporter=None, **options)",
     "convert": "(source, model, *, out=None, partial=False, class_names=None, reporter=None, **options)",
+    "doctor": "()",
     "endpoints": "(model)",
     "evaluate": "(model, data, *, reporter=None, **options)",
     "explain": "(model, pictures, *, class_name=None, reporter=None, **options)",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ception.checking import check as check
     from ception.classifier import Classifier as Classifier
     from ception.conversion import convert as convert
+    from ception.diagnosis import doctor as doctor
     from ception.errors import InputError as InputError
     from ception.errors import RunError as RunError
     from ception.evaluation import evaluate as evaluate
@@ -48,6 +49,7 @@ _HOMES = {
     "check": "checking",
     "compare": "evaluation.comparison",
     "convert": "conversion",
+    "doctor": "diagnosis",
     "endpoints": "models.endpoints",
     "features": "models.endpoints",
     "evaluate": "evaluation",

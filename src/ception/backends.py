@@ -234,13 +234,13 @@ def devices() -> list[str]:
 def has_accelerator() -> bool:
     """Whether the backend sees a faster processor than the CPU; Keras is imported only where one may be there."""
     if "keras" not in sys.modules:
-        if not _may_have_accelerator():
+        if not may_have_accelerator():
             return False
         start()
     return not all(device.startswith("cpu") for device in devices())
 
 
-def _may_have_accelerator() -> bool:
+def may_have_accelerator() -> bool:
     """Whether a look at the system, without any backend, lets one expect a GPU or TPU."""
     if sys.platform == "darwin":
         return likely() == "torch" or importlib.util.find_spec("tensorflow-plugins") is not None
@@ -279,7 +279,7 @@ def fast_at_bfloat16(device: str | None = None) -> bool:
 
     backend = keras.backend.backend()
     if not any(name.startswith("gpu") for name in devices()) or (device or "gpu").startswith("cpu"):
-        return backend == "tensorflow" and bool({"amx_bf16", "avx512_bf16"} & _cpu_flags())
+        return backend == "tensorflow" and bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
     with suppress(ImportError, AttributeError, IndexError, KeyError, RuntimeError, ValueError):
         if backend == "torch":
             import torch
@@ -296,9 +296,10 @@ def fast_at_bfloat16(device: str | None = None) -> bool:
     return False
 
 
-def _cpu_flags() -> set[str]:
+def cpu_flags() -> set[str]:
+    """What the processor can do, as the system calls it, such as `avx2`; empty where it does not tell."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("flags"):
+            if line.startswith(("flags", "Features")):
                 return set(line.split())
     return set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ception.cli import (
     datasets,
     explaining,
+    machine,
     networks,
     scoring,
     serving,
@@ -12,4 +13,4 @@ from ception.cli import (
 )  # each gives the application its commands
 from ception.cli.app import main
 
-__all__ = ["datasets", "explaining", "main", "networks", "scoring", "serving", "training"]
+__all__ = ["datasets", "explaining", "machine", "main", "networks", "scoring", "serving", "training"]

@@ -61,7 +61,7 @@ class Runtime:
         return onnxruntime
 
 
-_RUNTIMES = (  # the fastest first
+RUNTIMES = (  # the fastest first
     Runtime("openvino", "OpenVINO", ("openvino",), "openvino", ("float32", "bfloat16")),
     Runtime("onnxruntime", "ONNX Runtime", ("onnxruntime", "onnx"), "onnx", ("float32",)),
 )
@@ -150,7 +150,7 @@ def usual_runtime(precision: Precision = "float32") -> Runtime | None:
     """The fastest installed runtime with a precision; None where the backend has a faster processor than it."""
     if backends.has_accelerator():
         return None
-    return next((one for one in _RUNTIMES if precision in one.precisions and one.installed), None)
+    return next((one for one in RUNTIMES if precision in one.precisions and one.installed), None)
 
 
 def _named(wanted: EngineName) -> Runtime | None:
@@ -159,7 +159,7 @@ def _named(wanted: EngineName) -> Runtime | None:
     Raises:
         InputError: it is not installed.
     """
-    runtime = next((one for one in _RUNTIMES if one.name == wanted), None)
+    runtime = next((one for one in RUNTIMES if one.name == wanted), None)
     if runtime and not runtime.installed:
         raise InputError(
             f"{runtime.told} is not installed: pip install 'ception[{runtime.extra}]', or leave out --engine"
