@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ception.data import shards
 from ception.data.folders import pictures_in
 from ception.data.images import Picture
-from ception.data.pictures import Address, Given, given
+from ception.data.pictures import Address, Encoded, Member, Pictures, given
 from ception.errors import InputError
 
 _IS_ADDRESS = re.compile("https?://", re.IGNORECASE)
 
 
-def collected(pictures: Picture | Iterable[Picture], *, allow_urls: bool = False) -> Given:
+def collected(pictures: Picture | Iterable[Picture], *, allow_urls: bool = False) -> Pictures:
     """The pictures behind paths, folders (with all folders in them), patterns and what lies in memory, in that order.
 
     An array of four axes is a batch. A path that leads nowhere stays in the list, to be reported in its turn.
@@ -35,13 +36,16 @@ def collected(pictures: Picture | Iterable[Picture], *, allow_urls: bool = False
     single = isinstance(pictures, str | os.PathLike | bytes | bytearray | memoryview | Image.Image)
     if single or hasattr(pictures, "read") or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
         pictures = [pictures]  # type: ignore[list-item]
-    listed: list[Picture | Address] = []
+    listed: list[Picture | Address | Member] = []
     try:
-        for picture in pictures:  # type: ignore[union-attr]
+        pictures = list(pictures)  # type: ignore[arg-type]
+        if len(pictures) == 1 and (stored := _stored(pictures[0])) is not None:
+            return stored
+        for picture in pictures:
             if isinstance(picture, str | os.PathLike):
                 listed += _behind(os.fspath(picture), allow_urls)
             else:
-                listed.append(picture)  # type: ignore[arg-type]
+                listed.append(picture)
     except TypeError:
         raise InputError(
             f"a {type(pictures).__name__} is no picture: give a path, bytes, an open file, an array or a Pillow image, "
@@ -53,12 +57,20 @@ def collected(pictures: Picture | Iterable[Picture], *, allow_urls: bool = False
     return given(listed)
 
 
-def _behind(path: str, allow_urls: bool) -> list[str | Address]:
+def _stored(picture: Picture) -> Encoded | None:
+    """The pictures of the shards in a folder; None where it is none."""
+    path = os.fspath(picture) if isinstance(picture, str | os.PathLike) else ""
+    return shards.pictures(path) if path and shards.is_sharded(path) else None
+
+
+def _behind(path: str, allow_urls: bool) -> list[str | Address | Member]:
     """The files that a path, a folder or a pattern means, or what an address means; a path that is there is no address.
 
     Raises:
         InputError: it is an address, and these are not allowed.
     """
+    if (stored := _stored(path)) is not None:
+        return [Member(stored, index) for index in range(len(stored))]
     if not _IS_ADDRESS.match(path) or os.path.exists(path):
         return [*_files(path)]
     if not allow_urls:

@@ -70,6 +70,12 @@ def kind_of_file(path: str | os.PathLike[str]) -> str:
         return ""
 
 
+def suffix_of(name: str, data: bytes) -> str:
+    """The suffix of a picture's file: that of its name where it is one of a picture, else that of its format."""
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix if suffix in SUFFIXES else "." + (kind_of(data[:_ENOUGH]).lower().replace(" ", "") or "bin")
+
+
 def unidentified(data: bytes) -> PictureError:
     """Why Pillow knows no picture in these bytes."""
     kind = kind_of(data[:_ENOUGH])

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ception.data import arrays, folders, labelled_arrays, tables
+from ception.data import arrays, folders, labelled_arrays, shards, tables
 from ception.data.dataset import SPLIT_NAMES, SPLITS, TEST, TRAIN, UNSTATED, VAL, Dataset
 from ception.data.folders import pictures_in
-from ception.data.pictures import Arrays, Files, Pictures, digests, parallel
+from ception.data.pictures import Arrays, Encoded, Files, Pictures, digests, parallel
 from ception.errors import InputError, nearest, reason
 from ception.reporting import Reporter
 
@@ -26,6 +26,7 @@ __all__ = [
     "VAL",
     "Arrays",
     "Dataset",
+    "Encoded",
     "Files",
     "Pictures",
     "digests",
@@ -50,6 +51,8 @@ def load(data: str | Path, *, cache_limit: float = 10.0, reporter: Reporter | No
     unpacking = arrays.Unpacking(cache_limit, reporter or Reporter())
     path = Path(data)
     try:
+        if shards.is_sharded(str(data)):
+            return shards.read(str(data))
         if path.is_dir() and str(data):
             idx_files = labelled_arrays.idx_files(path)
             if idx_files:
