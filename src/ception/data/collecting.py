@@ -6,21 +6,29 @@ import glob
 import os
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from ception.data import shards
+from ception.data import stored
 from ception.data.folders import pictures_in
 from ception.data.images import Picture
 from ception.data.pictures import Address, Encoded, Member, Pictures, given
 from ception.errors import InputError
+from ception.reporting import Reporter
 
 _IS_ADDRESS = re.compile("https?://", re.IGNORECASE)
 
 
-def collected(pictures: Picture | Iterable[Picture], *, allow_urls: bool = False) -> Pictures:
+def collected(
+    pictures: Picture | Iterable[Picture],
+    *,
+    allow_urls: bool = False,
+    cache_limit: float = 10.0,
+    reporter: Reporter | None = None,
+) -> Pictures:
     """The pictures behind paths, folders (with all folders in them), patterns and what lies in memory, in that order.
 
     An array of four axes is a batch. A path that leads nowhere stays in the list, to be reported in its turn.
@@ -28,6 +36,8 @@ def collected(pictures: Picture | Iterable[Picture], *, allow_urls: bool = False
     Args:
         pictures: What is given.
         allow_urls: Whether http and https addresses are read.
+        cache_limit: Most that the cache folder may hold, in GB, of what is in archives.
+        reporter: Receives progress where these are read for the first time.
 
     Raises:
         InputError: there is no picture at all, an address is not allowed, or something is nothing that a picture can
@@ -36,14 +46,19 @@ def collected(pictures: Picture | Iterable[Picture], *, allow_urls: bool = False
     single = isinstance(pictures, str | os.PathLike | bytes | bytearray | memoryview | Image.Image)
     if single or hasattr(pictures, "read") or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
         pictures = [pictures]  # type: ignore[list-item]
+    opened = partial(_stored, cache_limit=cache_limit, reporter=reporter or Reporter())
     listed: list[Picture | Address | Member] = []
     try:
         pictures = list(pictures)  # type: ignore[arg-type]
-        if len(pictures) == 1 and (stored := _stored(pictures[0])) is not None:
-            return stored
+        if len(pictures) == 1 and (whole := opened(pictures[0])) is not None:
+            return whole
         for picture in pictures:
             if isinstance(picture, str | os.PathLike):
-                listed += _behind(os.fspath(picture), allow_urls)
+                whole = opened(picture)
+                if whole is None:
+                    listed += _behind(os.fspath(picture), allow_urls)
+                else:
+                    listed += [Member(whole, index) for index in range(len(whole))]
             else:
                 listed.append(picture)
     except TypeError:
@@ -57,20 +72,20 @@ def collected(pictures: Picture | Iterable[Picture], *, allow_urls: bool = False
     return given(listed)
 
 
-def _stored(picture: Picture) -> Encoded | None:
-    """The pictures of the shards in a folder; None where it is none."""
+def _stored(picture: Picture, cache_limit: float, reporter: Reporter) -> Encoded | None:
+    """The pictures in shards, archives, Parquet files, or at an address that is none of the web; None elsewhere."""
     path = os.fspath(picture) if isinstance(picture, str | os.PathLike) else ""
-    return shards.pictures(path) if path and shards.is_sharded(path) else None
+    if not path or _IS_ADDRESS.match(path):
+        return None
+    return stored.pictures(path, cache_limit=cache_limit, reporter=reporter)
 
 
-def _behind(path: str, allow_urls: bool) -> list[str | Address | Member]:
+def _behind(path: str, allow_urls: bool) -> list[str | Address]:
     """The files that a path, a folder or a pattern means, or what an address means; a path that is there is no address.
 
     Raises:
         InputError: it is an address, and these are not allowed.
     """
-    if (stored := _stored(path)) is not None:
-        return [Member(stored, index) for index in range(len(stored))]
     if not _IS_ADDRESS.match(path) or os.path.exists(path):
         return [*_files(path)]
     if not allow_urls:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from ception.data.images import PictureError
+from ception.data import formats
+from ception.data.formats import PictureError
 from ception.errors import InputError, nearest, reason
 from ception.files import cache_folder, whole
 
@@ -18,12 +21,18 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _LIBRARIES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs",
            "http": "aiohttp", "https": "aiohttp"}  # fmt: skip
+_CHANGING = ("size", "ETag", "etag", "LastModified", "last_modified", "mtime", "created", "sha", "oid")
 _PART = 8 << 20  # bytes copied at once
 
 
 def is_address(path: str | os.PathLike[str]) -> bool:
     """Whether it is an address, such as `s3://bucket/photos`, and no path."""
     return bool(_ADDRESS.match(os.fspath(path))) and not os.path.exists(path)
+
+
+def typed(path: str | os.PathLike[str]) -> str:
+    """An address as it was typed: a path has one slash where that has two."""
+    return re.sub(r"^([a-z][a-z0-9+.-]+):/(?=[^/])", r"\1://", os.fspath(path), flags=re.IGNORECASE)
 
 
 def joined(folder: str, name: str) -> str:
@@ -60,8 +69,34 @@ def size(where: str) -> int | None:
     return int(told["size"] or 0) if told["type"] == "file" else None
 
 
-def read_part(where: str, start: int, length: int) -> bytes:
-    """Some of a file's bytes, fewer where it ends before.
+def files_below(folder: str) -> list[str]:
+    """The files in a folder at an address and in the folders there, by what follows the folder's own address.
+
+    Raises:
+        InputError: it cannot be listed.
+    """
+    system, inner = opened(folder)
+    try:
+        listed = system.find(inner)
+    except FileNotFoundError:
+        return []
+    except Exception as error:  # each file system has its own
+        raise unreachable(folder, error) from None
+    start = len(inner.rstrip("/")) + 1
+    return [name[start:] for name in sorted(listed) if name[start:]]
+
+
+def read(where: str) -> bytes:
+    """All of a file.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
+    return read_part(where, 0, None)
+
+
+def read_part(where: str, start: int, length: int | None) -> bytes:
+    """Some of a file's bytes, fewer where it ends before; all that follow where no length is given.
 
     Raises:
         PictureError: they cannot be read.
@@ -72,13 +107,59 @@ def read_part(where: str, start: int, length: int) -> bytes:
                 file.seek(start)
                 return file.read(length)
         system, inner = opened(where)
-        return bytes(system.cat_file(inner, start, start + length))
+        return bytes(system.cat_file(inner, start or None, None if length is None else start + length))
     except OSError as error:
         raise PictureError(f"cannot be read: {reason(error)}") from None
     except InputError as error:
         raise PictureError(str(error)) from None
     except Exception as error:  # each file system has its own
         raise PictureError(f"cannot be read: {' '.join(str(error).split())}") from None
+
+
+@contextmanager
+def open_file(where: str) -> Iterator[BinaryIO]:
+    """A file to be read, wherever it lies.
+
+    Raises:
+        InputError: the address cannot be opened.
+        OSError: the file cannot.
+    """
+    if not is_address(where):
+        with open(where, "rb") as file:
+            yield file
+        return
+    system, inner = opened(where)
+    with system.open(inner, "rb") as file:
+        yield file
+
+
+def state(where: str) -> bytes:
+    """What changes when a file does.
+
+    Raises:
+        InputError: there is no such file, or it cannot be asked for.
+    """
+    try:
+        if not is_address(where):
+            told = os.stat(where)
+            return f"{os.path.abspath(where)}\0{told.st_size}\0{told.st_mtime_ns}".encode()
+        system, inner = opened(where)
+        known = system.info(inner)
+    except FileNotFoundError:
+        raise InputError(f"there is no file {where}") from None
+    except OSError as error:
+        raise unreachable(where, error) from None
+    return "\0".join([where, *(str(known.get(key)) for key in _CHANGING)]).encode()
+
+
+def kind_of_file(where: str) -> str:
+    """The format that a file begins like, such as `JPEG`; empty where it shows none, or cannot be read."""
+    if not is_address(where):
+        return formats.kind_of_file(where)
+    try:
+        return formats.kind_of(read_part(where, 0, formats.ENOUGH))
+    except PictureError:
+        return ""
 
 
 def local_copy(where: str) -> Path:
@@ -92,9 +173,7 @@ def local_copy(where: str) -> Path:
         return Path(where)
     system, inner = opened(where)
     try:
-        told = system.info(inner)
-        state = [str(told.get(key)) for key in ("size", "ETag", "etag", "LastModified", "mtime", "created", "uid")]
-        digest = hashlib.blake2b("\0".join([where, *state]).encode(), digest_size=12).hexdigest()
+        digest = hashlib.blake2b(state(where), digest_size=12).hexdigest()
         path = cache_folder() / f"copy-{digest}{Path(inner).suffix}"
         if path.is_file():
             os.utime(path)
