@@ -262,3 +262,24 @@ class TestAddresses:
         monkeypatch.setitem(__import__("sys").modules, "gcsfs", None)
         with pytest.raises(InputError, match="gs:// needs a library: pip install gcsfs"):
             sources.load("gs://bucket/photos")
+
+
+@pytest.mark.slow
+def test_s3(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    moto = pytest.importorskip("moto.server", reason="needs pip install 's3fs' 'moto[server]'")
+    pytest.importorskip("s3fs", reason="needs pip install 's3fs' 'moto[server]'")
+    server = moto.ThreadedMotoServer(port=0)
+    server.start()
+    try:
+        address, port = server.get_host_and_port()
+        for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "DEFAULT_REGION": "us-east-1",
+                            "ENDPOINT_URL": f"http://{address}:{port}"}.items():  # fmt: skip
+            monkeypatch.setenv(f"AWS_{name}", value)
+        ception.shard(photos, tmp_path / "shards")
+        system = fsspec.filesystem("s3")
+        system.mkdir("bucket")
+        system.put(str(tmp_path / "shards"), "bucket/shards", recursive=True)
+        system.put(str(photos), "bucket/photos", recursive=True)
+        assert facts("s3://bucket/shards") == facts("s3://bucket/photos") == facts(photos)
+    finally:
+        server.stop()

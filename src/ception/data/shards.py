@@ -180,7 +180,9 @@ def _described(folder: str) -> Description:
     """
     where = stores.joined(folder, DESCRIPTION)
     try:
-        told: Any = json.loads(stores.read_part(where, 0, _MOST_JSON))
+        if (stores.size(where) or 0) > _MOST_JSON:
+            raise ValueError("it is too large")
+        told: Any = json.loads(stores.read(where))
         version = told["ception_shards"]
         if version != FORMAT:
             raise InputError(f"{where} has format {version}, which needs a newer version of Ception")

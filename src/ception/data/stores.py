@@ -157,8 +157,8 @@ def kind_of_file(where: str) -> str:
     if not is_address(where):
         return formats.kind_of_file(where)
     try:
-        return formats.kind_of(read_part(where, 0, formats.ENOUGH))
-    except PictureError:
+        return formats.kind_of(read_part(where, 0, min(formats.ENOUGH, size(where) or 0)))
+    except (InputError, PictureError):
         return ""
 
 
