@@ -10,7 +10,7 @@ import ception
 NAMES = [
     "Classifier", "InputError", "MODELS", "Predictor", "Reporter", "Run", "RunError", "__version__", "build", "check",
     "compare", "convert", "doctor", "endpoints", "evaluate", "explain", "export", "features", "find_learning_rate",
-    "predict", "resume", "runs", "serve", "stages", "summary", "train", "truncate",
+    "predict", "resume", "runs", "serve", "shard", "stages", "summary", "train", "truncate",
 ]  # fmt: skip
 SIGNATURES = {
     "Classifier": "(*, config, class_names, image, record=<factory>, training_digests=<factory>, temperature=1.0, "
@@ -46,6 +46,7 @@ SIGNATURES = {
     "resume": "(run, data=None, *, reporter=None)",
     "runs": "(folder='runs')",
     "serve": "(models, *, reporter=None, **options)",
+    "shard": "(data, out, *, reporter=None, **options)",
     "stages": "(model)",
     "summary": "(model, *, image_size=None, every=None, batch_size=32, dtype='float32', **unknown)",
     "train": "(data, *, reporter=None, **options)",

@@ -20,6 +20,7 @@ TASKS: dict[str, tuple[type[Any], set[str]]] = {
     "PredictOptions": (settings.PredictSettings, {"top"}),
     "CompareOptions": (settings.CompareSettings, set()),
     "CheckOptions": (settings.CheckSettings, set()),
+    "ShardOptions": (settings.ShardSettings, set()),
     "ExplainOptions": (settings.ExplainSettings, set()),
     "ServeOptions": (settings.ServeSettings, set()),
     "ExportOptions": (settings.ExportSettings, set()),

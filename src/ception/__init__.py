@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ception.reporting import Reporter as Reporter
     from ception.run_list import runs as runs
     from ception.serving import serve as serve
+    from ception.sharding import shard as shard
     from ception.training import Run as Run
     from ception.training import find_learning_rate as find_learning_rate
     from ception.training import resume as resume
@@ -60,6 +61,7 @@ _HOMES = {
     "resume": "training",
     "runs": "run_list",
     "serve": "serving",
+    "shard": "sharding",
     "stages": "models.endpoints",
     "summary": "inspection",
     "train": "training",

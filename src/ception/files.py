@@ -15,7 +15,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from ception.errors import InputError, RunError, reason
 
-_MARK = ".ception"
+MARK = ".ception"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # what file systems without them answer
 
 
@@ -132,14 +132,14 @@ def mark(folder: Path) -> None:
     """Make a folder for results and mark it, so that its pictures are never taken for data."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _MARK).touch()
+        (folder / MARK).touch()
     except OSError as error:
         raise RunError(f"{folder} cannot be written: {reason(error)}") from None
 
 
 def is_own(folder: Path) -> bool:
     """Whether a folder holds results of this package."""
-    return (folder / _MARK).exists()
+    return (folder / MARK).exists()
 
 
 def write_json(path: Path, value: Any) -> None:

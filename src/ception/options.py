@@ -108,6 +108,15 @@ class CheckOptions(TypedDict, total=False):
     out: str | Path | None
 
 
+class ShardOptions(TypedDict, total=False):
+    """Fields of `ShardSettings`."""
+
+    cache_limit: float
+    shard_size: float
+    group: str | None
+    skip_unreadable: bool
+
+
 class ExplainOptions(TypedDict, total=False):
     """Fields of `ExplainSettings`."""
 

@@ -11,7 +11,7 @@ from ception.data.collecting import collected
 from ception.data.images import Picture
 from ception.options import PredictOptions
 from ception.predictor import Predictor
-from ception.reporting import Reporter
+from ception.reporting import Reporter, or_default
 from ception.results import Prediction
 from ception.settings import PredictSettings
 from ception.validation import settings_of
@@ -56,7 +56,9 @@ def predictions(
 ) -> Iterator[Prediction]:
     """As `predict`, one picture after another: memory does not grow with their number."""
     settings = settings_of(PredictSettings, {"top": top, **options})
-    listed = collected(pictures, allow_urls=settings.allow_urls)
+    listed = collected(
+        pictures, allow_urls=settings.allow_urls, cache_limit=settings.cache_limit, reporter=or_default(reporter)
+    )
     with (
         backends.on(settings.device, settings.backend),
         Predictor.open(

@@ -17,7 +17,7 @@ from ception.artefacts import Artefact, format_of, metadata
 from ception.artefacts.opening import LogitsEngine, engine_of
 from ception.data import loading
 from ception.data.collecting import collected
-from ception.data.pictures import Given
+from ception.data.pictures import Encoded, Given
 from ception.engines import Engine, Precision
 from ception.engines.batching import BatchRunner
 from ception.engines.choosing import Runnable, choose
@@ -196,7 +196,7 @@ class Predictor:
 
     def predictions(
         self,
-        given: Picture | Iterable[Picture] | Given,
+        given: Picture | Iterable[Picture] | Pictures,
         *,
         top: int = 5,
         min_confidence: float | None = None,
@@ -219,7 +219,8 @@ class Predictor:
         """
         top = count("top", top)
         least = self.min_confidence if min_confidence is None else min_confidence
-        pictures = given if isinstance(given, Given) else collected(given, allow_urls=allow_urls)
+        ready = isinstance(given, Given | Encoded)
+        pictures: Pictures = given if ready else collected(given, allow_urls=allow_urls)  # type: ignore[assignment,arg-type]
         everything = np.arange(len(pictures))
         for answers in answered([self], pictures, everything, label="Predicting", reporter=self._reporter):
             named = {index: Prediction(path=pictures.name(index), error=why) for index, why in answers.errors.items()}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ception import hub
+from ception.data import stores
 from ception.errors import InputError, nearest
 from ception.files import is_own
 from ception.reporting import Reporter
@@ -46,10 +47,10 @@ def run_named(name: str | Path) -> Path | None:
 
 
 def path_of(name: str | Path, *, reporter: Reporter | None = None) -> Path:
-    """The path itself where something lies there, the model file that an address of the hub means, or a run folder.
+    """The path itself where something lies there, a copy of the model file at an address, or a run folder.
 
     Args:
-        name: A path, `hf://USER/NAME`, or a short name of a run folder.
+        name: A path; `hf://USER/NAME` or another address of a model or run; or a short name of a run.
         reporter: Receives the progress of a download; None for what `ception.reporting.default` gives.
 
     Raises:
@@ -58,7 +59,12 @@ def path_of(name: str | Path, *, reporter: Reporter | None = None) -> Path:
     """
     if Path(name).exists():
         return Path(name)
-    return hub.fetch(name, reporter=reporter) if hub.is_named(name) else run_named(name) or Path(name)
+    if hub.is_named(name):
+        return hub.fetch(name, reporter=reporter)
+    if stores.is_address(address := stores.typed(name)):
+        inside = stores.joined(address, "model.keras")
+        return stores.local_copy(inside if stores.is_file(inside) else address)
+    return run_named(name) or Path(name)
 
 
 def runs(folder: str | Path = "runs") -> tuple[RunEntry, ...]:

@@ -299,6 +299,21 @@ class ConvertSettings(BackendSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShardSettings(CacheSettings):
+    """How to write a data set as tar shards.
+
+    Attributes:
+        shard_size: Size of a tar archive, in MB.
+        group: What keeps pictures in one split, as for train.
+        skip_unreadable: Leave out pictures that cannot be read.
+    """
+
+    shard_size: float = 256.0
+    group: str | None = None
+    skip_unreadable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportSettings(BackendSettings, CacheSettings):
     """How to write a model for other runtimes, and how it is compared with the model.
 

@@ -17,6 +17,7 @@ from ception.settings import (
     ExportSettings,
     PredictSettings,
     ServeSettings,
+    ShardSettings,
     SummarySettings,
     TrainSettings,
 )
@@ -24,7 +25,7 @@ from ception.values import flag, typed
 
 Settings = TypeVar(
     "Settings", TrainSettings, EvaluateSettings, PredictSettings, CompareSettings, SummarySettings, ConvertSettings,
-    CheckSettings, ExplainSettings, ExportSettings, ServeSettings,
+    CheckSettings, ExplainSettings, ExportSettings, ServeSettings, ShardSettings,
 )  # fmt: skip
 
 RENAMED: dict[type[Any], dict[str, str]] = {  # what options were called before -> what they are called

@@ -24,7 +24,7 @@ from ception.checking import alignment
 from ception.checking.duplicates import TURNS, joined
 from ception.checking.scan import preview
 from ception.data import images
-from ception.data.sources import Files, Pictures, parallel
+from ception.data.sources import Encoded, Pictures, parallel
 from ception.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _open(
         if number in opened:
             opened[number] = opened.pop(number)
     new = [number for number in wanted.tolist() if number not in opened]
-    read = parallel(lambda k: _grey(pictures, int(indices[new[k]])), len(new), threads=isinstance(pictures, Files))
+    read = parallel(lambda k: _grey(pictures, int(indices[new[k]])), len(new), threads=isinstance(pictures, Encoded))
     opened.update(zip(new, read, strict=True))
     for number in list(opened)[: max(0, len(opened) - _MOST_OPEN)]:
         del opened[number]

@@ -11,7 +11,7 @@ from ception.checking.findings import Item
 from ception.checking.scan import preview
 from ception.checking.seen import Seen
 from ception.data.images import PictureError, flatten
-from ception.data.sources import Dataset, Files, parallel
+from ception.data.sources import Dataset, Encoded, parallel
 from ception.errors import InputError, reason
 from ception.reporting import Reporter
 from ception.results import Case, CasePicture, CheckResult, Finding
@@ -127,7 +127,7 @@ def _case(item: Item, case: Case, thumbnails: Mapping[int, str | None]) -> _Case
 
 def _thumbnails(dataset: Dataset, indices: Sequence[int], reporter: Reporter) -> dict[int, str | None]:
     """Data URIs of pictures by their indices, drawn in parallel; None for those that cannot be read."""
-    threads = isinstance(dataset.pictures, Files)
+    threads = isinstance(dataset.pictures, Encoded)
     drawn: dict[int, str | None] = {}
     with reporter.task("Drawing", len(indices)) as task:
         sources = parallel(lambda k: _thumbnail(dataset, indices[k]), len(indices), threads=threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,8 @@ import PIL
 from PIL import Image
 
 from ception.data import cache, formats, images
-from ception.data.sources import Arrays, Files, Pictures, parallel
+from ception.data.pictures import digest_of
+from ception.data.sources import Arrays, Encoded, Files, Pictures, parallel
 from ception.errors import RunError
 from ception.files import cache_folder
 from ception.reporting import Reporter
@@ -53,15 +53,15 @@ def scan(
     keys: dict[int, bytes] = {}
     todo = list(range(len(pictures)))
     name = cache.name_of(b"check", _VERSION.encode(), os.fsencode(os.path.abspath(source)))
-    if isinstance(pictures, Files):
-        keys = {index: key for index, path in enumerate(pictures.paths) if (key := _state(path))}
+    if isinstance(pictures, Encoded):
+        keys = {index: key for index in range(len(pictures)) if (key := pictures.state(index))}
         known = _remembered(name, reporter)
         for index in [index for index, key in keys.items() if key in known]:
             facts[index] = known[keys[index]]
         todo = [index for index in todo if keys.get(index) not in known]
     with reporter.task("Checking", len(pictures)) as task:
         task.advance(len(pictures) - len(todo))
-        results = parallel(lambda k: _facts(pictures, todo[k]), len(todo), threads=isinstance(pictures, Files))
+        results = parallel(lambda k: _facts(pictures, todo[k]), len(todo), threads=isinstance(pictures, Encoded))
         for index, (row, why) in zip(todo, results, strict=True):
             facts[index] = row
             facts[index]["key"] = np.void(keys.get(index, bytes(16)))
@@ -79,9 +79,9 @@ def preview(pictures: Pictures, index: int, side: int, mode: str = "RGB") -> Ima
     Raises:
         PictureError: it cannot be read.
     """
-    if not isinstance(pictures, Files):
+    if not isinstance(pictures, Encoded):
         return pictures.open(index)
-    data = images.read_bytes(pictures.paths[index])
+    data = pictures.read(index)
     try:
         return formats.with_opened(data, lambda image: _upright(image, side, mode))
     except Exception:  # whatever it is: `decode` has the words for it
@@ -102,9 +102,9 @@ def _facts(pictures: Pictures, index: int) -> tuple[NDArray[np.void], str]:
     facts = np.zeros((), FACTS)
     facts["orientation"], facts["frames"] = 1, 1
     try:
-        if isinstance(pictures, Files):
-            data = images.read_bytes(pictures.paths[index])
-            facts["digest"] = np.void(hashlib.blake2b(data, digest_size=16).digest())
+        if isinstance(pictures, Encoded):
+            data = pictures.read(index)
+            facts["digest"] = np.void(digest_of(data))
             image = _described(facts, data)
         else:
             facts["digest"] = np.void(pictures.digest(index))
@@ -173,16 +173,6 @@ def _is_loose(pictures: Pictures, index: int) -> bool:
 
 
 # The cache
-
-
-def _state(path: str) -> bytes:
-    """What changes when a file does: a digest of its path, size and time; empty where it is not there."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return b""
-    told = os.fsencode(os.path.abspath(path)) + f"\0{status.st_size}\0{status.st_mtime_ns}".encode()
-    return hashlib.blake2b(told, digest_size=16).digest()
 
 
 def _remembered(name: str, reporter: Reporter) -> dict[bytes, NDArray[np.void]]:

@@ -12,7 +12,7 @@ from ception import pages
 from ception.checking.scan import preview
 from ception.data import images
 from ception.data.augmentation import Augmentation, augment
-from ception.data.sources import Dataset, Files, parallel
+from ception.data.sources import Dataset, Encoded, parallel
 from ception.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def seen(
         reporter: Receives the progress.
     """
     chosen = _chosen(dataset.labels, readable)
-    threads = isinstance(dataset.pictures, Files)
+    threads = isinstance(dataset.pictures, Encoded)
     found = []
     with reporter.task("Looking through the network", len(chosen)) as task:
         for one in parallel(lambda k: _seen(dataset, chosen[k], contract, augmentation), len(chosen), threads=threads):

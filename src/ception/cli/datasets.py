@@ -10,8 +10,9 @@ from cyclopts import Parameter
 
 from ception.cli.app import AsJson, Flat, Quiet, app, options_of
 from ception.cli.findings import print_findings
-from ception.cli.terminal import print_json, print_next, print_runs, terminal
-from ception.settings import CheckSettings
+from ception.cli.terminal import print_json, print_next, print_runs, quoted, terminal
+from ception.reporting import counted
+from ception.settings import CheckSettings, ShardSettings
 from ception.values import flags_of
 
 
@@ -40,6 +41,28 @@ def check(
 
     same = as_trained(settings)
     print_next(f"ception train {shlex.quote(data)}{flags_of(same)}", quiet or json)
+    return 0
+
+
+@app.command
+def shard(
+    data: Annotated[str, Parameter(help="Data set, as for train.")],
+    out: Annotated[Path, Parameter(help="New folder for the archives.")],
+    /, *, settings: Annotated[ShardSettings, Flat] = ShardSettings(), quiet: Quiet = False, json: AsJson = False,
+) -> int:  # fmt: skip
+    """Write DATA as a few tar archives, checked and split, which train, evaluate and predict take in its place."""
+    from ception.sharding import shard
+
+    with terminal(quiet) as reporter:
+        result = shard(data, out, reporter=reporter, **options_of(settings))
+    if json:
+        print_json(result)
+    else:
+        split = ", ".join(f"{count:,} {name}" for name, count in result.split.items())
+        archives = f"{counted(result.shards, 'archive')}, {result.size / 1e6:,.1f} MB"
+        print(f"{counted(result.pictures, 'picture')} ({split}) in {archives}")
+        print(f"check: {result.verdict}; {quoted(Path(result.page))} shows it")
+    print_next(f"ception train {shlex.quote(result.out)}", quiet or json)
     return 0
 
 

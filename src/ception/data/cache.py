@@ -17,11 +17,12 @@ from ception.files import cache_folder, whole
 _STALE_S = 24 * 3600  # an unfinished file this old belongs to a process that died
 _HEX = "[0-9a-f]{24}"
 _ARRAY = rf"array-{_HEX}\.npy"
+_COPY = rf"copy-{_HEX}[\w.]*"  # of a file at an address
 _ENGINE = rf"engine-{_HEX}\.bin"  # a translated network
 _ROWS = rf"(pixels|features)-{_HEX}\.(rows|index)"  # their locks stay: another process may hold one
-_UNFINISHED = rf"\.({_ARRAY}|{_ENGINE})\.\d+\.tmp"
+_UNFINISHED = rf"\.({_ARRAY}|{_COPY}|{_ENGINE})\.\d+\.tmp"
 _FROM_HUB = "hub/models--*/blobs/*"  # what the hub's library keeps there; a link to one that is gone is none to it
-_OURS = re.compile(rf"{_ARRAY}|{_ENGINE}|{_UNFINISHED}|{_ROWS}|timings\.json|weights-[\w.-]+")
+_OURS = re.compile(rf"{_ARRAY}|{_COPY}|{_ENGINE}|{_UNFINISHED}|{_ROWS}|timings\.json|weights-[\w.-]+")
 
 
 def entries() -> list[tuple[Path, int, float]]:

@@ -6,20 +6,29 @@ import glob
 import os
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from ception.data import stored
 from ception.data.folders import pictures_in
 from ception.data.images import Picture
-from ception.data.pictures import Address, Given, given
+from ception.data.pictures import Address, Encoded, Member, Pictures, given
 from ception.errors import InputError
+from ception.reporting import Reporter
 
 _IS_ADDRESS = re.compile("https?://", re.IGNORECASE)
 
 
-def collected(pictures: Picture | Iterable[Picture], *, allow_urls: bool = False) -> Given:
+def collected(
+    pictures: Picture | Iterable[Picture],
+    *,
+    allow_urls: bool = False,
+    cache_limit: float = 10.0,
+    reporter: Reporter | None = None,
+) -> Pictures:
     """The pictures behind paths, folders (with all folders in them), patterns and what lies in memory, in that order.
 
     An array of four axes is a batch. A path that leads nowhere stays in the list, to be reported in its turn.
@@ -27,6 +36,8 @@ def collected(pictures: Picture | Iterable[Picture], *, allow_urls: bool = False
     Args:
         pictures: What is given.
         allow_urls: Whether http and https addresses are read.
+        cache_limit: Most that the cache folder may hold, in GB, of what is in archives.
+        reporter: Receives progress where these are read for the first time.
 
     Raises:
         InputError: there is no picture at all, an address is not allowed, or something is nothing that a picture can
@@ -35,13 +46,21 @@ def collected(pictures: Picture | Iterable[Picture], *, allow_urls: bool = False
     single = isinstance(pictures, str | os.PathLike | bytes | bytearray | memoryview | Image.Image)
     if single or hasattr(pictures, "read") or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
         pictures = [pictures]  # type: ignore[list-item]
-    listed: list[Picture | Address] = []
+    opened = partial(_stored, cache_limit=cache_limit, reporter=reporter or Reporter())
+    listed: list[Picture | Address | Member] = []
     try:
-        for picture in pictures:  # type: ignore[union-attr]
+        pictures = list(pictures)  # type: ignore[arg-type]
+        if len(pictures) == 1 and (whole := opened(pictures[0])) is not None:
+            return whole
+        for picture in pictures:
             if isinstance(picture, str | os.PathLike):
-                listed += _behind(os.fspath(picture), allow_urls)
+                whole = opened(picture)
+                if whole is None:
+                    listed += _behind(os.fspath(picture), allow_urls)
+                else:
+                    listed += [Member(whole, index) for index in range(len(whole))]
             else:
-                listed.append(picture)  # type: ignore[arg-type]
+                listed.append(picture)
     except TypeError:
         raise InputError(
             f"a {type(pictures).__name__} is no picture: give a path, bytes, an open file, an array or a Pillow image, "
@@ -51,6 +70,14 @@ def collected(pictures: Picture | Iterable[Picture], *, allow_urls: bool = False
         named = f" in {listed[0]!s}" if listed else ""
         raise InputError(f"there is no picture{named}: name files, folders or patterns such as 'photos/*.jpg'")
     return given(listed)
+
+
+def _stored(picture: Picture, cache_limit: float, reporter: Reporter) -> Encoded | None:
+    """The pictures in shards, archives, Parquet files, or at an address that is none of the web; None elsewhere."""
+    path = os.fspath(picture) if isinstance(picture, str | os.PathLike) else ""
+    if not path or _IS_ADDRESS.match(path):
+        return None
+    return stored.pictures(path, cache_limit=cache_limit, reporter=reporter)
 
 
 def _behind(path: str, allow_urls: bool) -> list[str | Address]:

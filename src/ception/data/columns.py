@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ception.data import naming
 from ception.data.locating import Locator
@@ -63,14 +63,14 @@ class Columns:
 
 
 def columns_of(
-    first: Sequence[str], lines: Sequence[Sequence[str]], path: Path, locator: Locator, reporter: Reporter
+    first: Sequence[str], lines: Sequence[Sequence[str]], path: str, locator: Locator, reporter: Reporter
 ) -> Columns:
     """What the columns of a table are.
 
     Args:
         first: The first line.
         lines: All others.
-        path: The table.
+        path: What the table is called: its path or address.
         locator: Finds a picture, by which a line without names is told.
         reporter: Receives what was taken for what, where it is not called `path`, `label` and `split`.
 
@@ -93,9 +93,11 @@ def columns_of(
     renamed = [f"'{names[number]}' is the {meaning}" for meaning, number in taken.items()
                if number is not None and plain[number] != meaning]  # fmt: skip
     if renamed:
-        reporter.note(f"{path.name}: {', '.join(renamed)}")
+        reporter.note(f"{os.path.basename(path)}: {', '.join(renamed)}")
     if classes:
-        reporter.note(f"{path.name}: {len(classes)} columns of 0 and 1 taken for classes: {', '.join(classes)}")
+        reporter.note(
+            f"{os.path.basename(path)}: {len(classes)} columns of 0 and 1 taken for classes: {', '.join(classes)}"
+        )
     used |= set(classes.values())
     further = {name: number for number, name in enumerate(names) if name and number not in used}
     assert taken["path"] is not None
@@ -113,7 +115,7 @@ def _classes(names: Sequence[str], lines: Sequence[Sequence[str]], used: set[int
     return found if lines and len(found) > 1 else {}
 
 
-def _column(meaning: str, plain: Sequence[str], names: Sequence[str], path: Path) -> int | None:
+def _column(meaning: str, plain: Sequence[str], names: Sequence[str], path: str) -> int | None:
     """The number of the column with a meaning; None if there is none."""
     exact = [number for number, name in enumerate(plain) if name == meaning]
     found = exact or [number for number, name in enumerate(plain) if name in _USUAL[meaning]]
@@ -125,11 +127,13 @@ def _column(meaning: str, plain: Sequence[str], names: Sequence[str], path: Path
     return found[0] if len(found) == 1 else None
 
 
-def _without_header(first: Sequence[str], path: Path, reporter: Reporter) -> Columns:
+def _without_header(first: Sequence[str], path: str, reporter: Reporter) -> Columns:
     """The columns of a table whose first line is a picture's."""
     if len(first) not in (2, 3) or (len(first) == 3 and naming.split_of(first[2]) is None):
         raise InputError(
             f"{path} has {len(first)} columns without names: let the first line say which they are, as path,label,split"
         )
-    reporter.note(f"{path.name}: no names of columns; they are taken for {', '.join(list(_USUAL)[: len(first)])}")
+    reporter.note(
+        f"{os.path.basename(path)}: no names of columns; they are taken for {', '.join(list(_USUAL)[: len(first)])}"
+    )
     return Columns(0, 1, 2 if len(first) == 3 else None, {}, has_header=False)

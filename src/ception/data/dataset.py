@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ception.data.pictures import Files, Pictures
+from ception.data.pictures import Encoded, Pictures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,14 +49,14 @@ class Dataset:
     groups: tuple[str, ...] | None = None
 
     def without(self, indices: Sequence[int]) -> Dataset:
-        """The data set less some of its pictures, which must be files."""
+        """The data set less some of its pictures, which must be stored as files are."""
         keep = np.setdiff1d(np.arange(len(self.labels)), indices)
-        assert isinstance(self.pictures, Files)
-        paths = [self.pictures.paths[index] for index in keep]
+        assert isinstance(self.pictures, Encoded)
         columns = {name: [values[index] for index in keep] for name, values in self.columns.items()}
         labels, stated = self.labels[keep], self.stated_splits[keep]
         groups = None if self.groups is None else tuple(self.groups[index] for index in keep)
-        return replace(self, pictures=Files(paths), labels=labels, stated_splits=stated, columns=columns, groups=groups)
+        pictures = self.pictures.take(keep)
+        return replace(self, pictures=pictures, labels=labels, stated_splits=stated, columns=columns, groups=groups)
 
 
 def from_names(

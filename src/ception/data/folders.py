@@ -8,16 +8,17 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ception.data import naming
+from ception.data import naming, trees
+from ception.data.addresses import Addresses
 from ception.data.dataset import UNSTATED, Dataset, from_names
 from ception.data.layouts import layout, visible_folders
-from ception.data.pictures import Files
+from ception.data.pictures import Encoded, Files
+from ception.data.trees import Entry, Folder
 from ception.errors import InputError, reason
-from ception.files import is_own
 from ception.reporting import Reporter
 
 
-def read(root: Path, reporter: Reporter) -> Dataset:
+def read(root: Folder, reporter: Reporter) -> Dataset:
     """The data set in a folder.
 
     Args:
@@ -48,8 +49,8 @@ def read(root: Path, reporter: Reporter) -> Dataset:
         stated += [_split_within(folder, path) for path in of_class] if found.class_first else [split] * len(of_class)
     if not paths:
         raise InputError(_nothing_in(root))
-    name = root.name if root.name not in ("", "..") else root.resolve().name  # as the user calls it
-    return from_names(name, Files(paths), names, stated, ignored, root=str(root))
+    pictures: Encoded = Files(paths) if isinstance(root, Path) else Addresses(paths)
+    return from_names(trees.name_of(root), pictures, names, stated, ignored, root=str(root))
 
 
 def pictures_in(folder: Path) -> Files:
@@ -57,7 +58,7 @@ def pictures_in(folder: Path) -> Files:
     return Files(list(walk(folder, Counter(), folder)))
 
 
-def walk(folder: Path, ignored: Counter[str], root: Path) -> Iterator[str]:
+def walk(folder: Folder, ignored: Counter[str], root: Folder) -> Iterator[str]:
     """The pictures in a folder and the folders in it, in the order of their names; links are followed.
 
     Args:
@@ -68,68 +69,65 @@ def walk(folder: Path, ignored: Counter[str], root: Path) -> Iterator[str]:
     Raises:
         InputError: a folder cannot be read.
     """
-    above = [folder, *folder.parents]
-    above = above[1 : above.index(root) + 1] if root in above else []
-    yield from _walk(str(folder), ignored, {os.path.realpath(parent) for parent in above})
+    above: list[Path] = []
+    if isinstance(folder, Path) and isinstance(root, Path):  # at an address there are no links
+        above = [folder, *folder.parents]
+        above = above[1 : above.index(root) + 1] if root in above else []
+    yield from _walk(folder, ignored, {os.path.realpath(parent) for parent in above})
 
 
-def _walk(folder: str, ignored: Counter[str], seen: set[str]) -> Iterator[str]:
-    real = os.path.realpath(folder)
+def _walk(folder: Folder, ignored: Counter[str], seen: set[str]) -> Iterator[str]:
+    real = trees.real(folder)
     if real in seen:
         ignored["links to folders that were read"] += 1
         return
     seen.add(real)
     try:
-        with os.scandir(folder) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
-            folders = {entry.path for entry in listed if entry.is_dir()}
+        listed = trees.entries(folder)
     except OSError as error:
         raise InputError(f"{error.filename or folder} cannot be read: {reason(error)}") from None
-    inner = []
+    within = []
     for entry in listed:
-        if why := _passed_over(entry.path, is_folder := entry.path in folders):
+        if why := _passed_over(folder, entry):
             ignored[why] += 1
-        elif is_folder:
-            inner.append(entry.path)
+        elif entry.is_folder:
+            within.append(entry)
         else:
             yield entry.path
-    for path in inner:
-        yield from _walk(path, ignored, seen)
+    for entry in within:
+        yield from _walk(trees.inner(folder, entry), ignored, seen)
 
 
-def _passed_over(path: str, is_folder: bool) -> str:
+def _passed_over(folder: Folder, entry: Entry) -> str:
     """What a file or folder is counted as that is not read; empty where it is read."""
-    name = os.path.basename(path)
-    if naming.is_hidden(name):
+    if naming.is_hidden(entry.name):
         return "hidden"
-    if naming.is_system(name):
+    if naming.is_system(entry.name):
         return "of the system"
-    if is_folder:
-        return "results of Ception" if is_own(Path(path)) else ""
-    return "" if naming.is_picture(path) else "no pictures"
+    if entry.is_folder:
+        return "results of Ception" if trees.is_result(trees.inner(folder, entry)) else ""
+    return "" if naming.is_picture(entry.path) else "no pictures"
 
 
-def _count_beside(folder: Path, ignored: Counter[str]) -> None:
+def _count_beside(folder: Folder, ignored: Counter[str]) -> None:
     """Count what lies beside the folders that are read."""
     read_on = {path.name for path in visible_folders(folder)}
-    for path in folder.iterdir():
-        if path.name not in read_on:
-            ignored[_passed_over(str(path), path.is_dir()) or "pictures outside class folders"] += 1
+    for entry in trees.entries(folder):
+        if entry.name not in read_on:
+            ignored[_passed_over(folder, entry) or "pictures outside class folders"] += 1
 
 
-def _split_within(folder: Path, path: str) -> int:
+def _split_within(folder: Folder, path: str) -> int:
     """The split that the first folder within the class folder states."""
-    split = naming.split_of(Path(path).relative_to(folder).parts[0])
+    split = naming.split_of(Path(path[len(str(folder)) :].lstrip("/" + os.sep)).parts[0])
     return UNSTATED if split is None else split
 
 
-def _nothing_in(root: Path) -> str:
+def _nothing_in(root: Folder) -> str:
     """Why a folder is no data set."""
     flat = list(walk(root, Counter(), root))
     if not flat:
-        seen = Counter(
-            path.suffix.lower() or "without a suffix" for path in root.rglob("*") if path.is_file()
-        )  # fmt: skip
+        seen = Counter(os.path.splitext(path)[1].lower() or "without a suffix" for path in trees.below(root))
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in seen.most_common(4))
         return (
             f"{root} holds no pictures{f' ({kinds})' if kinds else ''}: make one folder per class and put pictures in"

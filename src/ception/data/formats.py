@@ -25,7 +25,7 @@ _STARTS = {
 }  # fmt: skip
 _HEIF = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 _AVIF = frozenset({b"avif", b"avis"})
-_ENOUGH = 256  # bytes from which the format follows
+ENOUGH = 256  # bytes from which the format follows
 
 # What opens a format that Pillow does not: module, class of the image, and our extra that installs it
 _PLUGINS = {
@@ -65,14 +65,20 @@ def kind_of_file(path: str | os.PathLike[str]) -> str:
     """The format that a file begins like; empty where it shows none, or cannot be read."""
     try:
         with open(path, "rb") as file:
-            return kind_of(file.read(_ENOUGH))
+            return kind_of(file.read(ENOUGH))
     except OSError:
         return ""
 
 
+def suffix_of(name: str, data: bytes) -> str:
+    """The suffix of a picture's file: that of its name where it is one of a picture, else that of its format."""
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix if suffix in SUFFIXES else "." + (kind_of(data[:ENOUGH]).lower().replace(" ", "") or "bin")
+
+
 def unidentified(data: bytes) -> PictureError:
     """Why Pillow knows no picture in these bytes."""
-    kind = kind_of(data[:_ENOUGH])
+    kind = kind_of(data[:ENOUGH])
     if kind == "AVIF" and not features.check("avif"):
         return PictureError(
             "AVIF pictures need Pillow 11.3 or later: pip install --upgrade pillow, or convert it to JPEG"
@@ -105,7 +111,7 @@ def with_opened(source: str | os.PathLike[str] | bytes, use: Callable[[Image.Ima
             return use(image)
     except ValueError:  # of Pillow's limits, among others
         data = source if isinstance(source, bytes) else _content(source)
-        if kind_of(data[:_ENOUGH]) != "PNG" or (bare := _without_text(data)) == data:
+        if kind_of(data[:ENOUGH]) != "PNG" or (bare := _without_text(data)) == data:
             raise
     with _opened(bare) as image:
         return use(image)
@@ -114,7 +120,7 @@ def with_opened(source: str | os.PathLike[str] | bytes, use: Callable[[Image.Ima
 @contextmanager
 def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
-        kind = kind_of(file.read(_ENOUGH))
+        kind = kind_of(file.read(ENOUGH))
         file.seek(0)
         with _by_plugin(kind, file) if kind in _PLUGINS else Image.open(file) as image:
             yield image

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from ception.data import naming
+from ception.data import naming, trees
 from ception.data.dataset import UNSTATED
+from ception.data.trees import Folder
 from ception.errors import InputError
-from ception.files import is_own
 
 _NAMED = 4  # folders that a message names at most
 
@@ -26,17 +24,17 @@ class Layout:
         warnings: What was left out.
     """
 
-    parents: tuple[tuple[Path, int], ...]
+    parents: tuple[tuple[Folder, int], ...]
     class_first: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    def class_folders(self) -> list[tuple[Path, int]]:
+    def class_folders(self) -> list[tuple[Folder, int]]:
         """The folder of each class, with the split that it states."""
         return [(folder, split) for parent, split in self.parents for folder in visible_folders(parent)]
 
 
-def layout(root: Path) -> Layout:
+def layout(root: Folder) -> Layout:
     """How a folder is to be read, by the names of the folders in it and by what they hold.
 
     Raises:
@@ -49,15 +47,17 @@ def layout(root: Path) -> Layout:
     return Layout(found.parents, found.class_first, notes + found.notes, found.warnings)
 
 
-def visible_folders(folder: Path) -> list[Path]:
+def visible_folders(folder: Folder) -> list[Folder]:
     """The folders in a folder by name, without hidden ones, the system's, and results of Ception."""
-    return [
-        path for path in sorted(folder.iterdir())
-        if path.is_dir() and not naming.is_hidden(path.name) and not naming.is_system(path.name) and not is_own(path)
-    ]  # fmt: skip
+    folders = [trees.inner(folder, one) for one in trees.entries(folder) if one.is_folder and not _is_veiled(one.name)]
+    return [one for one in folders if not trees.is_result(one)]
 
 
-def _unwrapped(root: Path) -> Path:
+def _is_veiled(name: str) -> bool:
+    return naming.is_hidden(name) or naming.is_system(name)
+
+
+def _unwrapped(root: Folder) -> Folder:
     """The folder itself, or the one in it that holds class folders or splits, where it holds nothing else."""
     inner = root
     while len(full := _full(inner)) == 1 and not _pictures(inner) and naming.split_of(full[0].name) is None:
@@ -65,7 +65,7 @@ def _unwrapped(root: Path) -> Path:
     return inner if full and not _pictures(inner) else root
 
 
-def _with_splits(inner: Path) -> Layout | None:
+def _with_splits(inner: Folder) -> Layout | None:
     """The layout of train, val and test folders; None where there are none, or they are classes of that name."""
     full = _full(inner)
     named = {folder: split for folder in full if (split := naming.split_of(folder.name)) is not None}
@@ -93,7 +93,7 @@ def _with_splits(inner: Path) -> Layout | None:
     return Layout(tuple(parents), notes=notes, warnings=tuple(warnings))
 
 
-def _are_splits(parents: Sequence[tuple[Path, int]], others: Sequence[Path], inner: Path) -> bool:
+def _are_splits(parents: Sequence[tuple[Folder, int]], others: Sequence[Folder], inner: Folder) -> bool:
     """Whether folders named as splits are such though folders of other names lie beside them.
 
     Raises:
@@ -110,7 +110,7 @@ def _are_splits(parents: Sequence[tuple[Path, int]], others: Sequence[Path], inn
     )
 
 
-def _class_parent(folder: Path, split: int) -> Path:
+def _class_parent(folder: Folder, split: int) -> Folder:
     """The folder itself, or the one within it that holds the class folders, as `training_set/training_set`."""
     inner = folder
     while len(full := _full(inner)) == 1 and not _pictures(inner):
@@ -121,7 +121,7 @@ def _class_parent(folder: Path, split: int) -> Path:
     return inner
 
 
-def _with_classes(inner: Path) -> Layout:
+def _with_classes(inner: Folder) -> Layout:
     """The layout of class folders.
 
     Raises:
@@ -151,21 +151,21 @@ def _with_classes(inner: Path) -> Layout:
     return Layout(((inner, UNSTATED),), warnings=warnings)
 
 
-def _shared(within: Iterable[Sequence[Path]]) -> list[str]:
+def _shared(within: Iterable[Sequence[Folder]]) -> list[str]:
     """Names of folders, numbered ones apart, that all hold alike; empty where there are not at least two."""
     sets = [{one.name for one in subfolders} for subfolders in within]
     names = sorted(set.intersection(*sets))
     return names[:_NAMED] if len(names) > 1 and any(not any(map(str.isdigit, name)) for name in names) else []
 
 
-def _full(folder: Path) -> list[Path]:
+def _full(folder: Folder) -> list[Folder]:
     """The visible folders in a folder that hold pictures."""
     return [path for path in visible_folders(folder) if next(_somewhere(path, frozenset()), None)]
 
 
-def _somewhere(folder: Path, above: frozenset[str]) -> Iterator[bool]:
+def _somewhere(folder: Folder, above: frozenset[str]) -> Iterator[bool]:
     """True, once, if there is a picture in the folder or the visible ones in it."""
-    real = os.path.realpath(folder)
+    real = trees.real(folder)
     if real in above:  # a link that leads back
         return
     if _pictures(folder):
@@ -174,15 +174,13 @@ def _somewhere(folder: Path, above: frozenset[str]) -> Iterator[bool]:
         yield from _somewhere(inner, above | {real})
 
 
-def _pictures(folder: Path) -> bool:
+def _pictures(folder: Folder) -> bool:
     """Whether pictures lie in the folder itself."""
-    with os.scandir(folder) as entries:
-        return any(
-            not naming.is_hidden(entry.name) and not naming.is_system(entry.name) and not entry.is_dir()
-            and naming.is_picture(entry.path) for entry in entries
-        )  # fmt: skip
+    return any(
+        not one.is_folder and not _is_veiled(one.name) and naming.is_picture(one.path) for one in trees.entries(folder)
+    )
 
 
-def _listed(folders: Iterable[Path]) -> str:
+def _listed(folders: Iterable[Folder]) -> str:
     names = [folder.name for folder in folders]
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

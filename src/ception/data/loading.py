@@ -16,7 +16,7 @@ import PIL
 from ception.data import cache, rows
 from ception.data.dataset import Dataset
 from ception.data.images import ImageContract, PictureError, to_pixels
-from ception.data.pictures import Arrays, Files, Pictures, parallel
+from ception.data.pictures import Arrays, Encoded, Pictures, parallel
 from ception.errors import RunError
 from ception.files import cache_folder
 from ception.reporting import Reporter
@@ -95,7 +95,7 @@ class _Parts:
 
 def channels_of(pictures: Pictures) -> int:
     """1 if every picture is stored as grey, else 3. Unreadable ones do not count."""
-    return 1 if all(parallel(pictures.is_grey, len(pictures), threads=isinstance(pictures, Files))) else 3
+    return 1 if all(parallel(pictures.is_grey, len(pictures), threads=isinstance(pictures, Encoded))) else 3
 
 
 def prepare(

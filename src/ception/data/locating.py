@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from ception.data import naming
+from ception.data import naming, stores
 
 _NOTES = {
     "backslashes": "backslashes in paths are taken for slashes",
@@ -21,11 +21,12 @@ class Locator:
     """Finds the files that a table names, and remembers what it had to change.
 
     Args:
-        folder: Where paths begin that are not absolute.
+        folder: Where paths begin that are not absolute: a path or an address.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str) -> None:
         self._folder = folder
+        self._is_there = frozenset(stores.files_below(folder)).__contains__ if stores.is_address(folder) else None
         self._names: dict[str, dict[str, list[str]]] = {}
         self._changed: Counter[str] = Counter()
 
@@ -33,11 +34,15 @@ class Locator:
         """The path that is written, from where it begins."""
         if written.startswith("file:"):
             written = unquote(urlsplit(written).path)
-        return os.path.join(self._folder, written)
+        return written if stores.is_address(written) else stores.joined(self._folder, written)
 
     def find(self, written: str) -> str | None:
         """The file that is meant; None if there is none, or more than one could be."""
         path = self.asked(written)
+        if stores.is_address(written):
+            return path  # asking for each would take a while; what is not there is told when it is read
+        if self._is_there is not None:
+            return path if self._is_there(posixpath.normpath(written)) else None
         if os.path.isfile(path):
             return path
         changes = []

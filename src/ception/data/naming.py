@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 
+from ception.data import stores
 from ception.data.dataset import TEST, TRAIN, VAL
-from ception.data.formats import SUFFIXES, kind_of_file
+from ception.data.formats import SUFFIXES
 
 _WORDS = {
     "train": TRAIN, "training": TRAIN, "trn": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "dev": VAL,
@@ -48,4 +49,4 @@ def has_picture_suffix(name: str) -> bool:
 def is_picture(path: str) -> bool:
     """Whether a file is a picture by its suffix, or without a suffix by its first bytes."""
     suffix = os.path.splitext(path)[1]
-    return suffix.lower() in SUFFIXES or ((not suffix or suffix[1:].isdigit()) and bool(kind_of_file(path)))
+    return suffix.lower() in SUFFIXES or ((not suffix or suffix[1:].isdigit()) and bool(stores.kind_of_file(path)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from ception.reporting import Reporter
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Kept: TypeAlias = "str | Address | bytes | NDArray[np.uint8] | Image.Image | PictureError"
+Kept: TypeAlias = "str | Address | Member | bytes | NDArray[np.uint8] | Image.Image | PictureError"
 _MOST_BYTES, _MOST_SECONDS = 64_000_000, 30.0  # of a picture at an address
 
 
@@ -46,8 +47,53 @@ class Pictures(Protocol):
         """The smaller of the picture's height and width in pixels; 0 where it cannot be read."""
 
 
+class Encoded(ABC):
+    """Pictures that are stored as files are, each some bytes with a name; threads may read them."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """As in `Pictures`."""
+
+    @abstractmethod
+    def read(self, index: int) -> bytes:
+        """The picture's file; raises `images.PictureError` where it cannot be read."""
+
+    @abstractmethod
+    def state(self, index: int) -> bytes:
+        """What changes when the picture does, without reading it; empty where it is not there."""
+
+    @abstractmethod
+    def take(self, indices: Sequence[int] | NDArray[np.integer]) -> Encoded:
+        """Some of the pictures."""
+
+    def open(self, index: int) -> Image.Image:
+        """As in `Pictures`."""
+        return images.decode(self.read(index))
+
+    def digest(self, index: int) -> bytes:
+        """As in `Pictures`."""
+        return digest_of(self.read(index))
+
+    def shorter_side(self, index: int) -> int:
+        """As in `Pictures`."""
+        try:
+            return images.shorter_side(self.read(index))
+        except PictureError:
+            return 0
+
+    def is_grey(self, index: int) -> bool:
+        """As in `Pictures`."""
+        try:
+            return images.is_grey(self.read(index))
+        except PictureError:
+            return True
+
+
 @dataclass(frozen=True)
-class Files:
+class Files(Encoded):
     """Pictures in files."""
 
     paths: Sequence[str]
@@ -58,11 +104,19 @@ class Files:
     def name(self, index: int) -> str:
         return self.paths[index]
 
-    def open(self, index: int) -> Image.Image:
-        return images.read(self.paths[index])
+    def read(self, index: int) -> bytes:
+        return images.read_bytes(self.paths[index])
 
-    def digest(self, index: int) -> bytes:
-        return _digest(images.read_bytes(self.paths[index]))
+    def state(self, index: int) -> bytes:
+        path = self.paths[index]
+        try:
+            status = os.stat(path)
+        except OSError:
+            return b""
+        return digest_of(os.fsencode(os.path.abspath(path)) + f"\0{status.st_size}\0{status.st_mtime_ns}".encode())
+
+    def take(self, indices: Sequence[int] | NDArray[np.integer]) -> Files:
+        return Files([self.paths[index] for index in indices])
 
     def shorter_side(self, index: int) -> int:
         return images.shorter_side(self.paths[index])
@@ -95,7 +149,7 @@ class Arrays:
         return images.from_array(self.row(index)[1])
 
     def digest(self, index: int) -> bytes:
-        return _digest(self.row(index)[1].tobytes())
+        return digest_of(self.row(index)[1].tobytes())
 
     def shorter_side(self, index: int) -> int:
         return int(min(self.row(index)[1].shape[:2]))
@@ -123,6 +177,18 @@ class Address:
 
 
 @dataclass(frozen=True)
+class Member:
+    """One of the pictures that are stored in something larger."""
+
+    pictures: Encoded
+    index: int
+
+    def read(self) -> bytes:
+        """The picture's file; raises `images.PictureError` where it cannot be read."""
+        return self.pictures.read(self.index)
+
+
+@dataclass(frozen=True)
 class Given:
     """Pictures as a person has them, in files and in memory, one kind beside the other.
 
@@ -147,11 +213,11 @@ class Given:
         """Of the file's bytes where there are any, else of the upright picture's values."""
         picture = self._readable(index)
         if isinstance(picture, str):
-            return _digest(images.read_bytes(picture))
+            return digest_of(images.read_bytes(picture))
         if isinstance(picture, Image.Image):
             upright = images.open_picture(picture)
             picture = np.asarray(upright.convert("RGBA") if upright.mode in ("P", "PA") else upright)
-        return _digest(picture if isinstance(picture, bytes) else picture.tobytes())
+        return digest_of(picture if isinstance(picture, bytes) else picture.tobytes())
 
     def shorter_side(self, index: int) -> int:
         try:
@@ -169,10 +235,10 @@ class Given:
         picture = self.pictures[index]
         if isinstance(picture, PictureError):
             raise PictureError(str(picture))
-        return picture.read() if isinstance(picture, Address) else picture
+        return picture.read() if isinstance(picture, Address | Member) else picture
 
 
-def given(pictures: Iterable[images.Picture | Address]) -> Given:
+def given(pictures: Iterable[images.Picture | Address | Member]) -> Given:
     """The pictures, each called by its path or address where it has one, else `picture 1` and so on, by its number.
 
     File objects and Pillow images are read at once, as threads could not read from one file; paths and addresses when
@@ -196,7 +262,7 @@ def _kept(picture: Any) -> Kept:
     """What `Given` holds of a picture."""
     if isinstance(picture, str | os.PathLike):
         return os.fspath(picture)
-    if isinstance(picture, Address):
+    if isinstance(picture, Address | Member):
         return picture
     if isinstance(picture, bytes | bytearray | memoryview):
         return bytes(picture)
@@ -208,8 +274,10 @@ def _kept(picture: Any) -> Kept:
         return error
 
 
-def _path_of(picture: images.Picture | Address) -> str | None:
+def _path_of(picture: images.Picture | Address | Member) -> str | None:
     """The path or address that it is, or was opened from if it tells."""
+    if isinstance(picture, Member):
+        return picture.pictures.name(picture.index)
     if isinstance(picture, Address):
         return picture.url
     if isinstance(picture, str | os.PathLike):
@@ -219,7 +287,8 @@ def _path_of(picture: images.Picture | Address) -> str | None:
     return path if isinstance(path, str) else None
 
 
-def _digest(data: bytes) -> bytes:
+def digest_of(data: bytes) -> bytes:
+    """Sixteen bytes that follow from some bytes alone."""
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
@@ -250,7 +319,7 @@ def digests(pictures: Pictures, reporter: Reporter | None = None) -> tuple[NDArr
             return str(error)
 
     with (reporter or Reporter()).task("Reading", len(pictures)) as task:
-        for index, digest in enumerate(parallel(one, len(pictures), threads=isinstance(pictures, Files))):
+        for index, digest in enumerate(parallel(one, len(pictures), threads=isinstance(pictures, Encoded))):
             if isinstance(digest, str):
                 unreadable[index] = digest
             else:

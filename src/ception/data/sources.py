@@ -7,12 +7,13 @@ of two names.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from ception.data import arrays, folders, labelled_arrays, tables
+from ception.data import arrays, folders, labelled_arrays, shards, stored, stores, tables, trees, webdataset
 from ception.data.dataset import SPLIT_NAMES, SPLITS, TEST, TRAIN, UNSTATED, VAL, Dataset
 from ception.data.folders import pictures_in
-from ception.data.pictures import Arrays, Files, Pictures, digests, parallel
+from ception.data.pictures import Arrays, Encoded, Files, Pictures, digests, parallel
 from ception.errors import InputError, nearest, reason
 from ception.reporting import Reporter
 
@@ -26,6 +27,7 @@ __all__ = [
     "VAL",
     "Arrays",
     "Dataset",
+    "Encoded",
     "Files",
     "Pictures",
     "digests",
@@ -50,11 +52,15 @@ def load(data: str | Path, *, cache_limit: float = 10.0, reporter: Reporter | No
     unpacking = arrays.Unpacking(cache_limit, reporter or Reporter())
     path = Path(data)
     try:
+        if stores.is_address(data):
+            return _at_address(str(data), unpacking)
+        if shards.is_sharded(str(data)):
+            return shards.read(str(data))
         if path.is_dir() and str(data):
             idx_files = labelled_arrays.idx_files(path)
             if idx_files:
                 return labelled_arrays.read_idx(path, idx_files, unpacking)
-            return folders.read(path, unpacking.reporter)
+            return _in_folder(path, unpacking)
         if path.is_file():
             return _read_file(path, unpacking)
     except OSError as error:
@@ -68,13 +74,44 @@ def load(data: str | Path, *, cache_limit: float = 10.0, reporter: Reporter | No
     raise InputError(f"there is no folder '{data}' and no data set of that name: {nearest(str(data), NAMES)}")
 
 
+def _at_address(address: str, unpacking: arrays.Unpacking) -> Dataset:
+    """The data set at an address: shards, a table, arrays, archives, or folders of pictures."""
+    suffix = os.path.splitext(address)[1].lower()
+    if shards.is_sharded(address):
+        return shards.read(address)
+    if suffix in tables.SUFFIXES:
+        return tables.read(address, unpacking.reporter)
+    if suffix == ".npz":
+        return labelled_arrays.read_npz(stores.local_copy(address), Path(address).stem, unpacking)
+    if suffix in stored.SUFFIXES:
+        folder, _, name = address.rpartition("/")
+        return _in_few_files(folder, [name], name[: -len(suffix)], unpacking)
+    return _in_folder(trees.opened(address), unpacking)
+
+
+def _in_folder(folder: trees.Folder, unpacking: arrays.Unpacking) -> Dataset:
+    """The data set in a folder: in tar archives or Parquet files where it has no other folders, else in folders."""
+    if names := stored.few_files(folder):
+        return _in_few_files(str(folder), names, trees.name_of(folder), unpacking)
+    return folders.read(folder, unpacking.reporter)
+
+
+def _in_few_files(folder: str, names: Sequence[str], called: str, unpacking: arrays.Unpacking) -> Dataset:
+    return stored.read(folder, names, called, cache_limit=unpacking.cache_limit, reporter=unpacking.reporter)
+
+
 def _read_file(path: Path, unpacking: arrays.Unpacking) -> Dataset:
     """The data set in a file, by its suffix."""
     suffix = path.suffix.lower()
     if suffix in tables.SUFFIXES:
-        return tables.read(path, unpacking.reporter)
+        return tables.read(str(path), unpacking.reporter)
     if suffix == ".npz":
         return labelled_arrays.read_npz(path, path.stem, unpacking)
+    if suffix in stored.SUFFIXES:
+        return _in_few_files(str(path.parent), [path.name], path.stem, unpacking)
     if suffix == ".npy":
         raise InputError(f"{path} is one array without labels: np.savez('data.npz', x_train=..., y_train=...)")
-    raise InputError(f"{path} is no data set: give a folder, a .csv, .tsv or .npz file, or {' or '.join(NAMES)}")
+    webdataset.require_unpacked(str(path))
+    raise InputError(
+        f"{path} is no data set: give a folder, a .csv, .tsv, .npz, .tar or .parquet file, or {' or '.join(NAMES)}"
+    )

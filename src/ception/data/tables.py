@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from ception.data import naming
+from ception.data import naming, stores
+from ception.data.addresses import Addresses
 from ception.data.columns import Columns, columns_of
 from ception.data.dataset import SPLIT_NAMES, SPLITS, UNSTATED, Dataset, from_names
 from ception.data.locating import Locator
@@ -31,13 +32,13 @@ class _Line:
     further: Sequence[str]
 
 
-def read(path: Path, reporter: Reporter) -> Dataset:
+def read(path: str, reporter: Reporter) -> Dataset:
     """The data set in a CSV with the columns `path,label[,split]` and any others; paths are relative to it.
 
     In place of `label` there may be a column of 0 and 1 for each class.
 
     Args:
-        path: The file: in UTF-8 or UTF-16, with commas, semicolons or tabs.
+        path: The file or its address: in UTF-8 or UTF-16, with commas, semicolons or tabs.
         reporter: Receives what was taken for what, where the columns or paths are called otherwise.
 
     Raises:
@@ -46,7 +47,8 @@ def read(path: Path, reporter: Reporter) -> Dataset:
     rows = _rows(path)
     if not rows:
         raise InputError(f"{path} is empty: it needs path,label[,split]")
-    locator = Locator(path.parent)
+    folder = os.path.dirname(path)
+    locator = Locator(folder)
     columns = columns_of(rows[0][1], [fields for _, fields in rows[1:]], path, locator, reporter)
     ignored: Counter[str] = Counter()
     lines: dict[tuple[str, str], _Line] = {}
@@ -67,22 +69,24 @@ def read(path: Path, reporter: Reporter) -> Dataset:
     if not lines:
         raise InputError(f"{path} names no pictures: each line is path,label[,split]")
     for note in locator.notes():
-        reporter.note(f"{path.name}: {note}")
+        reporter.note(f"{os.path.basename(path)}: {note}")
     labels = _labels([label for _, label in lines], path, reporter)
     by_column = {name: [line.further[number] for line in lines.values()] for number, name in enumerate(columns.further)}
-    pictures, stated = Files([picture for picture, _ in lines]), [line.split for line in lines.values()]
-    return from_names(path.stem, pictures, labels, stated, ignored, by_column, root=str(path.parent))
+    places, stated = [picture for picture, _ in lines], [line.split for line in lines.values()]
+    pictures = Addresses(places) if any(map(stores.is_address, places)) else Files(places)
+    name = os.path.splitext(os.path.basename(path))[0]
+    return from_names(name, pictures, labels, stated, ignored, by_column, root=folder or os.curdir)
 
 
-def _rows(path: Path) -> list[tuple[int, list[str]]]:
+def _rows(path: str) -> list[tuple[int, list[str]]]:
     """The lines that are not blank, split into fields, with their numbers."""
     try:
-        content = path.read_bytes()
+        content = stores.local_copy(path).read_bytes()
         coding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         text = content.decode(coding)
         first = text.partition("\n")[0]
         # the separator that the first line has most of; a tab in a .tsv
-        separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=first.count)
+        separator = "\t" if path.lower().endswith(".tsv") else max(",;\t|", key=first.count)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         return [(reader.line_num, fields) for fields in reader if any(map(str.strip, fields))]
     except OSError as error:
@@ -106,7 +110,7 @@ def _checked(fields: Sequence[str], columns: Columns, where: str, number: int, l
     return picture, _Line(number, label, stated, further)
 
 
-def _labels(labels: list[str], path: Path, reporter: Reporter) -> list[str]:
+def _labels(labels: list[str], path: str, reporter: Reporter) -> list[str]:
     """The labels, numbers in one spelling; doubtful ones are warned of."""
     counts = Counter(labels)
     for label, count in counts.items():
@@ -119,7 +123,7 @@ def _labels(labels: list[str], path: Path, reporter: Reporter) -> list[str]:
     if None in numbers.values():
         return labels
     if other := next((label for label in counts if "." in label), None):
-        reporter.note(f"{path.name}: labels are whole numbers: '{other}' is taken for '{numbers[other]}'")
+        reporter.note(f"{os.path.basename(path)}: labels are whole numbers: '{other}' is taken for '{numbers[other]}'")
         labels = [str(numbers[label]) if "." in label else label for label in labels]
     first: dict[int | None, str] = {}
     for label in dict.fromkeys(labels):

@@ -35,3 +35,4 @@ from ception.results.scores import Scores as Scores
 from ception.results.scores import Selective as Selective
 from ception.results.scores import Slices as Slices
 from ception.results.scores import Thumbnails as Thumbnails
+from ception.results.sharded import ShardResult as ShardResult

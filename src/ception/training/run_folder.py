@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ception.data import stores
 from ception.data.sources import NAMES
 from ception.errors import InputError, RunError, reason
 from ception.files import locked, mark, write_json
@@ -120,7 +121,7 @@ class RunFolder:
             InputError: it is no longer where it was.
         """
         where = saved.source if Path(saved.source).resolve() == Path(saved.data) else saved.data
-        if where not in NAMES and not Path(where).exists():
+        if where not in NAMES and not stores.is_address(where) and not Path(where).exists():
             raise InputError(
                 f"the data of {self.path} are no longer in {saved.data}: name where they are now, "
                 f"ception train --resume {shlex.quote(str(self.path))} DATA"

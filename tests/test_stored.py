@@ -1,0 +1,285 @@
+"""Data sets in other people's tar archives and Parquet files, and at addresses, are those that lie in folders."""
+
+from __future__ import annotations
+
+import io
+import json
+import pkgutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+
+import ception
+from ception.data import sources, splitting
+from ception.errors import InputError
+from support.pictures import COLOURS, write_pictures
+from support.reporters import Notes
+from support.runs import Killed, assert_same_run, dying
+
+SAVING = "ception.training.state.save"  # of an epoch
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("data") / "photos", dict.fromkeys(COLOURS, 20))
+
+
+@pytest.fixture
+def memory() -> Iterator[fsspec.AbstractFileSystem]:
+    """The file system of memory://, empty."""
+    system = fsspec.filesystem("memory")
+    yield system
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+
+
+def facts(data: str | Path, reporter: ception.Reporter | None = None) -> dict[bytes, tuple[str, int]]:
+    """By digest each picture's class and split."""
+    dataset = sources.load(data, reporter=reporter)
+    digests, unreadable = sources.digests(dataset.pictures)
+    assert not unreadable
+    splits = splitting.split(dataset, digests)
+    names = dataset.class_names
+    return {
+        one.tobytes(): (names[label], int(split))
+        for one, label, split in zip(digests, dataset.labels, splits, strict=True)
+    }
+
+
+def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    archive.addfile(member, io.BytesIO(data))
+
+
+def upload(system: fsspec.AbstractFileSystem, folder: Path, to: str) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            system.pipe_file(f"{to}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+
+
+class TestArchives:
+    @pytest.fixture(params=["cls", "json", "folder"])
+    def archive(self, request, photos: Path, tmp_path: Path) -> Path:
+        """The photos in one archive, with their classes said in one of the usual ways."""
+        path = tmp_path / "tars" / "all-000.tar"
+        path.parent.mkdir()
+        with tarfile.open(path, "w") as archive:
+            add(archive, "README.txt", b"of no class")
+            for number, picture in enumerate(sorted(photos.rglob("*.png"))):
+                name = picture.parent.name
+                key = f"{name}/{number:04}" if request.param == "folder" else f"{number:04}"
+                add(archive, f"{key}.png", picture.read_bytes())
+                if request.param == "cls":
+                    add(archive, f"{key}.cls", name.encode())
+                elif request.param == "json":
+                    add(archive, f"{key}.json", json.dumps({"width": 20, "label": name}).encode())
+        return path
+
+    def test_they_are_the_data_set(self, archive: Path, photos: Path):
+        expected = facts(photos)
+        for data in (archive, archive.parent):
+            notes = Notes()
+            assert facts(data, notes) == expected
+            assert any("1 tar archives: the classes are those of" in line for line in notes.notes)
+
+    def test_they_are_indexed_once(self, archive: Path, monkeypatch: pytest.MonkeyPatch):
+        first = facts(archive)
+        monkeypatch.setattr(tarfile, "open", None)
+        assert facts(archive) == first
+
+    def test_numbers_are_no_names(self, photos: Path, tmp_path: Path):
+        with tarfile.open(tmp_path / "train-0.tar", "w") as archive:
+            for number, picture in enumerate(sorted(photos.rglob("*.png"))):
+                add(archive, f"{number:04}.png", picture.read_bytes())
+                add(archive, f"{number:04}.cls", str(number % 3).encode())
+        dataset = sources.load(tmp_path)
+        assert dataset.unnamed
+        assert dataset.class_names == ("0", "1", "2")
+        assert set(dataset.stated_splits.tolist()) == {sources.TRAIN}
+
+    def test_without_a_class_they_are_predicted_only(self, trained: Path, photos: Path, tmp_path: Path):
+        path = tmp_path / "some.tar"
+        with tarfile.open(path, "w") as archive:
+            for number in range(3):
+                add(archive, f"{number}.png", (photos / "red" / "000.png").read_bytes())
+        with pytest.raises(InputError, match=r"nothing says of which class .*some\.tar/0\.png is"):
+            sources.load(path)
+        assert [one.top[0].class_name for one in ception.predict(trained, path)] == ["red"] * 3
+
+    def test_two_pictures_of_one_name(self, photos: Path, tmp_path: Path):
+        with tarfile.open(tmp_path / "a.tar", "w") as archive:
+            for side in ("left", "right"):
+                add(archive, f"x/0.{side}.png", (photos / "red" / "000.png").read_bytes())
+        with pytest.raises(InputError, match=r"x/0 has x/0\.left\.png and x/0\.right\.png: a sample must have one"):
+            sources.load(tmp_path)
+
+    def test_one_that_is_cut_off(self, archive: Path):
+        archive.write_bytes(archive.read_bytes()[:5000])
+        with pytest.raises(InputError, match=r"all-000\.tar is broken"):
+            sources.load(archive)
+
+    def test_one_that_is_packed(self, archive: Path, tmp_path: Path):
+        with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as packed:
+            packed.add(archive, "x")
+        with pytest.raises(InputError, match=r"a\.tar\.gz is packed.*unpack it to \.tar"):
+            sources.load(tmp_path / "a.tar.gz")
+
+    def test_one_beside_class_folders_is_left_alone(self, photos: Path, tmp_path: Path):
+        folder = write_pictures(tmp_path / "photos", {"blue": 20, "red": 20})
+        (folder / "photos.tar").write_bytes(b"what it was unpacked from")
+        assert sources.load(folder).class_names == ("blue", "red")
+
+
+class TestParquet:
+    @pytest.fixture
+    def folder(self, photos: Path, tmp_path: Path) -> Path:
+        """The photos as a data set of the hub has them."""
+        pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        paths = sorted(photos.rglob("*.png"))
+        names = sorted(COLOURS)
+        features = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+        (tmp_path / "hub" / "data").mkdir(parents=True)
+        for split, part in (("train", paths[::2]), ("test", paths[1::2])):
+            images = [{"bytes": path.read_bytes(), "path": path.name} for path in part]
+            table = pa.table({"image": images, "label": [names.index(path.parent.name) for path in part]})
+            table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
+            target = tmp_path / "hub" / "data" / f"{split}-00000-of-00001.parquet"
+            parquet.write_table(table, target, row_group_size=7)
+        return tmp_path / "hub"
+
+    def test_it_is_the_data_set(self, folder: Path, photos: Path):
+        told = facts(folder)
+        assert {key: name for key, (name, _) in told.items()} == {key: name for key, (name, _) in facts(photos).items()}
+        assert sum(split == sources.TEST for _, split in told.values()) == 30
+        assert facts(folder / "data" / "train-00000-of-00001.parquet").keys() < told.keys()
+
+    def test_it_is_trained_on_and_predicted(self, folder: Path, tmp_path: Path):
+        run = ception.train(folder, model="separable_cnn", epochs=1, image_size=16, runs=tmp_path / "runs")
+        predictions = ception.predict(run.folder, folder / "data" / "test-00000-of-00001.parquet")
+        assert len(predictions) == 30
+        assert not any(one.error for one in predictions)
+
+    def test_one_without_pictures(self, tmp_path: Path):
+        pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+        from pyarrow import parquet
+
+        parquet.write_table(pa.table({"text": ["a"], "label": [0]}), tmp_path / "a.parquet")
+        with pytest.raises(InputError, match=r"no column with pictures' files.*text \(string\), label \(int64\)"):
+            sources.load(tmp_path / "a.parquet")
+        parquet.write_table(pa.table({"image": [b"a"], "klass": [0]}), tmp_path / "a.parquet")
+        with pytest.raises(InputError, match=r"has no column label: .*klass"):
+            sources.load(tmp_path / "a.parquet")
+        (tmp_path / "a.parquet").write_bytes(b"PAR1 and nothing else")
+        with pytest.raises(InputError, match=r"a\.parquet cannot be read"):
+            sources.load(tmp_path / "a.parquet")
+
+
+@pytest.mark.usefixtures("memory")
+class TestAddresses:
+    def test_folders(self, memory, photos: Path):
+        upload(memory, photos, "/bucket/photos")
+        assert facts("memory://bucket/photos") == facts(photos)
+
+    def test_a_table_with_pictures_beside_it(self, memory, photos: Path):
+        upload(memory, photos, "/bucket/photos")
+        lines = [f"photos/{path.relative_to(photos)},{path.parent.name}" for path in photos.rglob("*.png")]
+        memory.pipe_file("/bucket/list.csv", "\n".join(["path,label", *lines]).encode())
+        assert facts("memory://bucket/list.csv") == facts(photos)
+        memory.pipe_file("/bucket/list.csv", b"path,label\nphotos/red/nowhere.png,red\n")
+        with pytest.raises(InputError, match=r"line 2: there is no file memory://bucket/photos/red/nowhere\.png"):
+            sources.load("memory://bucket/list.csv")
+
+    def test_a_table_here_of_pictures_there(self, memory, photos: Path, tmp_path: Path):
+        upload(memory, photos, "/bucket/photos")
+        lines = [
+            f"memory://bucket/photos/{path.relative_to(photos)},{path.parent.name}" for path in photos.rglob("*.png")
+        ]
+        (tmp_path / "list.csv").write_text("\n".join(["path,label", *lines]))
+        assert facts(tmp_path / "list.csv") == facts(photos)
+
+    def test_shards(self, memory, photos: Path, tmp_path: Path):
+        ception.shard(photos, tmp_path / "shards")
+        upload(memory, tmp_path / "shards", "/bucket/shards")
+        assert facts("memory://bucket/shards") == facts(photos)
+        memory.rm("/bucket/shards/val-000000.tar")
+        with pytest.raises(InputError, match=r"memory://bucket/shards/val-000000\.tar is missing"):
+            sources.load("memory://bucket/shards")
+
+    def test_a_model_and_pictures(self, memory, trained: Path, photos: Path):
+        upload(memory, photos / "red", "/bucket/new")
+        memory.pipe_file("/bucket/run/model.keras", (trained / "model.keras").read_bytes())
+        expected = ception.predict(trained, photos / "red")
+        for model in ("memory://bucket/run", "memory://bucket/run/model.keras", Path("memory://bucket/run")):
+            told = ception.predict(model, "memory://bucket/new")
+            assert [one.top for one in told] == [one.top for one in expected]
+        one = ception.predict(trained, "memory://bucket/new/000.png")
+        assert [guess.top for guess in one] == [expected[0].top]
+
+    def test_a_copy_is_made_anew_when_the_file_changes(self, memory, trained: Path):
+        memory.pipe_file("/bucket/model.keras", b"something else")
+        with pytest.raises(InputError, match="model"):
+            ception.predict("memory://bucket/model.keras", np.zeros((8, 8, 3), np.uint8))
+        memory.pipe_file("/bucket/model.keras", (trained / "model.keras").read_bytes())
+        assert len(ception.predict("memory://bucket/model.keras", np.zeros((8, 8, 3), np.uint8))) == 1
+
+    def test_training_and_scoring(self, memory, photos: Path, tmp_path: Path):
+        upload(memory, photos, "/bucket/photos")
+        options = {"model": "separable_cnn", "epochs": 1, "image_size": 16, "runs": tmp_path / "runs"}
+        run = ception.train("memory://bucket/photos", **options)
+        assert run.folder.name == "001-separable_cnn-photos"
+        scores = ception.evaluate(run.folder, "memory://bucket/photos")
+        assert scores.log_loss == pytest.approx(run.scores.log_loss, abs=1e-6)
+        result = ception.check("memory://bucket/photos", out=tmp_path / "page.html")
+        assert result.pictures == 60
+
+    @pytest.mark.slow
+    def test_an_interrupted_training_goes_on(self, memory, photos: Path, tmp_path: Path, monkeypatch):
+        upload(memory, photos, "/bucket/photos")
+        options = {"model": "separable_cnn", "epochs": 2, "image_size": 8}
+        whole = ception.train("memory://bucket/photos", runs=tmp_path / "whole", **options)
+        with monkeypatch.context() as patched:
+            patched.setattr(SAVING, dying(pkgutil.resolve_name(SAVING), at=2))
+            with pytest.raises(Killed):
+                ception.train("memory://bucket/photos", runs=tmp_path / "runs", **options)
+        resumed = ception.resume(tmp_path / "runs" / whole.folder.name)
+        assert_same_run(whole.folder, resumed.folder)
+
+    def test_what_is_not_there(self):
+        with pytest.raises(InputError, match="there is nothing at memory://bucket/nowhere"):
+            sources.load("memory://bucket/nowhere")
+        with pytest.raises(InputError, match=r"s5://bucket.*did you mean 's3'"):
+            sources.load("s5://bucket/photos")
+
+    def test_a_library_that_is_missing(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setitem(__import__("sys").modules, "gcsfs", None)
+        with pytest.raises(InputError, match="gs:// needs a library: pip install gcsfs"):
+            sources.load("gs://bucket/photos")
+
+
+@pytest.mark.slow
+def test_s3(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    moto = pytest.importorskip("moto.server", reason="needs pip install 's3fs' 'moto[server]'")
+    pytest.importorskip("s3fs", reason="needs pip install 's3fs' 'moto[server]'")
+    server = moto.ThreadedMotoServer(port=0)
+    server.start()
+    try:
+        address, port = server.get_host_and_port()
+        for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "DEFAULT_REGION": "us-east-1",
+                            "ENDPOINT_URL": f"http://{address}:{port}"}.items():  # fmt: skip
+            monkeypatch.setenv(f"AWS_{name}", value)
+        ception.shard(photos, tmp_path / "shards")
+        system = fsspec.filesystem("s3")
+        system.mkdir("bucket")
+        system.put(str(tmp_path / "shards"), "bucket/shards", recursive=True)
+        system.put(str(photos), "bucket/photos", recursive=True)
+        assert facts("s3://bucket/shards") == facts("s3://bucket/photos") == facts(photos)
+    finally:
+        server.stop()
