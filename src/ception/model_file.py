@@ -21,7 +21,7 @@ from ception.models.catalog import MODELS
 from ception.models.config import NetworkConfig
 from ception.reporting import Reporter
 from ception.results import CoveragePoint
-from ception.run_list import path_of
+from ception.run_list import names_beside, path_of
 from ception.settings import Resize
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def _meant(path: Path) -> str:
         beside = [one for one in sorted(path.parent.iterdir()) if one.suffix == ".keras" or model_file(one) != one]
     except OSError:
         beside = []
-    return meant(str(path), [*map(str, beside), *MODELS])
+    return meant(str(path), dict.fromkeys([*map(str, beside), *names_beside(path), *MODELS]))
 
 
 def _of_keras(path: Path, name: str) -> InputError:

@@ -14,6 +14,7 @@ from ception.data.dataset import SPLIT_NAMES, SPLITS, TEST, TRAIN, UNSTATED, VAL
 from ception.data.folders import pictures_in
 from ception.data.pictures import Arrays, Files, Pictures, digests, parallel
 from ception.errors import InputError, nearest, reason
+from ception.files import is_own, meant_path
 from ception.reporting import Reporter
 
 __all__ = [
@@ -49,6 +50,7 @@ def load(data: str | Path, *, cache_limit: float = 10.0, reporter: Reporter | No
     """
     unpacking = arrays.Unpacking(cache_limit, reporter or Reporter())
     path = Path(data)
+    _require_data(path)
     try:
         if path.is_dir() and str(data):
             idx_files = labelled_arrays.idx_files(path)
@@ -64,8 +66,21 @@ def load(data: str | Path, *, cache_limit: float = 10.0, reporter: Reporter | No
     if str(data) == "fashion-mnist-sample":
         return labelled_arrays.fashion_mnist_sample(unpacking)
     if os.sep in str(data) or path.suffix:
-        raise InputError(f"there is no file or folder {data}")
+        raise InputError(f"there is no file or folder {data}{meant_path(path)}")
+    if asked := meant_path(path):
+        raise InputError(f"there is no folder '{data}'{asked}")
     raise InputError(f"there is no folder '{data}' and no data set of that name: {nearest(str(data), NAMES)}")
+
+
+def _require_data(path: Path) -> None:
+    """Refuse a run or a model in the place of data.
+
+    Raises:
+        InputError: it is one.
+    """
+    model = path / "model.keras" if path.is_dir() and is_own(path) else path
+    if model.suffix == ".keras" and model.is_file():
+        raise InputError(f"{path} is a trained model, not pictures: give the folder or file with the data in its place")
 
 
 def _read_file(path: Path, unpacking: arrays.Unpacking) -> Dataset:
