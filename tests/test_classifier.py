@@ -30,6 +30,7 @@ def fresh(name: str = "separable_cnn", **options) -> Classifier:
         image=ImageContract(height=height, width=width, channels=arguments["channels"], resize="pad"),
         record={"settings": {"epochs": 1}},
         training_digests=np.frombuffer(bytes(range(12)), "V6"),
+        training_pixels=np.frombuffer(bytes(range(20, 38)), "V6"),
     )
 
 
@@ -63,6 +64,7 @@ class TestSaveAndLoad:
         assert again.record == classifier.record
         assert again.config == classifier.config
         assert again.training_digests.tolist() == classifier.training_digests.tolist()
+        assert again.training_pixels.tolist() == classifier.training_pixels.tolist()
 
     def test_plain_keras_opens_it(self, saved):
         config = json.loads(zipfile.ZipFile(saved).read("config.json"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -203,11 +202,12 @@ def _galleries(
     doubtful = closest[: int((margin < _DOUBTFUL).sum()) or None]
     suspected = likely_label_errors(table.labels, probabilities) if ahead else np.empty(0, np.int64)
     galleries = []
-    for heading, rows, told in (
+    kinds: tuple[tuple[str, NDArray[np.integer], Callable[[list[int]], str]], ...] = (
         ("Worst mistakes", mistakes, lambda shown: _told_mistakes(sure[shown])),
         ("Most doubtful", doubtful, lambda shown: _told_doubtful(margin[shown])),
-        ("Likely label errors", suspected, partial(_told_suspected, ahead)),
-    ):
+        ("Likely label errors", suspected, lambda shown: _told_suspected(ahead, shown)),
+    )
+    for heading, rows, told in kinds:
         thumbnails = _thumbnails(rows, picture)
         if len(rows) and not thumbnails:
             text = f"{counted(len(rows), 'picture')}, of which none can be read any more."

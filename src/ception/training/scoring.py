@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ception.data import sources
+from ception.data.loading import pixel_digests
 from ception.evaluation.calibration import confidence, coverage_curve, fit_temperature
 from ception.evaluation.table import Table
 from ception.evaluation.thumbnails import beside
@@ -61,10 +62,13 @@ def _table(plan: Plan, predictor: Predictor, split: int, task: Task) -> Table:
     """What the classifier says of the pictures of a split, each of them a step of the task."""
     data, size = plan.data, predictor.batch_size
     indices = data.indices(split)
-    parts = []
+    parts, looks = [], []
     for start in range(0, len(indices), size):
-        parts.append(predictor.logits(data.pixels[indices[start : start + size]]))
-        task.advance(len(parts[-1]))
+        pixels = data.pixels[indices[start : start + size]]
+        looks.append(pixel_digests(pixels))
+        parts.append(predictor.logits(pixels))
+        task.advance(len(pixels))
     names = [data.dataset.pictures.name(int(index)) for index in indices]
-    seen = predictor.description.seen_in_training(data.digests[indices])
+    model = predictor.description
+    seen = model.seen_in_training(data.digests[indices]) | model.pixels_seen_in_training(np.concatenate(looks))
     return Table(names, data.dataset.labels[indices], np.concatenate(parts), data.dataset.class_names, seen)
