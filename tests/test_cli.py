@@ -230,8 +230,8 @@ class TestCommands:
         (tmp_path / f"array-{'0' * 24}.npy").write_bytes(b"x" * 2_000_000)
         (tmp_path / "thesis.txt").touch()
         (tmp_path / "folder").mkdir()
-        assert "1 files, 2.0 MB" in run_cli("cache")[1]
-        assert "Deleted 1 files" in run_cli("cache", "--clear")[1]
+        assert "1 file, 2.0 MB" in run_cli("cache")[1]
+        assert "Deleted 1 file" in run_cli("cache", "--clear")[1]
         assert {path.name for path in tmp_path.iterdir()} == {"thesis.txt", "folder"}
 
     def test_demo(self, run_cli, tmp_path, monkeypatch):
@@ -241,6 +241,7 @@ class TestCommands:
         assert "expect" not in err  # which holds for the demo as it stands
         assert "Next: ception predict" in out
         run = tmp_path / "runs" / "001-separable_cnn-fashion-mnist-sample"
+        assert out.splitlines()[-1] == f"Report: {(run / 'report.html').as_uri()}"
         assert (run / "demo.png").is_file()
         assert len(list((run / "pictures").iterdir())) == 20
         assert json.loads((run / "scores.json").read_text())["accuracy"] > 0.7

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from ception.cli.app import AsJson, Flat, Quiet, app, options_of
 from ception.cli.findings import print_findings
 from ception.cli.terminal import print_json, print_next, print_runs, terminal
+from ception.reporting import counted
 from ception.settings import CheckSettings
 from ception.values import flags_of
 
@@ -74,8 +75,8 @@ def cache(*, clear: Annotated[bool, Parameter(negative="", help="Delete every ca
     total = sum(size for _, size, _ in entries)
     if clear:
         cache.clear()
-        print(f"Deleted {len(entries)} files, {total / 1e6:,.1f} MB, from {cache_folder()}")
+        print(f"Deleted {counted(len(entries), 'file')}, {total / 1e6:,.1f} MB, from {cache_folder()}")
     else:
-        print(f"{cache_folder()} holds {len(entries)} files, {total / 1e6:,.1f} MB")
+        print(f"{cache_folder()} holds {counted(len(entries), 'file')}, {total / 1e6:,.1f} MB")
         print_next("ception cache --clear", not entries)
     return 0

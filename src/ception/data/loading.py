@@ -20,7 +20,7 @@ from ception.data.images import ImageContract, PictureError, to_pixels
 from ception.data.pictures import Arrays, Files, Pictures, parallel
 from ception.errors import RunError
 from ception.files import cache_folder
-from ception.reporting import Reporter
+from ception.reporting import Reporter, counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,7 +146,7 @@ def _decode(
     failed: dict[int, str] = {}
 
     def announce(count: int, size: int, _: int) -> None:
-        reporter.note(f"Decoding {count:,} pictures once into {cache_folder()} ({size / 1e6:,.0f} MB)")
+        reporter.note(f"Decoding {counted(count, 'picture')} once into {cache_folder()} ({size / 1e6:,.0f} MB)")
 
     def decode(indices: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.integer], NDArray[np.uint8]]]:
         for readable, batch, reasons in stream(

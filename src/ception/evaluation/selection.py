@@ -13,7 +13,7 @@ from ception.data.dataset import match_classes
 from ception.errors import InputError
 from ception.evaluation.table import Table
 from ception.predictor import Predictor, answered
-from ception.reporting import Reporter
+from ception.reporting import Reporter, counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -261,5 +261,5 @@ def tabulate_data(
     if len(failed) > _MOST_NAMED:
         reporter.warn(f"left out {len(failed) - _MOST_NAMED} more that cannot be read")
     if len(failed) == len(chosen.indices):
-        raise InputError(f"none of the {len(failed)} pictures of {dataset.name} can be read")
+        raise InputError(f"of {counted(len(failed), 'picture')} of {dataset.name} none can be read")
     return [answers[number] for number in range(len(models))]
