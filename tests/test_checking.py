@@ -308,8 +308,8 @@ class TestCache:
         ception.check(data, cache_limit=0)
         assert not (data.parent / "cache").exists()
         ception.check(data)
-        assert "holds 1 files" in run_cli("cache")[1]
-        assert "Deleted 1 files" in run_cli("cache", "--clear")[1]
+        assert "holds 1 file" in run_cli("cache")[1]
+        assert "Deleted 1 file" in run_cli("cache", "--clear")[1]
 
     def test_a_cache_that_cannot_be_written(self, data, monkeypatch):
         (data.parent / "file").touch()
@@ -332,7 +332,10 @@ class TestCommand:
         assert code == 1
         assert "data/cat/03.jpg = data/dog/same.jpg" in out
         assert "Way out: " in out
-        assert out.splitlines()[-1] == "Next: mend what check-data.html shows, then ception check data"
+        page = (data.parent / "check-data.html").absolute().as_uri()
+        assert out.splitlines()[-2:] == [
+            f"Page: {page}", "Next: mend what check-data.html shows, then ception check data"
+        ]  # fmt: skip
 
     def test_json_alone_equals_what_the_function_returns(self, data, run_cli):
         scene(1009).convert("RGBA").save(data / "cat" / "alpha.png")

@@ -30,6 +30,7 @@ def fresh(name: str = "separable_cnn", **options) -> Classifier:
         image=ImageContract(height=height, width=width, channels=arguments["channels"], resize="pad"),
         record={"settings": {"epochs": 1}},
         training_digests=np.frombuffer(bytes(range(12)), "V6"),
+        training_pixels=np.frombuffer(bytes(range(20, 38)), "V6"),
     )
 
 
@@ -63,6 +64,7 @@ class TestSaveAndLoad:
         assert again.record == classifier.record
         assert again.config == classifier.config
         assert again.training_digests.tolist() == classifier.training_digests.tolist()
+        assert again.training_pixels.tolist() == classifier.training_pixels.tolist()
 
     def test_plain_keras_opens_it(self, saved):
         config = json.loads(zipfile.ZipFile(saved).read("config.json"))
@@ -186,8 +188,17 @@ class TestUse:
         np.testing.assert_array_equal(found.argmax(-1), fresh().logits(pictures()).argmax(-1))
 
     def test_pictures_of_another_size_are_refused(self):
-        with pytest.raises(InputError, match=r"\(16, 16, 3\)"):
+        with pytest.raises(InputError, match=r"of shape \(count, 16, 16, 3\), got \(5, 20, 20, 3\)"):
             fresh().logits(pictures(size=20))
+        with pytest.raises(InputError, match=r"of shape \(count, 16, 16, 3\), got \(16, 16, 3\)"):
+            fresh().logits(pictures()[0])
+
+    def test_a_list_is_a_batch_too(self):
+        np.testing.assert_array_equal(fresh().logits(list(pictures())), fresh().logits(pictures()))
+
+    def test_floats_up_to_1_are_refused(self):
+        with pytest.raises(InputError, match="multiply them by 255"):
+            fresh().probabilities(pictures() / 255)
 
     def test_knows_its_training_pictures(self):
         digests = np.frombuffer(bytes([*range(6, 12), *range(10), *range(1, 17)]), "V16")

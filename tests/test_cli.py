@@ -55,9 +55,24 @@ class TestHelp:
 
     def test_swapped_arguments_are_told(self, run_cli, trained):
         data = trained.parent.parent / "colours"
-        for command in ("evaluate", "predict"):
+        for command in ("evaluate", "predict", "explain"):
             code, _, err = run_cli(command, data, trained)
             assert (code, err) == (2, f"ception: the model comes first: ception {command} {trained} {data}\n")
+
+    def test_misspelt_paths_get_a_suggestion(self, run_cli, trained):
+        data, asks = trained.parent.parent / "colours", "; did you mean 'colours'?\n"
+        code, _, err = run_cli("train", data.with_name("colors"))
+        assert (code, err.endswith(asks)) == (2, True)
+        code, _, err = run_cli("predict", trained, data.with_name("colors") / "red" / "000.png")
+        assert (code, err.endswith(asks)) == (2, True)
+        code, _, err = run_cli("predict", trained, data / "*.pgn")
+        assert (code, "did you mean" in err) == (2, False)
+
+    @pytest.mark.parametrize("command", ["train", "check"])
+    def test_a_model_is_no_data(self, run_cli, trained, command):
+        for given in (trained, trained / "model.keras"):
+            code, _, err = run_cli(command, given)
+            assert (code, f"{given} is a trained model, not pictures" in err) == (2, True)
 
     def test_misspelt_weights_get_a_suggestion(self, run_cli, folder):
         code, _, err = run_cli("train", folder, "--model", "xception", "--weights", "imagenett")
@@ -138,6 +153,9 @@ class TestWrongUse:
             (["train", "x", "--resize", "sqush"], 'Did you mean "squash"'),
             (["train", "no-such-data"], "no folder 'no-such-data'"),
             (["train", ""], "no folder ''"),
+            (["train", "x", "y"], "too many arguments: 'y'"),
+            (["train", "--hlep"], "Did you mean --help?"),
+            (["export", "last", "--to", "onn"], 'Did you mean "onnx"'),
             (["train", "fashion-mnist-sample", "--epochs", "-3"], "--epochs must be at least 1, got -3"),
             (["train", "fashion-mnist-sample", "--model", "seperable_cnn"], "did you mean 'separable_cnn'"),
             (["evaluate", "none.keras", "fashion-mnist-sample"], "none.keras cannot be opened"),
@@ -215,8 +233,8 @@ class TestCommands:
         (tmp_path / f"array-{'0' * 24}.npy").write_bytes(b"x" * 2_000_000)
         (tmp_path / "thesis.txt").touch()
         (tmp_path / "folder").mkdir()
-        assert "1 files, 2.0 MB" in run_cli("cache")[1]
-        assert "Deleted 1 files" in run_cli("cache", "--clear")[1]
+        assert "1 file, 2.0 MB" in run_cli("cache")[1]
+        assert "Deleted 1 file" in run_cli("cache", "--clear")[1]
         assert {path.name for path in tmp_path.iterdir()} == {"thesis.txt", "folder"}
 
     @pytest.fixture
@@ -240,6 +258,7 @@ class TestCommands:
         assert "expect" not in err  # which holds for the demo as it stands
         assert "Next: ception predict" in out
         run = tmp_path / "runs" / "001-separable_cnn-fashion-mnist-sample"
+        assert out.splitlines()[-1] == f"Report: {(run / 'report.html').as_uri()}"
         assert (run / "demo.png").is_file()
         assert len(list((run / "pictures").iterdir())) == 20
         assert json.loads((run / "scores.json").read_text())["count"] == 100
@@ -305,11 +324,22 @@ def test_ctrl_c_in_the_middle(tmp_path):
     said = (tmp_path / "err").read_text()
     assert process.returncode == 130
     assert "Traceback" not in said
-    assert "stopped by Ctrl-C" in said.splitlines()[-1]
+    assert said.splitlines()[-1] == (
+        "ception: stopped by Ctrl-C; to go on: ception train --resume runs/001-separable_cnn-d"
+    )
     assert out == ""
     run = tmp_path / "runs" / "001-separable_cnn-d"
     assert not (run / "model.keras").exists()
     assert not (run / "scores.json").exists()
+
+
+def test_ctrl_c_before_anything_is_kept_ends_with_the_command(run_cli, folder, monkeypatch):
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ception.checking.check", stopped)
+    code, _, err = run_cli("check", folder, "--image-size", 8)
+    assert (code, err) == (130, f"ception: stopped by Ctrl-C; to begin again: ception check {folder} --image-size 8\n")
 
 
 class TestBackends:

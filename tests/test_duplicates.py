@@ -75,6 +75,7 @@ class TestDuplicates:
         assert findings["two_splits"].severity == "error"
         assert paths(findings["near_two_splits"]) == [["near.jpg", "1.png"]]
         assert "automatic" not in findings["near_two_splits"].in_training
+        assert "1 of 8 test pictures has one in training" in findings["near_two_splits"].in_training
 
     def test_a_picture_that_a_csv_gives_two_labels(self, data):
         rows = [f"data/{name}/{index:02}.jpg,{name}" for name in ("cat", "dog") for index in range(15)]

@@ -149,8 +149,9 @@ class TestCommand:
         monkeypatch.chdir(tmp_path)
         pictures = sorted((trained.parents[1] / "colours" / "red").iterdir())[:2]
         (tmp_path / "broken.png").write_bytes(pictures[0].read_bytes()[:60])
-        code, out, _ = run_cli("explain", trained, *pictures, "broken.png", "--method", "all", "--class", "red")
+        code, out, err = run_cli("explain", trained, *pictures, "broken.png", "--method", "all", "--class", "red")
         assert code == 0
+        assert f"Explaining 3 pictures by {', '.join(methods.METHODS)}" in err
         folder = tmp_path / f"explanations-{trained.name}"
         told = json.loads((folder / "explanations.json").read_text())
         assert [one["method"] for one in told] == [*methods.METHODS] * 2 + [""]

@@ -13,8 +13,8 @@ NAMES = [
     "predict", "resume", "runs", "serve", "shard", "stages", "summary", "train", "truncate",
 ]  # fmt: skip
 SIGNATURES = {
-    "Classifier": "(*, config, class_names, image, record=<factory>, training_digests=<factory>, temperature=1.0, "
-    "unnamed=False, coverage=<factory>, network)",
+    "Classifier": "(*, config, class_names, image, record=<factory>, training_digests=<factory>, "
+    "training_pixels=<factory>, temperature=1.0, unnamed=False, coverage=<factory>, network)",
     "Classifier.build": "(name, class_names, *, weights=None, resize='squash', **options)",
     "Classifier.load": "(path, *, dtype='float32')",
     "Classifier.logits": "(self, images)",

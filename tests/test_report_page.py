@@ -124,6 +124,12 @@ class TestCurves:
         assert accuracy.get_ylim() == (begins, 1.01)
         assert loss.get_ylim()[0] == 0
 
+    def test_a_loss_that_hardly_falls_is_not_on_the_frame(self):
+        history = [row | {"loss": 1.79, "val_loss": 1.79 - 0.01 * row["epoch"]} for row in HISTORY]
+        low, high = plots.curves_figure(history, 1).axes[0].get_ylim()
+        assert 1.04 < high / 1.79 < 1.1
+        assert low == 0
+
     def test_neither_does_that_of_coverage(self):
         table = table_of([[0.97, 0.03], [0.98, 0.02]], [0, 0])
         assert plots.coverage_figure(table, 1).axes[0].get_ylim() == (0.5, 1.01)
@@ -250,6 +256,13 @@ class TestGalleries:
         assert captions == ["a 93.0%, b 7.0%", "b 96.0%, a 4.0%"]
         assert gallery(page, "Worst mistakes") == ("There are none.", [])
         assert gallery(page, "Likely label errors")[0].startswith("There are none")
+
+    def test_labels_are_not_doubted_by_what_guesses(self, tmp_path):
+        table = table_of([[0.9, 0.1]] * 4 + [[0.1, 0.9]] * 2, [0, 0, 0, 1, 0, 0], ["cat", "dog"])
+        page = page_of(table, tmp_path / "r.html")
+        assert gallery(page, "Likely label errors") == (
+            "None are named: what is no better than guessing, or than thumbnails, says nothing of labels.", []
+        )  # fmt: skip
 
     def test_more_than_are_shown_are_counted(self, tmp_path):
         table = table_of([[0.9, 0.1]] * 30, [1] * 29 + [0])

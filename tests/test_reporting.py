@@ -80,6 +80,7 @@ class TestInATerminal:
         said = terminal.getvalue()
         assert f"Run folder: {run.folder}" in said
         assert re.search("Training [^o][^\n]*━", said)
+        assert re.search("Evaluating [^\n]*━", said)
         for task, bar in (
             (lambda: ception.evaluate(run.folder, colours, split="all"), "Evaluating"),
             (lambda: ception.predict(run.folder, colours), "Predicting"),

@@ -55,6 +55,19 @@ def test_they_stand_for_a_model_everywhere(runs, trained, run_cli):
     code, _, err = run_cli("train", "--resume", "roses")
     assert (code, "there is no run roses" in err) == (2, True)
     assert run_cli("train", "--resume", "1", "--quiet")[0] == 0
+    assert ception.summary("2").parameters == ception.summary(trained).parameters
+
+
+def test_a_misspelt_run_gets_a_suggestion(runs, trained, run_cli):
+    for command in (
+        ["train", "--resume", "lst"],
+        ["summary", "lst"],
+        ["predict", "lst", trained.parent.parent / "colours"],
+    ):
+        code, _, err = run_cli(*command)
+        assert (code, err.endswith("; did you mean 'last'?\n")) == (2, True), err
+    _, _, err = run_cli("train", "--resume", "roses")
+    assert err == "ception: there is no run roses: ception runs lists those that are here\n"
 
 
 def test_the_table(runs, run_cli):

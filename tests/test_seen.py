@@ -80,5 +80,5 @@ def test_the_page_shows_it_as_the_default_training_would(data):
     page = Path(ception.check(data).page).read_text()  # xception with weights, whose recipe mirrors
     part = page.partition('id="seen"')[2]
     assert (part.count("<img"), "may change it" in part) == (6 * 3, True)
-    assert re.search(r'href="#seen"', page)
+    assert re.search(r'pixels\s\(<a href="#seen">what it sees</a>\)', page)
     assert len(page) < 6e6

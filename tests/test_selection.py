@@ -206,7 +206,8 @@ class TestPicturesSeenInTraining:
         assert Table.read(tmp_path / "out" / "predictions.csv").seen is None
 
     def test_a_comparison_is_without_what_either_model_has_seen(self, trained, model, leaky, tmp_path, run_cli):
-        other = dataclasses.replace(ception.Classifier.load(model), training_digests=np.zeros(1, "V6"))
+        other = dataclasses.replace(ception.Classifier.load(model), training_digests=np.zeros(1, "V6"),
+                                    training_pixels=np.zeros(1, "V6"))  # fmt: skip
         other.save(tmp_path / "other.keras")
         code, out, _ = run_cli("compare", tmp_path / "other.keras", model, leaky, "--out", tmp_path / "out")
         saved = json.loads((tmp_path / "out" / "comparison.json").read_text())
@@ -219,6 +220,47 @@ class TestPicturesSeenInTraining:
         result = ception.compare(model, model, data, split="train", out=tmp_path / "out")
         assert result.all_seen
         assert result.cautions[0].startswith(f"All {result.count} pictures were in a model's training")
+
+
+class TestTheSamePicturesInAnotherForm:
+    """A training is known by what the network got, whatever files or arrays that came from."""
+
+    @pytest.fixture
+    def folder(self, tmp_path) -> Path:
+        return write_pictures(tmp_path / "d", {"red": 20, "blue": 20})
+
+    @pytest.fixture
+    def archive(self, folder) -> Path:
+        """The pictures of the folder as arrays, without a split."""
+        paths = sorted(folder.rglob("*.png"))
+        labels = np.array([["blue", "red"].index(path.parent.name) for path in paths])
+        np.savez(folder.parent / "d.npz", images=np.stack([np.asarray(Image.open(path)) for path in paths]),
+                 labels=labels, class_names=np.array(["blue", "red"]))  # fmt: skip
+        return folder.parent / "d.npz"
+
+    @pytest.mark.parametrize("trained_on_arrays", [False, True])
+    def test_arrays_and_files(self, folder, archive, tmp_path, trained_on_arrays):
+        data, other = (archive, folder) if trained_on_arrays else (folder, archive)
+        run = ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs", reporter=Notes())
+        assert run.scores.seen_in_training == 0
+        count = json.loads((run.folder / "settings.json").read_text())["data"]["counts"]["train"]
+        found = ception.evaluate(run.folder, other, split="all", out=tmp_path / "out", reporter=Notes())
+        assert (found.seen_in_training, found.count) == (count, 40 - count)
+        assert f"{count} of 40 pictures" in found.cautions[0]
+
+    def test_files_written_anew_without_loss(self, folder, tmp_path):
+        run = ception.train(folder, epochs=1, image_size=8, runs=tmp_path / "runs", reporter=Notes())
+        for path in sorted(folder.rglob("*.png")):
+            Image.open(path).save(path.with_suffix(".tiff"))
+            path.unlink()
+        found = ception.evaluate(run.folder, folder, split="all", out=tmp_path / "out", reporter=Notes())
+        assert found.seen_in_training == len(run.classifier.training_digests)
+
+    def test_what_is_decoded_in_each_epoch_is_not_decoded_once_more_for_it(self, folder, tmp_path):
+        with pytest.warns(UserWarning, match="decoded again in each epoch"):
+            run = ception.train(folder, epochs=1, image_size=8, runs=tmp_path / "runs", cache_limit=1e-6)
+        assert len(run.classifier.training_pixels) == 0
+        assert len(run.classifier.training_digests) > 20
 
 
 class TestNumberedClasses:

@@ -54,10 +54,14 @@ class Classifier(ModelDescription):
             float32 of shape (batch, classes).
 
         Raises:
-            InputError: the pictures have another shape.
+            InputError: the pictures have another shape, or are floats in 0..1.
         """
+        images = np.asarray(images)
         if images.shape[1:] != self.image.shape:
-            raise InputError(f"the network takes pictures of shape {self.image.shape}, got {images.shape[1:]}")
+            count = ", ".join(map(str, ("count", *self.image.shape)))
+            raise InputError(f"the network takes pictures of shape ({count}), got {images.shape}")
+        if images.dtype.kind == "f" and images.size and 0 < images.max() <= 1:
+            raise InputError("the network takes values 0..255, got floats of 1 at most: multiply them by 255")
         return np.asarray(self.network.predict_on_batch(images.astype("float32")), np.float32)
 
     def probabilities(self, images: NDArray[Any], *, calibrated: bool = True) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import tempfile
@@ -13,7 +14,7 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from ception.errors import InputError, RunError, reason
+from ception.errors import InputError, RunError, meant, reason
 
 MARK = ".ception"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # what file systems without them answer
@@ -61,6 +62,27 @@ def _temporary_cache() -> Path:
             "to a folder"
         ) from None
     return folder
+
+
+def meant_path(path: str | Path) -> str:
+    """A clause that asks whether a name beside a path that leads nowhere was meant, `; did you mean 'a'?`; else empty.
+
+    The name compared is the first in the path that is not there, a folder's or the file's; that of a pattern is none.
+    """
+    path = Path(path)
+    there = next((folder for folder in path.parents if folder.is_dir()), None)
+    if there is None or path.exists():
+        return ""
+    name = path.relative_to(there).parts[0]
+    return "" if glob.has_magic(name) else meant(name, (one for one in _names_in(there) if not one.startswith(".")))
+
+
+def _names_in(folder: Path) -> list[str]:
+    """What a folder holds; nothing where it may not be listed."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
 
 
 @contextmanager

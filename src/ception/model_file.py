@@ -21,7 +21,7 @@ from ception.models.catalog import MODELS
 from ception.models.config import NetworkConfig
 from ception.reporting import Reporter
 from ception.results import CoveragePoint
-from ception.run_list import path_of
+from ception.run_list import names_beside, path_of
 from ception.settings import Resize
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class ModelDescription:
         image: What the network expects of a picture.
         record: Provenance in plain values: settings, scores, data, versions, licence of the weights.
         training_digests: First 6 bytes of the digest of each training picture, sorted, of type `V6`.
+        training_pixels: The same of what the network got of each training picture: tells those that come in another
+            file, or in an array. Empty where that is not known.
         temperature: What the logits are divided by before they become probabilities.
         unnamed: Whether the classes have no names and `class_names` are just numbers.
         coverage: Precision and coverage on the validation pictures by rising confidence threshold, as
@@ -54,6 +56,7 @@ class ModelDescription:
     image: ImageContract
     record: dict[str, Any] = field(default_factory=dict)
     training_digests: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, f"V{_DIGEST_BYTES}"))
+    training_pixels: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, f"V{_DIGEST_BYTES}"))
     temperature: float = 1.0
     unnamed: bool = False
     coverage: list[CoveragePoint] = field(default_factory=list)
@@ -76,7 +79,11 @@ class ModelDescription:
 
     def seen_in_training(self, digests: NDArray[np.void]) -> NDArray[np.bool_]:
         """Whether each picture, by its digest of type `V16`, was a training picture."""
-        return np.isin(_numbers(shortened(digests)), _numbers(self.training_digests))
+        return _among(self.training_digests, digests)
+
+    def pixels_seen_in_training(self, digests: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Whether the network was trained on just these pixels, by what `loading.pixel_digests` gives for them."""
+        return _among(self.training_pixels, digests)
 
     def as_json(self) -> dict[str, Any]:
         """What `model.json` holds."""
@@ -89,6 +96,7 @@ class ModelDescription:
             "calibration": {"temperature": self.temperature, "coverage": [point.as_dict() for point in self.coverage]},
             "record": self.record,
             "training_digests": base64.b64encode(self.training_digests.tobytes()).decode(),
+            "training_pixels": base64.b64encode(self.training_pixels.tobytes()).decode(),
         }
 
     @classmethod
@@ -114,7 +122,8 @@ class ModelDescription:
                 class_names=class_names,
                 image=image,
                 record=record,
-                training_digests=np.frombuffer(base64.b64decode(described["training_digests"]), f"V{_DIGEST_BYTES}"),
+                training_digests=_from_base64(described["training_digests"]),
+                training_pixels=_from_base64(described.get("training_pixels", "")),
                 temperature=temperature,
                 unnamed=bool(described["unnamed"]),
                 coverage=[CoveragePoint(**point) for point in described["calibration"]["coverage"]],
@@ -201,7 +210,7 @@ def _meant(path: Path) -> str:
         beside = [one for one in sorted(path.parent.iterdir()) if one.suffix == ".keras" or model_file(one) != one]
     except OSError:
         beside = []
-    return meant(str(path), [*map(str, beside), *MODELS])
+    return meant(str(path), dict.fromkeys([*map(str, beside), *names_beside(path), *MODELS]))
 
 
 def _of_keras(path: Path, name: str) -> InputError:
@@ -232,6 +241,15 @@ def shortened(digests: NDArray[np.void]) -> NDArray[np.void]:
     """Digests of type `V16` cut to what a model file keeps, sorted order not changed."""
     cut = np.ascontiguousarray(digests.view((np.uint8, 16))[:, :_DIGEST_BYTES])
     return cut.view(f"V{_DIGEST_BYTES}")[:, 0]
+
+
+def _from_base64(text: str) -> NDArray[np.void]:
+    return np.frombuffer(base64.b64decode(text), f"V{_DIGEST_BYTES}")
+
+
+def _among(known: NDArray[np.void], digests: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Whether each digest of type `V16` is one of those that a model file keeps."""
+    return np.isin(_numbers(shortened(digests)), _numbers(known))
 
 
 def _numbers(short: NDArray[np.void]) -> NDArray[np.uint64]:

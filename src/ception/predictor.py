@@ -51,11 +51,13 @@ class Answers:
         indices: Of the pictures that can be read.
         logits: Of these, of each model, float32 of shape (pictures, classes).
         errors: Why the others cannot be read, by index.
+        digests: Of the pixels that the models got; None where nobody asked.
     """
 
     indices: NDArray[np.integer]
     logits: tuple[NDArray[np.float32], ...]
     errors: dict[int, str]
+    digests: NDArray[np.void] | None = None
 
 
 class Predictor:
@@ -254,6 +256,7 @@ def answered(
     *,
     label: str,
     reporter: Reporter,
+    digests: bool = False,
 ) -> Iterator[Answers]:
     """What models say of some pictures, batch by batch: memory does not grow with their number.
 
@@ -263,10 +266,12 @@ def answered(
         indices: Those that are asked for.
         label: What the progress is called.
         reporter: Receives the progress.
+        digests: Whether those of the pixels are wanted.
     """
     contract, size = predictors[0].description.image, min(predictor.batch_size for predictor in predictors)
     for readable, pixels, errors in loading.stream(pictures, indices, contract, size, reporter=reporter, label=label):
-        yield Answers(readable, tuple(predictor.logits(pixels) for predictor in predictors), errors)
+        found = loading.pixel_digests(pixels) if digests else None
+        yield Answers(readable, tuple(predictor.logits(pixels) for predictor in predictors), errors, found)
 
 
 def _runnable(

@@ -12,7 +12,7 @@ from typing import Any
 
 from ception import hub
 from ception.data import stores
-from ception.errors import InputError, nearest
+from ception.errors import InputError, meant
 from ception.files import is_own
 from ception.reporting import Reporter
 from ception.results import RunEntry
@@ -91,7 +91,18 @@ def require_run(name: str | Path) -> Path:
     """
     if (found := path_of(name)).exists():
         return found
-    raise InputError(f"there is no run {name}: {nearest(Path(name).name, _names(Path(name).parent)) or 'none is here'}")
+    beside = names_beside(name)
+    way_out = meant(str(name), beside) or (": ception runs lists those that are here" if beside else ": none is here")
+    raise InputError(f"there is no run {name}{way_out}")
+
+
+def names_beside(name: str | Path) -> list[str]:
+    """What could have been typed for a run in place of a name that means none: `last`, and the paths of the runs."""
+    folder = Path(os.path.dirname(name) or "runs")
+    names = _names(folder)
+    return (
+        [str(folder / LAST) if os.path.dirname(name) else LAST, *(str(folder / one) for one in names)] if names else []
+    )
 
 
 def _names(folder: Path) -> list[str]:

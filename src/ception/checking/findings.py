@@ -288,7 +288,8 @@ def _parted(kind: Kind, items: Sequence[Item], dataset: Dataset, splits: NDArray
     """What training does, with how many test pictures that touches, and the way out where data state the split."""
     groups = [splits[list(item.pictures)] for item in items]
     touched = sum(int((of_group == TEST).sum()) for of_group in groups if (of_group != TEST).any())
-    told = f" {touched:,} of {int((splits == TEST).sum()):,} test pictures have one in training or validation."
+    have = "has" if touched == 1 else "have"
+    told = f" {touched:,} of {int((splits == TEST).sum()):,} test pictures {have} one in training or validation."
     if set(SPLITS.values()) - set(dataset.stated_splits.tolist()):
         return kind.in_training + told, kind.way_out
     kept = "The data state the split, so it is kept: scores on these pictures are too good."

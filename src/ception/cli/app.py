@@ -6,10 +6,13 @@ import inspect
 import io
 import logging
 import os
+import shlex
 import sys
 import warnings
 from contextlib import redirect_stdout
 from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
@@ -85,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except cyclopts.CycloptsError as error:
         chain = [name for name in error.command_chain or () if name in app]
-        said = _renamed(error, chain) or " ".join(str(error).split())
+        said = _renamed(error, chain) or _in_words(error) or " ".join(str(error).split())
         complain(f"{said}  See: {' '.join(['ception', *chain])} --help")
         return 2
     except InputError as error:
@@ -94,8 +97,9 @@ def main(arguments: list[str] | None = None) -> int:
     except RunError as error:
         complain(str(error))
         return 1
-    except KeyboardInterrupt:
-        complain("stopped by Ctrl-C")
+    except KeyboardInterrupt as interrupt:
+        command = shlex.join(["ception", *(sys.argv[1:] if arguments is None else arguments)])
+        complain(f"stopped by Ctrl-C; {str(interrupt) or f'to begin again: {command}'}")
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -136,6 +140,30 @@ def install_completion(*, shell: Annotated[Literal["bash", "zsh", "fish", "power
 def options_of(settings: Any) -> dict[str, Any]:
     """The settings as keyword arguments of the library's function."""
     return {field.name: getattr(settings, field.name) for field in fields(settings)}
+
+
+def require_order(command: str, model: Path, *data: str) -> None:
+    """Refuse a model and data that stand in each other's place.
+
+    Raises:
+        InputError: they do.
+    """
+    from ception.model_file import model_file
+
+    if data and model.exists() and model_file(model).suffix != ".keras" and model_file(data[0]).suffix == ".keras":
+        raise InputError(f"the model comes first: ception {command} {quoted(Path(data[0]))} {quoted(model)}")
+
+
+def _in_words(error: cyclopts.CycloptsError) -> str | None:
+    """What is wrong where the parser's words would leave a person alone; None where they do not."""
+    if isinstance(error, cyclopts.UnusedCliTokensError):
+        extra = ", ".join(f"'{token}'" for token in error.unused_tokens or ())
+        return f"too many arguments: {extra}"
+    if isinstance(error, cyclopts.UnknownOptionError):
+        given = error.token.keyword or error.token.value
+        everywhere = get_close_matches(given, ("--help", "--version"), n=1, cutoff=0.7)
+        return f"Unknown option: {given}. Did you mean {everywhere[0]}?" if everywhere else None
+    return None
 
 
 def _renamed(error: cyclopts.CycloptsError, chain: list[str]) -> str | None:

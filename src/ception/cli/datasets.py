@@ -97,8 +97,8 @@ def cache(*, clear: Annotated[bool, Parameter(negative="", help="Delete every ca
     total = sum(size for _, size, _ in entries)
     if clear:
         cache.clear()
-        print(f"Deleted {len(entries)} files, {total / 1e6:,.1f} MB, from {cache_folder()}")
+        print(f"Deleted {counted(len(entries), 'file')}, {total / 1e6:,.1f} MB, from {cache_folder()}")
     else:
-        print(f"{cache_folder()} holds {len(entries)} files, {total / 1e6:,.1f} MB")
+        print(f"{cache_folder()} holds {counted(len(entries), 'file')}, {total / 1e6:,.1f} MB")
         print_next("ception cache --clear", not entries)
     return 0

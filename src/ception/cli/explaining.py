@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ception.cli.app import AsJson, Flat, Quiet, app, options_of
+from ception.cli.app import AsJson, Flat, Quiet, app, options_of, require_order
 from ception.cli.terminal import print_explanations, print_json, print_next, quoted, terminal
 from ception.settings import ExplainSettings
 
@@ -24,6 +24,7 @@ def explain(
     """Draw which parts of pictures speak for a class, and check that the drawings mean something."""
     from ception.explaining import explain
 
+    require_order("explain", model, *pictures[:1])
     with terminal(quiet) as reporter:
         explained = explain(model, pictures, class_name=class_name, reporter=reporter, **options_of(settings))
     if json:

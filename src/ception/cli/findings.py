@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ception.cli.terminal import MOST_CLASSES, print_table, printable
@@ -42,6 +43,7 @@ def print_findings(result: CheckResult) -> None:
         print(f"  In training: {finding.in_training}")
         print(f"  Way out: {finding.way_out}")
     print(f"\nFound: {result.verdict}; shown in {printable(result.page)}")
+    print(f"Page: {Path(result.page).absolute().as_uri()}")
 
 
 def _print_classes(result: CheckResult) -> None:

@@ -172,7 +172,7 @@ def convert(
 @app.command
 def export(
     model: Annotated[Path, Parameter(help="Model file or run folder, such as runs/001-...")],
-    /, *, to: Annotated[FormatName | Literal["huggingface"], Parameter(
+    /, *, to: Annotated[Literal[FormatName, "huggingface"], Parameter(
         help="Format to write; huggingface is a folder to be pushed to the hub.")],
     settings: Annotated[ExportSettings, Flat] = ExportSettings(), quiet: Quiet = False, json: AsJson = False,
 ) -> int:  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, Token, UnknownOptionError
 
-from ception.cli.app import AsJson, Flat, Quiet, app, options_of
+from ception.cli.app import AsJson, Flat, Quiet, app, options_of, require_order
 from ception.cli.terminal import (
     complain,
     json_line,
@@ -27,6 +27,7 @@ from ception.cli.terminal import (
     terminal,
 )
 from ception.errors import InputError
+from ception.reporting import counted
 from ception.results import Prediction
 from ception.settings import CompareSettings, EvaluateSettings, PredictSettings
 
@@ -40,7 +41,7 @@ def evaluate(
     """Score a model on DATA: accuracy with its interval, each class, the most confused pairs."""
     from ception.evaluation import evaluate
 
-    _require_order("evaluate", model, data)
+    require_order("evaluate", model, data)
     with terminal(quiet) as reporter:
         result = evaluate(model, data, reporter=reporter, **options_of(settings))
     if json:
@@ -66,7 +67,7 @@ def predict(
     """Name the most probable classes of each picture. With --json, one JSON object per line."""
     from ception.prediction import predictions
 
-    _require_order("predict", model, *(picture for picture in pictures[:1] if picture != "-"))
+    require_order("predict", model, *(picture for picture in pictures[:1] if picture != "-"))
     count = failed = 0
     with terminal(quiet) as reporter, _csv_of_predictions(csv) as write_row:
         for result in predictions(model, _opened(pictures), reporter=reporter, **options_of(settings)):
@@ -82,7 +83,7 @@ def predict(
                 failed += 1
                 reporter.warn(f"{printable(result.path)}: {result.error}")
     if failed:
-        complain(f"{failed:,} of {count:,} pictures could not be read")
+        complain(f"{failed:,} of {counted(count, 'picture')} could not be read")
         return 2
     print_next(
         f"ception evaluate {quoted(model)} DATA" + ("" if csv is None else f"   (predictions: {csv})"), quiet or json
@@ -143,18 +144,6 @@ def compare(
     else:
         print_next(f"ception compare {quoted(one)} {quoted(other)} DATA, with more pictures", quiet or json)
     return 0
-
-
-def _require_order(command: str, model: Path, *data: str) -> None:
-    """Refuse a model and data that stand in each other's place.
-
-    Raises:
-        InputError: they do.
-    """
-    from ception.model_file import model_file
-
-    if data and model.exists() and model_file(model).suffix != ".keras" and model_file(data[0]).suffix == ".keras":
-        raise InputError(f"the model comes first: ception {command} {quoted(Path(data[0]))} {quoted(model)}")
 
 
 @contextmanager

@@ -86,4 +86,5 @@ def demo(
         f"ception predict {quoted(model)} {quoted(done.pictures)}\n      ception evaluate {quoted(model)} {SAMPLE}",
         quiet,
     )
+    print_report(done.run.folder, quiet)
     return 0

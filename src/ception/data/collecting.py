@@ -17,6 +17,7 @@ from ception.data.folders import pictures_in
 from ception.data.images import Picture
 from ception.data.pictures import Address, Encoded, Member, Pictures, given
 from ception.errors import InputError
+from ception.files import meant_path
 from ception.reporting import Reporter
 
 _IS_ADDRESS = re.compile("https?://", re.IGNORECASE)
@@ -68,7 +69,9 @@ def collected(
         ) from None
     if not any(os.path.exists(one) if isinstance(one, str) else True for one in listed):
         named = f" in {listed[0]!s}" if listed else ""
-        raise InputError(f"there is no picture{named}: name files, folders or patterns such as 'photos/*.jpg'")
+        asked = meant_path(listed[0]) if listed and isinstance(listed[0], str) else ""
+        way_out = asked or ": name files, folders or patterns such as 'photos/*.jpg'"
+        raise InputError(f"there is no picture{named}{way_out}")
     return given(listed)
 
 

@@ -15,7 +15,7 @@ from ception.data.layouts import layout, visible_folders
 from ception.data.pictures import Encoded, Files
 from ception.data.trees import Entry, Folder
 from ception.errors import InputError, reason
-from ception.reporting import Reporter
+from ception.reporting import Reporter, counted
 
 
 def read(root: Folder, reporter: Reporter) -> Dataset:
@@ -136,6 +136,6 @@ def _nothing_in(root: Folder) -> str:
     classes = [name for name, count in begin.most_common() if count > 1]
     hint = f" (by their names the classes may be {', '.join(sorted(classes[:8]))})" if len(classes) > 1 else ""
     return (
-        f"{root} holds {len(flat):,} pictures but no class folders: make one folder per class and put them in{hint}, "
-        "or list them in a CSV with path,label"
+        f"{root} holds {counted(len(flat), 'picture')} but no class folders: make one folder per class and put them "
+        f"in{hint}, or list them in a CSV with path,label"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from ception.data.images import ImageContract, PictureError, to_pixels
 from ception.data.pictures import Arrays, Encoded, Pictures, parallel
 from ception.errors import RunError
 from ception.files import cache_folder
-from ception.reporting import Reporter
+from ception.reporting import Reporter, counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,7 +146,7 @@ def _decode(
     failed: dict[int, str] = {}
 
     def announce(count: int, size: int, _: int) -> None:
-        reporter.note(f"Decoding {count:,} pictures once into {cache_folder()} ({size / 1e6:,.0f} MB)")
+        reporter.note(f"Decoding {counted(count, 'picture')} once into {cache_folder()} ({size / 1e6:,.0f} MB)")
 
     def decode(indices: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.integer], NDArray[np.uint8]]]:
         for readable, batch, reasons in stream(
@@ -224,6 +225,28 @@ def _parted(
         np.stack([result for result in results if not isinstance(result, str)], out=batch)
     reasons = {int(i): result for i, result in zip(indices, results, strict=True) if isinstance(result, str)}
     return indices[readable], batch, reasons
+
+
+def pixel_digests(pixels: NDArray[np.uint8]) -> NDArray[np.void]:
+    """Sixteen bytes, of type `V16`, for the pixels of each picture (batch, height, width, channels).
+
+    They are equal where the network cannot tell pictures apart, whatever files or arrays these come from.
+    """
+    found = np.zeros(len(pixels), "V16")
+    for row, picture in enumerate(pixels):
+        found[row] = np.void(hashlib.blake2b(np.ascontiguousarray(picture).tobytes(), digest_size=16).digest())
+    return found
+
+
+def stored_digests(pixels: Pixels, indices: NDArray[np.int64]) -> NDArray[np.void]:
+    """What `pixel_digests` gives for the given pictures; nothing where each would have to be decoded again for it."""
+    at_rest = pixels
+    while isinstance(at_rest, Chosen):
+        at_rest = at_rest.pixels
+    if isinstance(at_rest, _Decoding):
+        return np.zeros(0, "V16")
+    parts = [pixel_digests(pixels[indices[start : start + _STEP]]) for start in range(0, len(indices), _STEP)]
+    return np.concatenate(parts)
 
 
 def mean_and_std(pixels: Pixels, indices: NDArray[np.int64]) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from ception.data.dataset import SPLIT_NAMES, SPLITS, TEST, TRAIN, UNSTATED, VAL
 from ception.data.folders import pictures_in
 from ception.data.pictures import Arrays, Encoded, Files, Pictures, digests, parallel
 from ception.errors import InputError, nearest, reason
+from ception.files import is_own, meant_path
 from ception.reporting import Reporter
 
 __all__ = [
@@ -51,34 +52,42 @@ def load(data: str | Path, *, cache_limit: float = 10.0, reporter: Reporter | No
     """
     unpacking = arrays.Unpacking(cache_limit, reporter or Reporter())
     path = Path(data)
+    _require_data(path)
     try:
         if stores.is_address(data):
             return _at_address(str(data), unpacking)
-        if shards.is_sharded(str(data)):
-            return shards.read(str(data))
         if path.is_dir() and str(data):
-            idx_files = labelled_arrays.idx_files(path)
-            if idx_files:
+            if idx_files := labelled_arrays.idx_files(path):
                 return labelled_arrays.read_idx(path, idx_files, unpacking)
             return _in_folder(path, unpacking)
         if path.is_file():
             return _read_file(path, unpacking)
     except OSError as error:
         raise InputError(f"{error.filename or path} cannot be read: {reason(error)}") from None
-    if str(data) == "fashion-mnist":
+    return _named(str(data), unpacking)
+
+
+def _named(name: str, unpacking: arrays.Unpacking) -> Dataset:
+    """The data set of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name == "fashion-mnist":
         return labelled_arrays.fashion_mnist()
-    if str(data) == "fashion-mnist-sample":
+    if name == "fashion-mnist-sample":
         return labelled_arrays.fashion_mnist_sample(unpacking)
-    if os.sep in str(data) or path.suffix:
-        raise InputError(f"there is no file or folder {data}")
-    raise InputError(f"there is no folder '{data}' and no data set of that name: {nearest(str(data), NAMES)}")
+    asked = meant_path(path := Path(name))
+    if os.sep in name or path.suffix:
+        raise InputError(f"there is no file or folder {name}{asked}")
+    if asked:
+        raise InputError(f"there is no folder '{name}'{asked}")
+    raise InputError(f"there is no folder '{name}' and no data set of that name: {nearest(name, NAMES)}")
 
 
 def _at_address(address: str, unpacking: arrays.Unpacking) -> Dataset:
     """The data set at an address: shards, a table, arrays, archives, or folders of pictures."""
     suffix = os.path.splitext(address)[1].lower()
-    if shards.is_sharded(address):
-        return shards.read(address)
     if suffix in tables.SUFFIXES:
         return tables.read(address, unpacking.reporter)
     if suffix == ".npz":
@@ -90,7 +99,9 @@ def _at_address(address: str, unpacking: arrays.Unpacking) -> Dataset:
 
 
 def _in_folder(folder: trees.Folder, unpacking: arrays.Unpacking) -> Dataset:
-    """The data set in a folder: in tar archives or Parquet files where it has no other folders, else in folders."""
+    """The data set in a folder: in shards, in archives or Parquet files where it has no other folders, or in folders."""
+    if shards.is_sharded(str(folder)):
+        return shards.read(str(folder))
     if names := stored.few_files(folder):
         return _in_few_files(str(folder), names, trees.name_of(folder), unpacking)
     return folders.read(folder, unpacking.reporter)
@@ -98,6 +109,17 @@ def _in_folder(folder: trees.Folder, unpacking: arrays.Unpacking) -> Dataset:
 
 def _in_few_files(folder: str, names: Sequence[str], called: str, unpacking: arrays.Unpacking) -> Dataset:
     return stored.read(folder, names, called, cache_limit=unpacking.cache_limit, reporter=unpacking.reporter)
+
+
+def _require_data(path: Path) -> None:
+    """Refuse a run or a model in the place of data.
+
+    Raises:
+        InputError: it is one.
+    """
+    model = path / "model.keras" if path.is_dir() and is_own(path) else path
+    if model.suffix == ".keras" and model.is_file():
+        raise InputError(f"{path} is a trained model, not pictures: give the folder or file with the data in its place")
 
 
 def _read_file(path: Path, unpacking: arrays.Unpacking) -> Dataset:

@@ -87,7 +87,8 @@ def curves_figure(
             axes.axvline(first - 0.5, color="grey", linestyle="--", linewidth=1, label=f"{name} from epoch {first}")
         axes.set(xlabel="epoch", ylabel=key)
         if key == "loss":
-            axes.set_ylim(0, min(max(3, 1.2 * history[0][key]), axes.get_ylim()[1]))  # one peak hides no curve
+            highest = min(max(3, 1.2 * history[0][key]), axes.get_ylim()[1])  # one peak hides no curve
+            axes.set_ylim(0, 1.05 * highest)  # what hardly falls lies below the frame, not on it
         else:
             _share_axis(axes, [row[name] for row in history for name in (key, f"val_{key}")])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

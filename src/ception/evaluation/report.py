@@ -73,7 +73,7 @@ def write_report(
         "reliability": pages.svg(plots.reliability_figure(table, scores.temperature)),
         "coverage_text": _advice(coverage),
         "coverage": pages.svg(plots.coverage_figure(table, scores.temperature)),
-        "galleries": _galleries(table, scores.temperature, picture),
+        "galleries": _galleries(table, scores.temperature, picture, _ahead(scores)),
         "footer": footer,
     }
     pages.render("evaluation/report.html.jinja", context, path)
@@ -103,6 +103,12 @@ def likely_label_errors(labels: NDArray[np.integer], probabilities: NDArray[np.f
 
 def _kept(history: Sequence[Mapping[str, float]]) -> int:
     return int(min(history, key=lambda row: row["val_loss"])["epoch"])
+
+
+def _ahead(scores: Scores) -> bool:
+    """Whether the model is right more often than the largest class for every picture, and than thumbnails tell."""
+    of_thumbnails = scores.thumbnails is None or scores.thumbnails.difference > 0
+    return scores.accuracy > scores.majority_share and of_thumbnails
 
 
 def _numbers(scores: Scores) -> list[tuple[str, str, str]]:
@@ -184,9 +190,9 @@ class _Shown:
 
 
 def _galleries(
-    table: Table, temperature: float, picture: Callable[[int], Image.Image]
+    table: Table, temperature: float, picture: Callable[[int], Image.Image], ahead: bool
 ) -> list[tuple[str, str, list[_Shown]]]:
-    """Headings, texts and pictures."""
+    """Headings, texts and pictures; labels are doubted by a model alone that is ahead of guessing."""
     probabilities = np.exp(log_probabilities(table.logits, temperature))
     sure, ranked = probabilities.max(-1), np.sort(probabilities, -1)
     margin = ranked[:, -1] - ranked[:, -2]
@@ -194,13 +200,14 @@ def _galleries(
     mistakes = wrong[np.argsort(-sure[wrong], kind="stable")]
     closest = np.argsort(margin, kind="stable")
     doubtful = closest[: int((margin < _DOUBTFUL).sum()) or None]
-    suspected = likely_label_errors(table.labels, probabilities)
+    suspected = likely_label_errors(table.labels, probabilities) if ahead else np.empty(0, np.int64)
     galleries = []
-    for heading, rows, told in (
+    kinds: tuple[tuple[str, NDArray[np.integer], Callable[[list[int]], str]], ...] = (
         ("Worst mistakes", mistakes, lambda shown: _told_mistakes(sure[shown])),
         ("Most doubtful", doubtful, lambda shown: _told_doubtful(margin[shown])),
-        ("Likely label errors", suspected, _told_suspected),
-    ):
+        ("Likely label errors", suspected, lambda shown: _told_suspected(ahead, shown)),
+    )
+    for heading, rows, told in kinds:
         thumbnails = _thumbnails(rows, picture)
         if len(rows) and not thumbnails:
             text = f"{counted(len(rows), 'picture')}, of which none can be read any more."
@@ -230,8 +237,10 @@ def _told_doubtful(margin: NDArray[np.float64]) -> str:
     return f"The first two classes are nearly as probable: the first is ahead by {margin[-1]:.1%} at most."
 
 
-def _told_suspected(shown: Sequence[int]) -> str:
+def _told_suspected(ahead: bool, shown: Sequence[int]) -> str:
     """The text above pictures whose labels may be wrong."""
+    if not ahead:
+        return "None are named: what is no better than guessing, or than thumbnails, says nothing of labels."
     if not shown:
         return "There are none: the model contradicts no label as surely as it usually names the other class."
     return (

@@ -13,7 +13,7 @@ from ception.data.dataset import match_classes
 from ception.errors import InputError
 from ception.evaluation.table import Table
 from ception.predictor import Predictor, answered
-from ception.reporting import Reporter
+from ception.reporting import Reporter, counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -243,20 +243,23 @@ def tabulate_data(
     for contract in dict.fromkeys(model.image for model in models):
         sharing = [number for number, model in enumerate(models) if model.image == contract]
         batches = list(answered([predictors[number] for number in sharing], dataset.pictures, chosen.indices,
-                                label="Evaluating", reporter=reporter))  # fmt: skip
+                                label="Evaluating", reporter=reporter, digests=True))  # fmt: skip
         readable = np.concatenate([batch.indices for batch in batches]).astype(np.int64)
+        looks = np.concatenate([batch.digests for batch in batches])
         names = [dataset.pictures.name(int(index)) for index in readable]
         for batch in batches:
             failed |= batch.errors
         for order, number in enumerate(sharing):
             logits = np.concatenate([batch.logits[order] for batch in batches])
             model = models[number]
-            seen = model.seen_in_training(chosen.digests[readable]) if len(model.training_digests) else None
+            seen = None
+            if len(model.training_digests):
+                seen = model.seen_in_training(chosen.digests[readable]) | model.pixels_seen_in_training(looks)
             answers[number] = Table(names, labels[number][readable], logits, model.class_names, seen), readable
     for index, why in list(failed.items())[:_MOST_NAMED]:
         reporter.warn(f"left out {dataset.pictures.name(index)}: {why}")
     if len(failed) > _MOST_NAMED:
         reporter.warn(f"left out {len(failed) - _MOST_NAMED} more that cannot be read")
     if len(failed) == len(chosen.indices):
-        raise InputError(f"none of the {len(failed)} pictures of {dataset.name} can be read")
+        raise InputError(f"of {counted(len(failed), 'picture')} of {dataset.name} none can be read")
     return [answers[number] for number in range(len(models))]

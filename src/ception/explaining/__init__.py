@@ -13,7 +13,7 @@ from ception.errors import InputError, nearest
 from ception.files import mark, whole, write_json
 from ception.model_file import ModelDescription, model_file, name_of
 from ception.options import ExplainOptions
-from ception.reporting import Reporter, or_default
+from ception.reporting import Reporter, counted, or_default
 from ception.results import Explanation
 from ception.settings import ExplainSettings
 from ception.validation import settings_of
@@ -60,6 +60,7 @@ def explain(
 
     task = Task.of(classifier, index, settings.out or Path(f"explanations-{_name(model)}"), settings)
     mark(task.out)
+    reporter.note(f"Explaining {counted(len(listed), 'picture')} by {', '.join(task.methods)}")
     results: list[Explanation] = []
     rows: list[list[Image.Image]] = []
     with reporter.task("Explaining", len(listed)) as progress:

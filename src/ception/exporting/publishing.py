@@ -119,7 +119,7 @@ def _add_what_lies_beside(path: Path, folder: Path) -> None:
 
 def _config(public: ModelDescription) -> Mapping[str, Any]:
     """What the model file says, and what the hub reads, as plain values."""
-    said = {key: value for key, value in public.as_json().items() if key != "training_digests"}
+    said = {key: value for key, value in public.as_json().items() if not key.startswith("training_")}
     names = {str(number): name for number, name in enumerate(public.class_names)}
     return {
         "model_type": _MODEL_TYPE, "library_name": "keras", "pipeline_tag": "image-classification",

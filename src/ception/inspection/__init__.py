@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
 from ception import hub
-from ception.errors import InputError, nearest
+from ception.errors import InputError, meant, nearest
 from ception.model_file import describe
 from ception.models.catalog import MODELS
 from ception.models.config import NetworkConfig
 from ception.models.sizes import count
 from ception.models.tables.modules import MODULES
 from ception.results import NetworkSummary, TrainingCost
+from ception.run_list import names_beside, path_of
 from ception.settings import SummarySettings
 from ception.validation import RENAMED, refuse_unknown
 
@@ -109,8 +110,8 @@ def config_of(
         raise InputError(f"columns can be changed in a network by name, not in {name}")
     if name in MODULES:
         return None
-    if not (Path(name).exists() or hub.is_named(name)):
-        known = nearest(name, [*MODELS, *MODULES])
-        raise InputError(f"{name} is neither a model file nor a network: {known}")
+    if not (hub.is_named(name) or path_of(name).exists()):
+        way_out = meant(name, names_beside(name)) or f": {nearest(name, [*MODELS, *MODULES])}"
+        raise InputError(f"{name} is neither a model file nor a network{way_out}")
     config = describe(name).config
     return config if image_size is None else config.but(image_size=image_size)

@@ -8,7 +8,10 @@ from typing import Any
 
 from ception.results.result import Result, html_table
 
-_TRY = "train with more --epochs, the rate that --find-lr finds, or --model xception --weights imagenet"
+_TRY = (
+    "train with more --epochs, the rate that --find-lr finds, or, where it began with fresh weights, "
+    "--model xception --weights imagenet"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ def carry_out(plan: Plan, network: keras.Model, folder: RunFolder, began: float,
     """
     with folder.alone():
         write_json(folder.settings, plan.description.record)
-        with _explained(folder, reporter):
+        with _explained(folder):
             progress = folder.progress()
             deadline = None
             if plan.settings.time_budget:
@@ -88,14 +88,13 @@ def finished(folder: RunFolder) -> Run:
 
 
 @contextmanager
-def _explained(folder: RunFolder, reporter: Reporter) -> Iterator[None]:
+def _explained(folder: RunFolder) -> Iterator[None]:
     """A context whose interruption, or want of memory, is told with the way to go on."""
     to_go_on = f"to go on: ception train --resume {shlex.quote(str(folder.path))}"
     try:
         yield
     except KeyboardInterrupt:
-        reporter.warn(f"interrupted; {to_go_on}")
-        raise
+        raise KeyboardInterrupt(to_go_on) from None
     except Exception as error:
         if not ran_out_of_memory(error):
             raise

@@ -19,7 +19,7 @@ from ception.data.batches import order
 from ception.errors import RunError
 from ception.files import whole
 from ception.models.building import build_network
-from ception.reporting import Reporter
+from ception.reporting import Reporter, counted
 from ception.training import batch_norm, callbacks, limits, phases, state
 from ception.training.callbacks import NotFiniteError
 from ception.training.examples import Examples, batches_of, examples_of, plain_batches
@@ -352,6 +352,6 @@ def _train(
     if epochs.is_cut():
         return epochs.progress, False
     if len(epochs.rows) < recipe.epochs:
-        why = f"no better validation loss for {recipe.patience} epochs"
+        why = f"no better validation loss for {counted(recipe.patience, 'epoch')}"
         job.reporter.note(f"Stopped early: {why if epochs.is_impatient() else 'the time is used up'}")
     return epochs.progress, True

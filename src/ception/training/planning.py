@@ -99,6 +99,7 @@ def plan(
         image=data.contract,
         record=_record(listed.source, settings, data, opened, dtype, phases),
         training_digests=np.sort(shortened(data.digests[data.indices(sources.TRAIN)])),
+        training_pixels=np.sort(shortened(loading.stored_digests(data.pixels, data.indices(sources.TRAIN)))),
     )
     return Plan(settings=settings, data=data, phases=phases, description=description, dtype=dtype), network
 

@@ -243,7 +243,7 @@ def _tell_unreadable(
                 reporter.warn(line)
         first = listed[0] if len(listed) == 1 else f"{len(listed)} pictures cannot be read, the first is {listed[0]}"
         raise InputError(f"{first}; mend or remove what cannot be read, or leave it out with --skip-unreadable")
-    reporter.warn(f"left out {len(listed)} pictures that cannot be read, the first is {listed[0]}")
+    reporter.warn(f"left out {counted(len(listed), 'picture')} that cannot be read, the first is {listed[0]}")
 
 
 def _warn_of_names(dataset: sources.Dataset, reporter: Reporter) -> None:
