@@ -12,7 +12,7 @@ import pytest
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("fastapi", reason="fastapi is not installed")
 pytest.importorskip("httpx", reason="httpx is not installed")
-from support.serving import running  # noqa: E402
+from support.serving import in_a_process  # noqa: E402
 
 pytestmark = pytest.mark.slow
 AXE = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))  # npm install axe-core
@@ -20,7 +20,7 @@ AXE = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))  # npm ins
 
 @pytest.fixture(scope="module")
 def address(trained, tmp_path_factory):
-    with running(trained, tmp_path_factory.mktemp("served")) as (_, address, _):
+    with in_a_process(trained, tmp_path_factory.mktemp("served")) as (_, address, _):
         yield address
 
 

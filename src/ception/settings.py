@@ -359,6 +359,8 @@ class ServeSettings(EngineSettings):
         max_pixels: Largest picture, in millions of pixels.
         max_pictures: Most pictures in a request.
         max_requests: Most requests at work; more are asked to come again.
+        max_memory: What bodies and pictures of all requests at work may take together, in MB; above that, they are
+            asked to come again.
         timeout: Seconds that a body may take to come, and its answer to be computed.
     """
 
@@ -371,6 +373,7 @@ class ServeSettings(EngineSettings):
     max_pixels: float = 64.0
     max_pictures: int = 64
     max_requests: int = 128
+    max_memory: float = 1000.0
     timeout: float = 30.0
 
 

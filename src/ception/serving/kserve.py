@@ -6,15 +6,15 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 
 from __future__ import annotations
 
-import json
 from importlib.metadata import version
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from ception.serving.bodies import body_of, from_base64
+from ception.serving.bodies import body_of, from_base64, from_json, share_of
 from ception.serving.limits import Limits, RefusedError
 from ception.serving.schemas import Json
 
@@ -53,6 +53,7 @@ def add_routes(app: FastAPI, answering: Answering) -> None:
 
     @app.get("/v2/health/ready", tags=["open inference protocol"])
     async def ready() -> dict[str, bool]:
+        answering.require_ready()
         return {"ready": True}
 
     @app.get("/v2/models/{name}", tags=["open inference protocol"])
@@ -66,13 +67,16 @@ def add_routes(app: FastAPI, answering: Answering) -> None:
     @app.post("/v2/models/{name}/infer", tags=["open inference protocol"], openapi_extra=_BODY)
     async def infer(name: str, request: Request) -> JSONResponse:
         hosted = answering.model(name)
-        told, rest = _split(await body_of(request, answering.limits), request.headers.get(_HEADER_LENGTH))
-        given, count = _input(told, answering.limits)
-        if given["datatype"] == "BYTES":
-            pixels = await _decoded(_texts(given, count), hosted, answering)
-        else:
-            pixels = list(_tensor(given, rest, hosted))
-        logits = np.stack(await answering.logits(hosted, pixels))
+        body, length = await body_of(request, answering.limits), request.headers.get(_HEADER_LENGTH)
+        async with answering.in_time():
+            told, rest = await answering.read(_split, body, length)
+            given, count = _input(told, answering.limits)
+            share_of(request).take(count * hosted.picture_bytes)
+            if given["datatype"] == "BYTES":
+                pixels = await _decoded(_texts(given, count), hosted, answering)
+            else:
+                pixels = list(await answering.read(_tensor, given, rest, hosted))
+            logits = np.stack(await answering.logits(hosted, pixels))
         return JSONResponse(_answer(told, hosted, hosted.description.softmax(logits)))
 
 
@@ -96,10 +100,7 @@ def _split(body: bytes, header_length: str | None) -> tuple[Json, bytes]:
         if not header_length.isascii() or not header_length.isdigit() or int(header_length) > length:
             raise RefusedError(422, f"{_HEADER_LENGTH} does not fit the body")
         length = int(header_length)
-    try:
-        told = json.loads(body[:length])
-    except (ValueError, RecursionError):
-        raise RefusedError(422, "the body is no JSON") from None
+    told = from_json(body[:length])
     if not isinstance(told, dict):
         raise RefusedError(422, "the body is no JSON object")
     return told, body[length:]
@@ -134,13 +135,17 @@ def _tensor(given: Json, rest: bytes, hosted: Hosted) -> NDArray[np.uint8]:
 
 
 def _numbers(data: Any, size: int) -> NDArray[np.uint8]:
+    """Numbers in a list, or in lists in lists, as a row. NumPy would give each the room of the longest text in them."""
     try:
-        values = np.array(data).reshape(-1)
-    except ValueError:
-        values = np.zeros(0)
-    if values.size != size or values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255:
+        values = data if isinstance(data, list) else []
+        while values and isinstance(values[0], list):
+            values = list(islice(chain.from_iterable(values), size + 1))
+        row = bytes(values)  # of nothing but whole numbers from 0 to 255
+    except (TypeError, ValueError):
+        row = b""
+    if len(row) != size:
         raise RefusedError(422, f"the input's data must be {size} whole numbers from 0 to 255")
-    return values.astype(np.uint8)
+    return np.frombuffer(row, np.uint8)
 
 
 def _texts(given: Json, count: int) -> list[str]:
