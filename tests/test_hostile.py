@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -282,6 +284,26 @@ class TestFailures:
         until(lambda: told)
         with pytest.raises(RunError, match="it failed and cannot be opened again: no more"):
             serving.__exit__(None, None, None)
+
+
+@pytest.mark.slow
+def test_the_description_holds_for_whatever_it_allows(trained, tmp_path):
+    """All of schemathesis's checks: what it allows is answered as it says, and the rest refused."""
+    pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install 'ception[fuzz]'")
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(  # which numbers or files are pictures of the model, no schema can say
+        '[[operations]]\ninclude-path = "/v2/models/{name}/infer"\n'
+        'checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 413, 422]\n'
+    )
+    with in_a_process(trained, tmp_path) as (_, address, said):
+        command = [
+            sys.executable, "-m", "schemathesis.cli", "--config-file", config, "run", f"{address}/openapi.json",
+            "--checks", "all", "--max-examples", "30", "--no-shrink", "--continue-on-failure", "--seed", "1",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
+    assert "12 selected / 12 total" in done.stdout
+    assert "Traceback" not in said.read_text()
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ception.backends import cores
 from ception.data import formats, images
-from ception.errors import InputError
+from ception.errors import InputError, meant
 from ception.predictor import told
 from ception.results import Prediction
 from ception.serving.batching import FailedError
@@ -162,6 +162,9 @@ class Answering:
             RefusedError: there is no such model or class, the model is an export, or the picture cannot be read.
         """
         hosted = self.model(name)
+        names = hosted.description.class_names
+        if class_name is not None and class_name not in names:
+            raise RefusedError(404, f"there is no class {class_name[:100]!r}{meant(class_name[:100], names)}")
         try:
             return await asyncio.get_running_loop().run_in_executor(
                 self.drawing, lambda: self.explainer.png(hosted, self._image(sent[1]), class_name)

@@ -148,7 +148,7 @@ def _add_routes(app: FastAPI, answering: Answering) -> None:
     async def health() -> dict[str, str]:
         return {"status": "alive"}
 
-    @app.get("/ready", summary="Whether the models answer")
+    @app.get("/ready", responses={503: REFUSALS[503]}, summary="Whether the models answer")
     async def ready() -> dict[str, str]:
         answering.require_ready()
         return {"status": "ready"}

@@ -6,6 +6,7 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 
 from __future__ import annotations
 
+from enum import Enum
 from importlib.metadata import version
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from fastapi.responses import JSONResponse
 
 from ception.serving.bodies import body_of, from_base64, from_json, share_of
 from ception.serving.limits import Limits, RefusedError
-from ception.serving.schemas import Json
+from ception.serving.schemas import PIXEL, REFUSALS, Json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,15 +26,27 @@ if TYPE_CHECKING:
     from ception.serving.hosting import Hosted
 
 _HEADER_LENGTH = "inference-header-content-length"
+_TAGS: list[str | Enum] = ["open inference protocol"]
+_INPUTS = {
+    "type": "array", "minItems": 1, "maxItems": 1,
+    "items": {
+        "type": "object", "required": ["shape", "datatype"],
+        "properties": {
+            "name": {"type": "string"},
+            "shape": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1}},
+            "datatype": {"enum": ["UINT8", "BYTES"]},
+            "data": {"type": "array", "description": "Numbers from 0 to 255, or files in base64."},
+        },
+    },
+}  # fmt: skip
+_REFUSED: dict[int | str, Json] = {404: REFUSALS[404]}
 _BODY = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"type": "object", "required": ["inputs"], "properties": {"inputs": {"type": "array"}}},
-                "example": {
-                    "inputs": [{"name": "pictures", "shape": [1], "datatype": "BYTES", "data": ["BASE64 OF A FILE"]}]
-                },
+                "schema": {"type": "object", "required": ["inputs"], "properties": {"inputs": _INPUTS}},
+                "example": {"inputs": [{"name": "pictures", "shape": [1], "datatype": "BYTES", "data": [PIXEL]}]},
             }
         },
     }
@@ -43,28 +56,28 @@ _BODY = {
 def add_routes(app: FastAPI, answering: Answering) -> None:
     """Let an application speak the protocol, too."""
 
-    @app.get("/v2", tags=["open inference protocol"])
+    @app.get("/v2", tags=_TAGS)
     async def server() -> Json:
         return {"name": "ception", "version": version("ception"), "extensions": ["binary_tensor_data"]}
 
-    @app.get("/v2/health/live", tags=["open inference protocol"])
+    @app.get("/v2/health/live", tags=_TAGS)
     async def live() -> dict[str, bool]:
         return {"live": True}
 
-    @app.get("/v2/health/ready", tags=["open inference protocol"])
+    @app.get("/v2/health/ready", tags=_TAGS, responses={503: REFUSALS[503]})
     async def ready() -> dict[str, bool]:
         answering.require_ready()
         return {"ready": True}
 
-    @app.get("/v2/models/{name}", tags=["open inference protocol"])
+    @app.get("/v2/models/{name}", tags=_TAGS, responses=_REFUSED)
     async def metadata(name: str) -> JSONResponse:
         return JSONResponse(_metadata(answering.model(name)))
 
-    @app.get("/v2/models/{name}/ready", tags=["open inference protocol"])
+    @app.get("/v2/models/{name}/ready", tags=_TAGS, responses=_REFUSED)
     async def model_ready(name: str) -> Json:
         return {"name": answering.model(name).name, "ready": True}
 
-    @app.post("/v2/models/{name}/infer", tags=["open inference protocol"], openapi_extra=_BODY)
+    @app.post("/v2/models/{name}/infer", tags=_TAGS, responses=REFUSALS, openapi_extra=_BODY)
     async def infer(name: str, request: Request) -> JSONResponse:
         hosted = answering.model(name)
         body, length = await body_of(request, answering.limits), request.headers.get(_HEADER_LENGTH)
