@@ -1,22 +1,29 @@
-"""How much of an engine's speed a server gives to its clients, beside a plain server around keras.applications.
+"""How much of an engine's speed a server gives to its clients, beside other servers.
 
-    python benchmarks/serving.py FOLDER [--seconds 60] [--clients 32]
+    python benchmarks/serving.py FOLDER [--seconds 60] [--clients 32] [--rounds 3] [--litserve PYTHON]
 
-Xception at 299 pixels with random weights, on JPEG photos of FOLDER. Appends two rows to results/serving.csv: `ception
-serve`, and a FastAPI handler that decodes with Pillow and calls `predict` of keras.applications' Xception, as tutorials
-show it. `engine_images_s` is what the engine reaches alone in batches of 16, `engine_ms` what it takes for one picture,
-decoding included; both in this process, before the servers run.
+Xception at 299 pixels with random weights, on JPEG photos of FOLDER. Appends a row for each server to
+results/serving.csv: `ception serve`; a FastAPI handler that decodes with Pillow and calls `predict` of
+keras.applications' Xception, as tutorials show it; and, with the Python of an environment that has litserve (and sees
+this one's packages, by PYTHONPATH), LitServe around the same engine and decoding as ours, in batches of 16.
+`engine_images_s` is what the engine reaches alone in batches of 16, `engine_ms` what it takes for one picture, decoding
+included; both in this process, before the servers are asked. All servers run at the same time, and are asked in turn:
+each figure is the median of the rounds, into which the seconds are divided.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -46,6 +53,48 @@ print("Answering at http://127.0.0.1:" + sys.argv[1], file=sys.stderr, flush=Tru
 uvicorn.run(app, port=int(sys.argv[1]), log_level="error")
 """
 
+LIT = """
+import sys, threading, time, urllib.request
+from io import BytesIO
+import litserve, numpy as np
+from fastapi import UploadFile
+
+class Api(litserve.LitAPI):
+    def setup(self, device):
+        import ception
+        self.model = ception.Predictor.open(sys.argv[1])
+
+    def decode_request(self, request: UploadFile):
+        from ception.data.images import decode, to_pixels
+        return to_pixels(decode(request.file.read()), self.model.description.image)
+
+    def batch(self, inputs):
+        return np.stack(inputs)
+
+    def predict(self, batch):
+        return self.model.engine.run(batch)
+
+    def unbatch(self, output):
+        return list(output)
+
+    def encode_response(self, logits):
+        return {"top": logits.argsort()[::-1][:5].tolist()}
+
+def tell():
+    while True:
+        try:
+            if urllib.request.urlopen("http://127.0.0.1:" + sys.argv[2] + "/health").status == 200:
+                break
+        except OSError:
+            time.sleep(0.2)
+    print("Answering at http://127.0.0.1:" + sys.argv[2], file=sys.stderr, flush=True)
+
+if __name__ == "__main__":
+    server = litserve.LitServer(Api(max_batch_size=16, batch_timeout=0.01), accelerator="cpu", timeout=120)
+    threading.Thread(target=tell, daemon=True).start()
+    server.run(host="127.0.0.1", port=int(sys.argv[2]), generate_client_file=False, log_level="error")
+"""
+
 
 def median_s(function, *, least: int = 5) -> float:
     """Seconds that a call takes: the median of some, after one that is not counted."""
@@ -68,8 +117,8 @@ def engine_alone(model: Path, photos: list[Path]) -> tuple[float, float, str]:
         return 16 / many, one * 1e3, ception.engines.described(predictor.engine)
 
 
-async def load(address: str, photos: list[bytes], clients: int, seconds: float) -> dict[str, float]:
-    """What clients see that ask one photo after another for some seconds."""
+async def load(address: str, photos: list[bytes], clients: int, seconds: float, form: bool) -> dict[str, float]:
+    """What clients see that ask one photo after another for some seconds, as it is or in a form."""
     taken: list[float] = []
     errors = 0
     end = time.perf_counter() + seconds
@@ -78,7 +127,9 @@ async def load(address: str, photos: list[bytes], clients: int, seconds: float) 
         nonlocal errors
         while (began := time.perf_counter()) < end:
             try:
-                answer = await client.post(f"{address}/predict", content=photos[number % len(photos)])
+                photo = photos[number % len(photos)]
+                sent = {"files": {"request": photo}} if form else {"content": photo}
+                answer = await client.post(f"{address}/predict", **sent)
                 errors += answer.status_code != 200
             except httpx.HTTPError:
                 errors += 1
@@ -94,9 +145,13 @@ async def load(address: str, photos: list[bytes], clients: int, seconds: float) 
     return {"images_s": len(taken) / passed, "p50_ms": float(p50), "p99_ms": float(p99), "errors": errors}
 
 
-def served(command: list[str], photos: list[bytes], clients: int, seconds: float) -> dict[str, float]:
-    """A server's numbers: with one client, and with many."""
-    with tempfile.TemporaryFile("w+") as said, subprocess.Popen(command, stderr=said, stdout=said) as process:
+@contextmanager
+def running(command: list[str]) -> Iterator[str]:
+    """A server's address, once it answers; ended with all processes that it started."""
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(command, stderr=said, stdout=said, start_new_session=True) as process,
+    ):
         try:
             while True:
                 said.seek(0)
@@ -106,21 +161,44 @@ def served(command: list[str], photos: list[bytes], clients: int, seconds: float
                 if process.poll() is not None:
                     sys.exit(text)
                 time.sleep(0.1)
-            address = text.split("Answering at ")[1].split()[0]
-            asyncio.run(load(address, photos, 2, 3))
-            one = asyncio.run(load(address, photos[:1], 1, min(seconds, 15)))
-            many = asyncio.run(load(address, photos, clients, seconds))
+            yield text.split("Answering at ")[1].split()[0]
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+def asked(address: str, photos: list[bytes], clients: int, seconds: float, form: bool) -> dict[str, float]:
+    """A server's numbers: with one client, and with many."""
+    asyncio.run(load(address, photos, 2, 2, form))
+    one = asyncio.run(load(address, photos[:1], 1, min(seconds, 15), form))
+    many = asyncio.run(load(address, photos, clients, seconds, form))
     return {"one_client_ms": one["p50_ms"], **many, "errors": one["errors"] + many["errors"]}
 
 
+def in_turn(
+    servers: dict[str, list[str]], photos: list[bytes], clients: int, seconds: float, rounds: int
+) -> dict[str, dict[str, float]]:
+    """The numbers of each server, the median of some rounds; errors, their sum."""
+    seen: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
+    with ExitStack() as stack:
+        addresses = {name: stack.enter_context(running(command)) for name, command in servers.items()}
+        for _ in range(rounds):
+            for name, address in addresses.items():
+                seen[name].append(asked(address, photos, clients, seconds / rounds, name.startswith("LitServe")))
+    return {
+        name: {key: statistics.median(one[key] for one in found) for key in found[0]}
+        | {"errors": sum(one["errors"] for one in found)}
+        for name, found in seen.items()
+    }
+
+
 def main() -> None:
-    """Measure both servers."""
+    """Measure the servers."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--litserve", help="Python of an environment that has litserve")
     options = parser.parse_args()
     photos = sorted(options.folder.rglob("*.jpg"))[:256]
     contents = [photo.read_bytes() for photo in photos]
@@ -132,10 +210,13 @@ def main() -> None:
             "ception serve": [sys.executable, "-m", "ception", "serve", str(model), "--port", "0"],
             "FastAPI around keras.applications": [sys.executable, "-c", PLAIN, "8765"],
         }
-        for name, command in servers.items():
-            seen = served(command, contents, options.clients, options.seconds)
+        if options.litserve:
+            (script := Path(place) / "lit.py").write_text(LIT)
+            servers["LitServe around the engine"] = [options.litserve, str(script), str(model), "8766"]
+        found = in_turn(servers, contents, options.clients, options.seconds, options.rounds)
+        for name, seen in found.items():
             row = {
-                "server": name, "engine": engine if name.startswith("ception") else "keras.applications on TensorFlow",
+                "server": name, "engine": "keras.applications on TensorFlow" if "keras" in name else engine,
                 "clients": options.clients, "seconds": options.seconds,
                 **{key: round(value, 2) for key, value in seen.items()},
                 "engine_images_s": round(alone, 2), "engine_ms": round(one_ms, 2),

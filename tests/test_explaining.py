@@ -144,6 +144,14 @@ class TestOverlays:
         assert overlays.visible(Image.new("RGB", (500, 400))).size == (500, 400)
 
 
+def network_with_a_shortcut(side: int) -> keras.Model:
+    inputs = keras.Input((side, side, 3))
+    first = keras.layers.Conv2D(4, 1, name="block1")(inputs)
+    second = keras.layers.Add(name="block2")([first, keras.layers.Conv2D(4, 1, name="block2_conv")(first)])
+    logits = keras.layers.Dense(2, name="logits")(keras.layers.GlobalAveragePooling2D(name="pool")(second))
+    return keras.Model(inputs, logits, name="tiny")
+
+
 class TestCommand:
     def test_writes_drawings_and_says_what_they_are_worth(self, run_cli, trained, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -177,6 +185,14 @@ class TestCommand:
         with pytest.raises(InputError, match=said):
             ception.explain(trained, np.zeros((16, 16, 3), np.uint8), out=tmp_path / "out", **options)
         assert not (tmp_path / "out").exists()
+
+    def test_a_network_of_single_places(self):
+        with pytest.raises(InputError, match="tiny has no endpoint with more than one place: take --method occlusion"):
+            methods.parts_of(network_with_a_shortcut(1))
+
+    def test_a_layer_that_others_go_around(self):
+        with pytest.raises(InputError, match="tiny cannot be cut at block2_conv: name an endpoint, such as block2"):
+            methods.parts_of(network_with_a_shortcut(8), "block2_conv")
 
     def test_an_export_has_no_gradients(self, tmp_path):
         (tmp_path / "it.onnx").write_bytes(b"")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("fastapi", reason="fastapi is not installed")
 pytest.importorskip("httpx", reason="httpx is not installed")
-from support.serving import running  # noqa: E402
+from support.serving import LIMITS, Server, in_a_process, listening  # noqa: E402
 
 pytestmark = pytest.mark.slow
 AXE = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))  # npm install axe-core
@@ -20,7 +21,7 @@ AXE = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))  # npm ins
 
 @pytest.fixture(scope="module")
 def address(trained, tmp_path_factory):
-    with running(trained, tmp_path_factory.mktemp("served")) as (_, address, _):
+    with in_a_process(trained, tmp_path_factory.mktemp("served")) as (_, address, _):
         yield address
 
 
@@ -33,7 +34,9 @@ def browser():
         running.close()
 
 
-@pytest.fixture(params=[(1100, "light"), (390, "dark")], ids=["desk", "phone"])
+@pytest.fixture(
+    params=[(1100, "light"), (1100, "dark"), (390, "light"), (390, "dark")], ids=lambda one: "-".join(map(str, one))
+)
 def page(request, browser, address, trained):
     """The page with six pictures answered; nothing may be said on its console."""
     width, scheme = request.param
@@ -105,6 +108,63 @@ def test_a_closer_look_shows_what_spoke_for_a_class(page):
     assert heat == pytest.approx(box, abs=1)
     page.keyboard.press("Escape")
     assert not page.locator("#closer").is_visible()
+
+
+def test_photos_that_are_too_large_together_are_sent_apart(browser, trained, tmp_path):
+    paths = sorted((trained.parents[1] / "colours").rglob("*.png"))[:8]
+    limits = replace(LIMITS, most_bytes=3 * max(path.stat().st_size for path in paths), most_pictures=8)
+    made = Server({"it": trained / "model.keras"}, limits=limits)
+    with listening(made.app) as (_, address):
+        shown = browser.new_page()
+        shown.goto(address)
+        shown.set_input_files("#files", paths)
+        shown.get_by_text("8 pictures answered").wait_for()
+        shown.close()
+    made.models.close()
+
+
+def test_without_a_pointer(page):
+    """Tab reaches all that can be used, in the order in which it is seen, and the focus can be seen."""
+    page.evaluate("document.activeElement.blur()")
+    reached = []
+    for _ in range(14):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
+        shown = "(one) => getComputedStyle(one.closest('.button') ?? one).outlineStyle !== 'none'"
+        assert page.evaluate(f"({shown})(document.activeElement)"), reached[-1]
+    wanted = [
+        "model",
+        "files",
+        "folder",
+        "camera",
+        "class",
+        "least",
+        "most",
+        "sort",
+        "predictions",
+        "corrections",
+        "card",
+    ]
+    assert [one for one in reached if one in wanted][: len(wanted)] == wanted
+
+
+def test_a_picture_can_be_pasted(page):
+    page.evaluate(
+        """async () => {
+            const blob = await (await fetch(document.querySelector('.card img').src)).blob();
+            const data = new DataTransfer();
+            data.items.add(new File([blob], 'pasted.png', { type: 'image/png' }));
+            dispatchEvent(new ClipboardEvent('paste', { clipboardData: data }));
+        }"""
+    )
+    page.get_by_text("1 picture answered").wait_for()
+    assert page.locator(".card").count() == 7
+
+
+def test_a_telephone_offers_its_camera(page):
+    assert page.locator("#camera").get_attribute("capture") == "environment"
+    for name in ("Choose pictures", "Choose a folder", "Take a photo"):
+        assert page.get_by_label(name).count() == 1
 
 
 def test_can_be_used_by_everyone(page):

@@ -25,7 +25,7 @@ from ception.serving import hosting  # noqa: E402
 from ception.serving.batching import Batcher, sizes_up_to  # noqa: E402
 from ception.serving.limits import Limits  # noqa: E402
 from ception.serving.metrics import Metrics  # noqa: E402
-from support.serving import Server, running  # noqa: E402
+from support.serving import Server, in_a_process  # noqa: E402
 
 
 def same(answer: dict, prediction: ception.results.Prediction) -> None:
@@ -178,7 +178,8 @@ class TestRefusals:
 
         monkeypatch.setattr(hosted.predictor.engine, "run", broken)
         answer = made.ask("POST", "/predict", content=files[0])
-        assert (answer.status_code, answer.json()) == (500, {"error": "the server failed: its log says why"})
+        assert (answer.status_code, answer.json()) == (503, {"error": "the model failed: come again"})
+        assert int(answer.headers["retry-after"]) > 0
         monkeypatch.undo()
         assert made.ask("POST", "/predict", content=files[0]).status_code == 200
         made.models.close()
@@ -341,7 +342,7 @@ def test_hostile_bodies_leave_it_answering(server, files):
 
 @pytest.fixture
 def process(trained, tmp_path):
-    with running(trained, tmp_path) as started:
+    with in_a_process(trained, tmp_path) as started:
         yield started
 
 

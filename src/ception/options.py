@@ -144,6 +144,7 @@ class ServeOptions(TypedDict, total=False):
     max_pixels: float
     max_pictures: int
     max_requests: int
+    max_memory: float
     timeout: float
 
 

@@ -19,7 +19,8 @@ _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (("seed",), lambda seed: seed < 2**32, f"below {2**32},"),
     (("crop", "colour", "dropout"), lambda share: 0 <= share < 1, "at least 0 and below 1,"),
     (("randaugment",), lambda magnitude: magnitude <= 30, "at most 30,"),
-    (("learning_rate", "depth_multiplier", "time_budget", "timeout", "max_bytes", "max_pixels", "shard_size"),
+    (("learning_rate", "depth_multiplier", "time_budget", "timeout", "max_bytes", "max_pixels", "max_memory",
+      "shard_size"),
      lambda factor: 0 < factor < math.inf,
      "above 0, and no infinity;"),
 )  # fmt: skip

@@ -111,8 +111,7 @@ class TrainSettings(DeviceSettings, CacheSettings):
             not given, as for the next four.
         colour: Largest change of the training pictures' brightness, contrast and saturation, as a share of each.
         randaugment: Magnitude, 0..30, of two operations of RandAugment; 0 makes none.
-        mixup: Mix training examples in pairs, by shares from a Beta distribution with this parameter (MixUp); 0 for
-            none.
+        mixup: Mix training examples in pairs, by shares from a Beta distribution with this parameter (MixUp); 0: none.
         cutmix: The same for rectangles of one in another (CutMix); 0 for none.
         views: Views of each training picture that a frozen part sees: plain, mirrored, then changed by chance; when not
             given, the recipe's (1 for the head, then 2), or 4 with --crop, --colour or --randaugment.
@@ -367,13 +366,13 @@ class ServeSettings(EngineSettings):
         host: Address to listen on; 127.0.0.1 is this machine alone, 0.0.0.0 all that reach it.
         port: Port to listen on; 0 takes a free one.
         token_file: File with a token that requests have to bear, as Authorization: Bearer TOKEN.
-        min_confidence: Probability, 0..1, below which an answer is `unknown`; what an exported model was exported with,
-            else 0, when not given.
+        min_confidence: Probability, 0..1, below which an answer is `unknown`; an export's own, else 0, when not given.
         batch_size: Pictures that are computed at once at most.
         max_bytes: Largest body of a request, in MB.
         max_pixels: Largest picture, in millions of pixels.
         max_pictures: Most pictures in a request.
         max_requests: Most requests at work; more are asked to come again.
+        max_memory: MB that bodies and pictures of all requests may take together; more are asked to come again.
         timeout: Seconds that a body may take to come, and its answer to be computed.
     """
 
@@ -386,6 +385,7 @@ class ServeSettings(EngineSettings):
     max_pixels: float = 64.0
     max_pictures: int = 64
     max_requests: int = 128
+    max_memory: float = 1000.0
     timeout: float = 30.0
 
 

@@ -99,7 +99,7 @@ def _at_address(address: str, unpacking: arrays.Unpacking) -> Dataset:
 
 
 def _in_folder(folder: trees.Folder, unpacking: arrays.Unpacking) -> Dataset:
-    """The data set in a folder: in shards, in archives or Parquet files where it has no other folders, or in folders."""
+    """The data set in a folder: in shards, archives or Parquet files where it has no other folders, or in folders."""
     if shards.is_sharded(str(folder)):
         return shards.read(str(folder))
     if names := stored.few_files(folder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import socket
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Unpack
 
@@ -13,12 +14,11 @@ from ception.errors import InputError, reason
 from ception.options import ServeOptions
 from ception.predictor import Predictor
 from ception.reporting import Reporter, counted, or_default
+from ception.serving.limits import COPIES
 from ception.settings import ServeSettings
 from ception.validation import settings_of
 
 _NEEDS = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
-_LONGEST_HEADERS = 32 << 10  # bytes
-_IDLE_S = 15
 
 
 def serve(
@@ -33,8 +33,14 @@ def serve(
 
     Raises:
         InputError: a model or an option cannot be used, a package is missing, or the port is in use.
+        RunError: a model failed and could not be opened anew.
     """
     settings = settings_of(ServeSettings, options)
+    if settings.max_memory < COPIES * settings.max_bytes:
+        raise InputError(
+            f"--max-memory {settings.max_memory:g} is too little for bodies of --max-bytes {settings.max_bytes:g}, "
+            f"each held {COPIES} times while it is read: give at least {COPIES * settings.max_bytes:g}"
+        )
     reporter = or_default(reporter)
     for package in _NEEDS:
         if importlib.util.find_spec(package) is None:
@@ -49,8 +55,6 @@ def _answer(
     models: Sequence[str], settings: ServeSettings, token: str | None, listening: socket.socket, reporter: Reporter
 ) -> None:
     """Open the models and answer until the process is told to end."""
-    import uvicorn
-
     from ception.engines import described
     from ception.serving.app import application
     from ception.serving.hosting import Hosting, names_of
@@ -60,7 +64,7 @@ def _answer(
 
     limits = Limits(
         int(settings.max_bytes * 1e6), int(settings.max_pixels * 1e6), settings.max_pictures, settings.max_requests,
-        settings.timeout,
+        settings.timeout, int(settings.max_memory * 1e6),
     )  # fmt: skip
     metrics = Metrics()
     hosting = Hosting(
@@ -71,12 +75,11 @@ def _answer(
         reporter.note(f"{hosted.name}: {hosted.description.config.name} on {described(hosted.predictor.engine)}")
     host, port = listening.getsockname()[:2]
     reporter.note(f"Answering at http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
-    config = uvicorn.Config(
-        application(hosting, limits, metrics, token=token), log_config=None, access_log=False, server_header=False,
-        timeout_keep_alive=_IDLE_S, timeout_graceful_shutdown=int(settings.timeout) + 1,
-        h11_max_incomplete_event_size=_LONGEST_HEADERS, http="h11", ws="none",
-    )  # fmt: skip
-    Server(config).run(sockets=[listening])
+    app = application(
+        hosting, limits, metrics, token=token, local=ip_address(host).is_loopback, fail=lambda why: server.fail(why)
+    )
+    server = Server(app, settings.timeout)
+    server.answer(listening)
     reporter.note(f"Ended after {counted(metrics.answered, 'request')}")
 
 

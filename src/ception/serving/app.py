@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,9 +15,10 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from ception.engines import described
+from ception.errors import RunError
 from ception.serving import kserve, page
 from ception.serving.answering import Answering
-from ception.serving.bodies import pictures_of
+from ception.serving.bodies import body_of, pictures_of, share_of
 from ception.serving.guard import Guard
 from ception.serving.limits import Limits, RefusedError
 from ception.serving.schemas import PICTURE, PICTURES, REFUSALS, Json, ModelOut, PredictionsOut
@@ -33,7 +34,10 @@ ClassName = Annotated[str | None, Query(alias="class", max_length=1000, descript
 Top = Annotated[int, Query(ge=1, le=1000, description="Number of classes to name for each picture.")]
 
 
-def application(hosting: Hosting, limits: Limits, metrics: Metrics, *, token: str | None = None) -> Any:
+def application(
+    hosting: Hosting, limits: Limits, metrics: Metrics, *, token: str | None = None, local: bool = False,
+    fail: Callable[[str], None] | None = None,
+) -> Any:  # fmt: skip
     """What answers requests for some models, to be run by any ASGI server.
 
     Args:
@@ -41,6 +45,8 @@ def application(hosting: Hosting, limits: Limits, metrics: Metrics, *, token: st
         limits: What it takes.
         metrics: Told of each request.
         token: What requests have to bear; None for nothing.
+        local: Whether only this machine reaches it.
+        fail: Told why, when a model failed and cannot be opened anew; without it, the model's answers say so.
     """
     answering = Answering.of(hosting, limits, metrics)
     for hosted in hosting:
@@ -48,13 +54,13 @@ def application(hosting: Hosting, limits: Limits, metrics: Metrics, *, token: st
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        looking = asyncio.create_task(_look(hosting))
+        looking = asyncio.create_task(_look(hosting, fail))
         yield
         looking.cancel()
         with suppress(asyncio.CancelledError):
             await looking
         await asyncio.to_thread(hosting.close)
-        answering.pool.shutdown()
+        answering.close()
 
     app = FastAPI(
         title="Ception", description="Classes of pictures.", docs_url=None, redoc_url=None, lifespan=lifespan,
@@ -64,15 +70,20 @@ def application(hosting: Hosting, limits: Limits, metrics: Metrics, *, token: st
     _add_routes(app, answering)
     kserve.add_routes(app, answering)
     public = page.add_routes(app)
-    return Guard(app, limits=limits, token=token, metrics=metrics, public=public)
+    return Guard(app, limits=limits, token=token, metrics=metrics, public=public, local=local)
 
 
-async def _look(hosting: Hosting) -> None:
+async def _look(hosting: Hosting, fail: Callable[[str], None] | None) -> None:
     """Look at the model files now and then."""
     while True:
         await asyncio.sleep(_LOOKS_EVERY_S)
         try:
             await asyncio.to_thread(hosting.refresh)
+        except RunError as error:
+            if fail is not None:
+                fail(str(error))
+                return
+            _LOG.error(str(error))
         except Exception:  # whatever it is, the models that are there go on
             _LOG.exception("looking at the model files failed")
 
@@ -107,8 +118,11 @@ def _add_routes(app: FastAPI, answering: Answering) -> None:
     )  # fmt: skip
     async def predict(request: Request, model: Model = None, top: Top = 5) -> Any:
         answering.model(model)
-        sent, raw = await pictures_of(request, answering.limits)
-        hosted, predictions = await answering.predictions(model, sent, top)
+        body = await body_of(request, answering.limits)
+        async with answering.in_time():
+            sent, raw = await pictures_of(request, body, answering.limits, answering.reading)
+            share_of(request).take(len(sent) * answering.model(model).picture_bytes)
+            hosted, predictions = await answering.predictions(model, sent, top)
         if raw and predictions[0].error:
             raise RefusedError(422, predictions[0].error)
         return JSONResponse({"model": hosted.name, "predictions": [_plain(one.as_dict()) for one in predictions]})
@@ -119,10 +133,12 @@ def _add_routes(app: FastAPI, answering: Answering) -> None:
     )  # fmt: skip
     async def explain(request: Request, model: Model = None, class_name: ClassName = None) -> Response:
         answering.model(model)
-        sent, _ = await pictures_of(request, answering.limits)
-        if len(sent) != 1:
-            raise RefusedError(422, f"one picture is explained at a time, got {len(sent)}")
-        return Response(await answering.heat(model, sent[0], class_name), media_type="image/png")
+        body = await body_of(request, answering.limits)
+        async with answering.in_time():
+            sent, _ = await pictures_of(request, body, answering.limits, answering.reading)
+            if len(sent) != 1:
+                raise RefusedError(422, f"one picture is explained at a time, got {len(sent)}")
+            return Response(await answering.heat(model, sent[0], class_name), media_type="image/png")
 
     @app.get("/models", response_model=list[ModelOut], summary="The models that answer")
     async def models() -> Any:
@@ -132,8 +148,9 @@ def _add_routes(app: FastAPI, answering: Answering) -> None:
     async def health() -> dict[str, str]:
         return {"status": "alive"}
 
-    @app.get("/ready", summary="Whether the models answer")
+    @app.get("/ready", responses={503: REFUSALS[503]}, summary="Whether the models answer")
     async def ready() -> dict[str, str]:
+        answering.require_ready()
         return {"status": "ready"}
 
     @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)

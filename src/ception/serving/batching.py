@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from ception.engines import Engine
 
+_LOG = logging.getLogger("ception.serving")
 _Waiting = tuple["NDArray[np.uint8]", "Future[NDArray[np.float32]]"]
 
 
@@ -23,10 +25,15 @@ def sizes_up_to(most: int) -> list[int]:
     return sorted({*(1 << power for power in range(most.bit_length()) if 1 << power <= most), most})
 
 
+class FailedError(Exception):
+    """The engine failed, or what runs it."""
+
+
 class Batcher:
     """Runs single pictures in batches, in a thread of its own.
 
-    No picture waits for others: a batch is what has come by the time that the engine is free.
+    No picture waits for others: a batch is what has come by the time that the engine is free. Whatever fails, each
+    picture that was taken gets an answer, and `broken` says so until a batch succeeds.
 
     Args:
         engine: What computes them.
@@ -40,7 +47,8 @@ class Batcher:
     ) -> None:
         self._engine, self._most, self._observe, self._sizes = engine, most, observe, sizes_up_to(most)
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
-        self._closed, self._lock = False, Lock()
+        self._closed, self._ended, self._lock, self.broken = False, False, Lock(), False
+        self._taken: list[_Waiting] = []
         for size in self._sizes:  # what is slow the first time is not left to the first who asks
             engine.run(np.zeros((size, *shape), np.uint8))
         self._thread = Thread(target=self._work, name="ception batches", daemon=True)
@@ -67,16 +75,35 @@ class Batcher:
     def close(self) -> None:
         """Answer what is waiting, then end; nothing more is taken."""
         with self._lock:
-            if self._closed:
+            if self._ended:
                 return
-            self._closed = True
+            self._ended = self._closed = True
             self._queue.put(None)
         self._thread.join()
-        self._engine.close()
+        try:
+            self._engine.close()
+        except Exception:  # it may be what failed
+            _LOG.exception("the engine could not be closed")
 
     def _work(self) -> None:
+        """Answer until it is closed; if that ends otherwise, say so to all that wait."""
+        try:
+            self._answer_batches()
+        except BaseException:  # else nobody would hear of it
+            _LOG.exception("the thread that runs batches ended")
+            with self._lock:
+                self._closed = self.broken = True
+            while not self._queue.empty():
+                if (item := self._queue.get()) is not None:
+                    self._taken.append(item)
+            for _, future in self._taken:
+                if not future.done():
+                    future.set_exception(FailedError())
+
+    def _answer_batches(self) -> None:
         while (first := self._queue.get()) is not None:
             batch, last = [first], False
+            self._taken = batch
             while len(batch) < self._most and not last:
                 try:
                     item = self._queue.get_nowait()
@@ -94,17 +121,19 @@ class Batcher:
         """Compute a batch; what goes wrong is the answer to each of its pictures."""
         if not batch:
             return
-        self._observe(len(batch))
         try:
+            self._observe(len(batch))
             size = next(size for size in self._sizes if size >= len(batch))
             pixels = np.zeros((size, *batch[0][0].shape), np.uint8)
             for row, (picture, _) in enumerate(batch):
                 pixels[row] = picture
             logits = self._engine.run(pixels)
-        except BaseException as error:  # also what would end this thread: nobody shall wait in vain
-            failure = error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__} in the engine")
+        except BaseException:  # also what would end this thread: nobody shall wait in vain
+            _LOG.exception("the engine failed")
+            self.broken = True
             for _, future in batch:
-                future.set_exception(failure)
+                future.set_exception(FailedError())
             return
+        self.broken = False
         for row, (_, future) in enumerate(batch):
             future.set_result(logits[row])

@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
-from ception.serving.limits import Limits, RefusedError
+from ception.serving.limits import COPIES, Limits, RefusedError, Share
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from starlette.requests import Request
 
 Sent = tuple[str, bytes]  # what a picture is called, and the bytes of its file
 _MOST_NAME = 200  # characters of a name that is given back
+_MOST_LISTS = 2_000_000  # in JSON
+_DRAINED = 4  # largest bodies that are read on: who still sends does not hear why it was refused
 
 
 async def body_of(request: Request, limits: Limits) -> bytes:
@@ -33,28 +38,45 @@ async def body_of(request: Request, limits: Limits) -> bytes:
         async with asyncio.timeout(limits.seconds):
             async for part in request.stream():
                 total += len(part)
-                if total > limits.most_bytes:
-                    raise RefusedError(413, f"the body is larger than {limits.most_bytes / 1e6:g} MB")
-                parts.append(part)
+                if total <= limits.most_bytes:
+                    share_of(request).take(COPIES * len(part))
+                    parts.append(part)
+                elif total > _DRAINED * limits.most_bytes:
+                    break
     except TimeoutError:
         raise RefusedError(408, f"the body did not come within {limits.seconds:g} seconds") from None
+    except ClientDisconnect:
+        raise RefusedError(400, "the connection ended before the body") from None
+    if total > limits.most_bytes:
+        raise RefusedError(413, f"the body is larger than {limits.most_bytes / 1e6:g} MB")
     return b"".join(parts)
 
 
-async def pictures_of(request: Request, limits: Limits) -> tuple[list[Sent], bool]:
+def share_of(request: Request) -> Share:
+    """What a request holds of the memory for all."""
+    share: Share = request.state.share
+    return share
+
+
+async def pictures_of(request: Request, body: bytes, limits: Limits, reading: Executor) -> tuple[list[Sent], bool]:
     """The pictures of a request, and whether it is a single one that was sent raw.
+
+    Args:
+        request: The request.
+        body: Its body.
+        limits: What it may hold.
+        reading: Reads forms and JSON, one at a time: a hostile one takes many times its size while it is read.
 
     Raises:
         RefusedError: the body is none of what is taken, or too much.
     """
-    body = await body_of(request, limits)
     kind = request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
     if not body:
         raise RefusedError(422, "the body is empty: send a picture")
     if kind == "multipart/form-data":
-        sent = await _in_form(request, body, limits)
+        sent = await asyncio.wrap_future(reading.submit(lambda: asyncio.run(_in_form(request, body, limits))))
     elif kind == "application/json":
-        sent = _in_json(body)
+        sent = await asyncio.wrap_future(reading.submit(_in_json, body))
     elif kind.startswith("image/") or kind in ("application/octet-stream", "application/x-www-form-urlencoded"):
         return [("picture", body)], True  # the last one is what curl --data-binary says
     else:
@@ -77,6 +99,7 @@ async def _in_form(request: Request, body: bytes, limits: Limits) -> list[Sent]:
             request.headers, stream(), max_files=limits.most_pictures + 1, max_fields=limits.most_pictures + 1,
             max_part_size=limits.most_bytes,
         )  # fmt: skip
+        parser.spool_max_size = limits.most_bytes + 1  # nothing that is sent is written to a disk
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError, AssertionError) as error:
         why = getattr(error, "message", "") or str(error)
@@ -89,14 +112,25 @@ async def _in_form(request: Request, body: bytes, limits: Limits) -> list[Sent]:
 
 
 def _in_json(body: bytes) -> list[Sent]:
-    try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
-        raise RefusedError(422, "the body is no JSON") from None
+    told = from_json(body)
     pictures = told.get("pictures") if isinstance(told, dict) else None
     if not isinstance(pictures, list) or not all(isinstance(picture, str) for picture in pictures):
         raise RefusedError(422, 'JSON must be {"pictures": ["BASE64", ...]}')
     return [(f"pictures[{number}]", from_base64(picture, number)) for number, picture in enumerate(pictures)]
+
+
+def from_json(body: bytes) -> Any:
+    """What a body of JSON says.
+
+    Raises:
+        RefusedError: it is none, or has more lists and objects than any that is meant.
+    """
+    if body.count(b"[") + body.count(b"{") > _MOST_LISTS:  # an empty list takes thirty times its text
+        raise RefusedError(413, f"there are more than {_MOST_LISTS:,} lists in the JSON: send files or binary data")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise RefusedError(422, "the body is no JSON") from None
 
 
 def from_base64(text: str, number: int) -> bytes:

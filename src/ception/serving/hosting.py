@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ception.artefacts import files_of, format_of
-from ception.errors import InputError
+from ception.errors import InputError, RunError
 from ception.model_file import model_file, name_of
 from ception.serving.batching import Batcher
 
@@ -45,6 +46,11 @@ class Hosted:
     def description(self) -> ModelDescription:
         """What it says of itself."""
         return self.predictor.description
+
+    @property
+    def picture_bytes(self) -> int:
+        """Bytes of a picture as it takes it."""
+        return math.prod(self.description.image.shape)
 
 
 def names_of(models: Sequence[str]) -> dict[str, Path]:
@@ -102,9 +108,18 @@ class Hosting:
         return self._models.get(name)
 
     def refresh(self) -> None:
-        """Open each model anew whose file was replaced; the old one goes on until the new one has proven itself."""
+        """Open each model anew that failed, or whose file was replaced.
+
+        The old one goes on until the new one has proven itself.
+
+        Raises:
+            RunError: one failed, and cannot be opened.
+        """
         with self._lock:
             for name, hosted in list(self._models.items()):
+                if hosted.batcher.broken:
+                    self._reopen(hosted)
+                    continue
                 state = _state(hosted.path)
                 if state in (hosted.state, self._refused.get(name)):
                     continue
@@ -116,6 +131,15 @@ class Hosting:
                     continue
                 self._reporter.note(f"{name} was replaced")
                 hosted.batcher.close()
+
+    def _reopen(self, hosted: Hosted) -> None:
+        try:
+            self._models[hosted.name] = self._opened(hosted.name, hosted.path)
+        except Exception as error:
+            why = " ".join(str(error).split())
+            raise RunError(f"{hosted.name} failed and cannot be opened again: {why}") from error
+        self._reporter.warn(f"{hosted.name} failed and was opened anew")
+        hosted.batcher.close()
 
     def close(self) -> None:
         """Answer what waits, and end."""

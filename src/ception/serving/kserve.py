@@ -6,17 +6,18 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 
 from __future__ import annotations
 
-import json
+from enum import Enum
 from importlib.metadata import version
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from ception.serving.bodies import body_of, from_base64
+from ception.serving.bodies import body_of, from_base64, from_json, share_of
 from ception.serving.limits import Limits, RefusedError
-from ception.serving.schemas import Json
+from ception.serving.schemas import PIXEL, REFUSALS, Json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,15 +26,27 @@ if TYPE_CHECKING:
     from ception.serving.hosting import Hosted
 
 _HEADER_LENGTH = "inference-header-content-length"
+_TAGS: list[str | Enum] = ["open inference protocol"]
+_INPUTS = {
+    "type": "array", "minItems": 1, "maxItems": 1,
+    "items": {
+        "type": "object", "required": ["shape", "datatype"],
+        "properties": {
+            "name": {"type": "string"},
+            "shape": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1}},
+            "datatype": {"enum": ["UINT8", "BYTES"]},
+            "data": {"type": "array", "description": "Numbers from 0 to 255, or files in base64."},
+        },
+    },
+}  # fmt: skip
+_REFUSED: dict[int | str, Json] = {404: REFUSALS[404]}
 _BODY = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"type": "object", "required": ["inputs"], "properties": {"inputs": {"type": "array"}}},
-                "example": {
-                    "inputs": [{"name": "pictures", "shape": [1], "datatype": "BYTES", "data": ["BASE64 OF A FILE"]}]
-                },
+                "schema": {"type": "object", "required": ["inputs"], "properties": {"inputs": _INPUTS}},
+                "example": {"inputs": [{"name": "pictures", "shape": [1], "datatype": "BYTES", "data": [PIXEL]}]},
             }
         },
     }
@@ -43,36 +56,40 @@ _BODY = {
 def add_routes(app: FastAPI, answering: Answering) -> None:
     """Let an application speak the protocol, too."""
 
-    @app.get("/v2", tags=["open inference protocol"])
+    @app.get("/v2", tags=_TAGS)
     async def server() -> Json:
         return {"name": "ception", "version": version("ception"), "extensions": ["binary_tensor_data"]}
 
-    @app.get("/v2/health/live", tags=["open inference protocol"])
+    @app.get("/v2/health/live", tags=_TAGS)
     async def live() -> dict[str, bool]:
         return {"live": True}
 
-    @app.get("/v2/health/ready", tags=["open inference protocol"])
+    @app.get("/v2/health/ready", tags=_TAGS, responses={503: REFUSALS[503]})
     async def ready() -> dict[str, bool]:
+        answering.require_ready()
         return {"ready": True}
 
-    @app.get("/v2/models/{name}", tags=["open inference protocol"])
+    @app.get("/v2/models/{name}", tags=_TAGS, responses=_REFUSED)
     async def metadata(name: str) -> JSONResponse:
         return JSONResponse(_metadata(answering.model(name)))
 
-    @app.get("/v2/models/{name}/ready", tags=["open inference protocol"])
+    @app.get("/v2/models/{name}/ready", tags=_TAGS, responses=_REFUSED)
     async def model_ready(name: str) -> Json:
         return {"name": answering.model(name).name, "ready": True}
 
-    @app.post("/v2/models/{name}/infer", tags=["open inference protocol"], openapi_extra=_BODY)
+    @app.post("/v2/models/{name}/infer", tags=_TAGS, responses=REFUSALS, openapi_extra=_BODY)
     async def infer(name: str, request: Request) -> JSONResponse:
         hosted = answering.model(name)
-        told, rest = _split(await body_of(request, answering.limits), request.headers.get(_HEADER_LENGTH))
-        given, count = _input(told, answering.limits)
-        if given["datatype"] == "BYTES":
-            pixels = await _decoded(_texts(given, count), hosted, answering)
-        else:
-            pixels = list(_tensor(given, rest, hosted))
-        logits = np.stack(await answering.logits(hosted, pixels))
+        body, length = await body_of(request, answering.limits), request.headers.get(_HEADER_LENGTH)
+        async with answering.in_time():
+            told, rest = await answering.read(_split, body, length)
+            given, count = _input(told, answering.limits)
+            share_of(request).take(count * hosted.picture_bytes)
+            if given["datatype"] == "BYTES":
+                pixels = await _decoded(_texts(given, count), hosted, answering)
+            else:
+                pixels = list(await answering.read(_tensor, given, rest, hosted))
+            logits = np.stack(await answering.logits(hosted, pixels))
         return JSONResponse(_answer(told, hosted, hosted.description.softmax(logits)))
 
 
@@ -96,10 +113,7 @@ def _split(body: bytes, header_length: str | None) -> tuple[Json, bytes]:
         if not header_length.isascii() or not header_length.isdigit() or int(header_length) > length:
             raise RefusedError(422, f"{_HEADER_LENGTH} does not fit the body")
         length = int(header_length)
-    try:
-        told = json.loads(body[:length])
-    except (ValueError, RecursionError):
-        raise RefusedError(422, "the body is no JSON") from None
+    told = from_json(body[:length])
     if not isinstance(told, dict):
         raise RefusedError(422, "the body is no JSON object")
     return told, body[length:]
@@ -134,13 +148,17 @@ def _tensor(given: Json, rest: bytes, hosted: Hosted) -> NDArray[np.uint8]:
 
 
 def _numbers(data: Any, size: int) -> NDArray[np.uint8]:
+    """Numbers in a list, or in lists in lists, as a row. NumPy would give each the room of the longest text in them."""
     try:
-        values = np.array(data).reshape(-1)
-    except ValueError:
-        values = np.zeros(0)
-    if values.size != size or values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255:
+        values = data if isinstance(data, list) else []
+        while values and isinstance(values[0], list):
+            values = list(islice(chain.from_iterable(values), size + 1))
+        row = bytes(values)  # of nothing but whole numbers from 0 to 255
+    except (TypeError, ValueError):
+        row = b""
+    if len(row) != size:
         raise RefusedError(422, f"the input's data must be {size} whole numbers from 0 to 255")
-    return values.astype(np.uint8)
+    return np.frombuffer(row, np.uint8)
 
 
 def _texts(given: Json, count: int) -> list[str]:

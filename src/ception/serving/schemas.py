@@ -49,18 +49,18 @@ class ErrorOut(BaseModel):
     error: str
 
 
-_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGOoBwAAgwCCdHIKPQAAAABJRU5ErkJggg=="
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGOoBwAAgwCCdHIKPQAAAABJRU5ErkJggg=="
 _JSON_BODY = {
     "schema": {
         "type": "object", "required": ["pictures"],
         "properties": {"pictures": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "byte"}}},
     },
-    "example": {"pictures": [_PIXEL]},
+    "example": {"pictures": [PIXEL]},
 }  # fmt: skip
 _FORM = {
     "schema": {
         "type": "object", "required": ["pictures"],
-        "properties": {"pictures": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+        "properties": {"pictures": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}},
     }
 }  # fmt: skip
 _RAW = {"schema": {"type": "string", "format": "binary"}}
@@ -77,7 +77,8 @@ PICTURE = {
 REFUSALS: dict[int | str, Json] = {
     status: {"model": ErrorOut, "description": why}
     for status, why in {
-        401: "No token, or a wrong one.", 404: "There is no such model.", 408: "The body did not come in time.",
+        400: "The body ended too early, or has two lengths.", 401: "No token, or a wrong one.",
+        404: "There is no such model, or no such class.", 408: "The body did not come in time.",
         413: "It is too large.", 415: "Bodies of that type are not taken.", 422: "It cannot be read.",
         429: "There is too much to do: come again.", 503: "The model is being replaced, or took too long: come again.",
     }.items()

@@ -70,6 +70,11 @@ async function answer(model, entries) {
     const { predictions } = await (await again(() => ask(`predict?${query}`, { method: "POST", body }))).json();
     entries.forEach((entry, k) => gallery.answered(entry, predictions[k]));
   } catch (error) {
+    if (error.status === 413 && entries.length > 1) { // large photos: fewer of them together may do
+      const half = entries.length >> 1;
+      await answer(model, entries.slice(0, half));
+      return answer(model, entries.slice(half));
+    }
     entries.forEach((entry) => gallery.answered(entry, { top: [], unknown: false, error: error.message }));
   }
 }
