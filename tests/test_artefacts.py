@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zipfile
 from contextlib import suppress
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
+import ception
 from ception.artefacts import FORMATS, SUFFIXES, files_of, format_of, metadata, size_of
 from ception.artefacts.containers import PLACE
+from ception.artefacts.opening import RUNTIMES
+from ception.data.images import ImageContract, to_pixels
 from ception.errors import InputError
-from ception.model_file import describe
+from ception.model_file import ModelDescription, describe
+from ception.models import NetworkConfig
 
 SAID = {"class_names": ['"a" & <b>', "c\n"], "more": list(range(50))}
 
@@ -115,6 +123,90 @@ def test_what_others_wrote(tmp_path):
         metadata.read(tmp_path / "nowhere.onnx")
     with pytest.raises(InputError, match="is no artefact"):
         metadata.read(tmp_path / "it.txt")
+
+
+def described(**changes):
+    """What a small model says of itself, some of it changed."""
+    config = NetworkConfig.of("separable_cnn", classes=2)
+    image = ImageContract(height=28, width=28, channels=1)
+    return ModelDescription(config=config, class_names=("a", "b"), image=image).as_json() | changes
+
+
+def places(value, path=()):
+    """The keys that lead to each part of plain values."""
+    yield path
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(part, (*path, key))
+
+
+def changed(value, path, new):
+    """Plain values with another part at a path."""
+    if not path:
+        return new
+    whole = dict(value) if isinstance(value, dict) else list(value)
+    whole[path[0]] = changed(value[path[0]], path[1:], new)
+    return whole
+
+
+SAYINGS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400),
+    lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(max_size=5), one, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(data=st.data(), to=st.sampled_from(FORMATS))
+@settings(max_examples=150)
+def test_what_it_says_may_be_anything(data, to, tmp_path_factory):
+    """Also where its digest is right: who changes a text can write its digest, too."""
+    whole = {"described": described(), "min_confidence": 0.5, "precision": "int8"}
+    path = data.draw(st.sampled_from([path for path in places(whole) if path]))
+    told = changed(whole, path, data.draw(SAYINGS))
+    artefact = bare(to, tmp_path_factory.mktemp("said") / f"it{SUFFIXES[to]}")
+    metadata.write(artefact, to, **told)
+    refusal = ""
+    try:
+        assert metadata.read(artefact).precision == told["precision"]
+        model = describe(artefact)
+        assert to_pixels(Image.new("L", (9, 9)), model.image).shape == model.image.shape
+    except InputError as error:
+        refusal = str(error)
+    assert "\n" not in refusal
+    assert not refusal or str(artefact) in refusal
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_runtime_that_is_missing(to, tmp_path, monkeypatch):
+    artefact = bare(to, tmp_path / f"it{SUFFIXES[to]}")
+    metadata.write(artefact, to, precision="float32", described=described())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    package, extra = RUNTIMES[to]
+    with pytest.raises(InputError, match=rf"^{to} needs {package}: pip install 'ception\[{extra}\]'$"):
+        ception.predict(artefact, np.zeros((28, 28), np.uint8))
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_runtime_that_refuses_it(to, tmp_path):
+    pytest.importorskip(RUNTIMES[to][0], reason=f"{RUNTIMES[to][0]} is not installed")
+    artefact = bare(to, tmp_path / f"it{SUFFIXES[to]}")
+    metadata.write(artefact, to, precision="float32", described=described())
+    with pytest.raises(InputError) as caught:
+        ception.predict(artefact, np.zeros((28, 28), np.uint8))
+    assert "\n" not in str(caught.value)
+    assert str(artefact) in str(caught.value)
+
+
+def test_a_program_of_pytorch_that_unpacks_to_gigabytes(tmp_path):
+    path = bare("torch", tmp_path / "it.pt2")
+    metadata.write(path, "torch", precision="float32", described={})
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("it/data/more", "w") as file:
+        for _ in range(64):
+            file.write(bytes(1 << 20))
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"is damaged: it/data/more in it is packed"):
+        metadata.read(path)
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()
 
 
 def test_an_archive_that_would_not_end(tmp_path, monkeypatch):

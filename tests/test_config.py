@@ -78,6 +78,8 @@ def test_but_changes_what_it_is_told():
         ("xception", {"every": {"segments": 0}}, "segments of xception cannot be 0"),
         ("xception", {"port": "torchvision"}, "unknown port 'torchvision'"),
         ("xception", {"scaling": (0, 0)}, "std of the scaling must be above 0"),
+        ("xception", {"scaling": (float("nan"), 1)}, "the scaling must be finite"),
+        ("separable_cnn", {"scaling": ([], 1)}, "scaling must be numbers, or one for each of 1 channels"),
         ("xception", {"scaling": 5}, r"scaling must be \(mean, std\)"),
         ("xception", {"scaling": ([1, 2], [1, 2])}, "one for each of 3 channels"),
         ("xception", {"scaling": (np.zeros((2, 2)), 1)}, r"scaling must be \(mean, std\)"),

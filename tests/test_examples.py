@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import io
 import json
 import re
 import runpy
@@ -89,6 +90,25 @@ def test_onnx_runtime_alone_says_what_predict_says(run, tmp_path, resize, channe
     not (importlib.util.find_spec("tensorflow") and importlib.util.find_spec("ai_edge_litert")),
     reason="tensorflow or ai-edge-litert is not installed",
 )
+def test_a_client_of_the_open_inference_protocol(run, server, trained, monkeypatch):
+    asked = []
+
+    def urlopen(request):
+        asked.append(request.full_url)
+        answer = server.ask("POST", request.full_url, content=request.data, headers=dict(request.header_items()))
+        return io.BytesIO(answer.content)
+
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    paths = sorted((trained.parents[1] / "colours").rglob("*.png"))[::50]
+    said = run("open_inference.py", "http://it", "colours", trained / "model.keras", *paths)
+    assert asked == ["http://it/v2/models/colours/infer"]
+    expected = ception.predict(trained, paths, top=1)
+    for line, path, prediction in zip(said.splitlines(), paths, expected, strict=True):
+        name, told = line.removeprefix(f"{path}: ").rsplit(" ", 1)
+        assert name == prediction.top[0].class_name
+        assert float(told) == pytest.approx(prediction.top[0].probability, abs=1e-4)
+
+
 @pytest.mark.parametrize(("resize", "crop"), [("squash", 1.0), ("crop", 0.8), ("pad", 1.0)])
 def test_litert_with_numpy_alone(run, trained, tmp_path, resize, crop):
     classifier = ception.Classifier.load(trained)

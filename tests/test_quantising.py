@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 import ception
-from ception.artefacts import metadata, size_of
+from ception.artefacts import files_of, metadata, size_of
 from ception.engines.translating import operations
 from ception.errors import InputError, RunError
-from ception.exporting import mixed, quantising, writing
-from ception.results import ExportReport, Speed
+from ception.exporting import gate, mixed, quantising, writing
+from ception.exporting.gate import Agreement
+from support.contents import require_private
 from support.reporters import Notes
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
@@ -88,6 +91,7 @@ def test_a_model_in_int8(to, trained, tmp_path, capfd, monkeypatch):
     assert report.precision == metadata.read(out).precision == "int8"
     assert report.speed.runtime.endswith("in int8")
     assert Counter(weights_of(out).values()).keys() == {"int8"}
+    require_private(files_of(out), trained.parents[1], tmp_path, Path(tempfile.gettempdir()))
     exact = tmp_path / f"exact{SUFFIXES[to]}"
     ception.export(trained, to, out=exact, pictures=2, reporter=Notes())
     assert size_of(out) < 0.75 * size_of(exact)  # the biases, the text of ours and the graph stay as large
@@ -95,6 +99,19 @@ def test_a_model_in_int8(to, trained, tmp_path, capfd, monkeypatch):
     ours, theirs = (ception.predict(model, colours, reporter=Notes()) for model in (out, exact))
     gaps = [abs(one.top[0].probability - other.top[0].probability) for one, other in zip(ours, theirs, strict=True)]
     assert 0 < max(gaps) < 0.1
+
+
+def counting(monkeypatch) -> list[str]:
+    """What is timed from here on."""
+    timed: list[str] = []
+
+    def speed(engine, shape):
+        timed.append(engine.name)
+        return measured(engine, shape)
+
+    measured = gate.speed
+    monkeypatch.setattr(gate, "speed", speed)
+    return timed
 
 
 class TestMixed:
@@ -127,27 +144,30 @@ class TestMixed:
         assert Counter(kept.values()) == {"int8": 3}
 
     def test_more_of_them_until_it_is_enough(self):
-        first, layers, asked = report(differing=9), [f"layer{number}" for number in range(20)], []
+        first, layers, asked = agreement(differing=9), [f"layer{number}" for number in range(20)], []
 
         def attempt(kept):
             asked.append(list(kept))
-            return report(differing=2 if len(kept) < 3 else 1)
+            return agreement(differing=2 if len(kept) < 3 else 1)
 
-        found = mixed.tried(first, layers, attempt)
+        found, notes = mixed.tried(first, layers, attempt, allowed=0.01)
         assert asked == [layers[:2], layers[:6]]
         assert found.differing == 1
-        assert found.notes == (
+        assert notes == (
             "With all layers in int8 9.0% of the labels would be other ones and the accuracy 0.9000 for 0.9000. Most "
             "is lost in layer0, layer1, layer2, layer3, layer4",
             f"6 of 20 layers stay in float32: {', '.join(layers[:6])}",
         )
 
     def test_what_is_too_much(self):
-        assert not mixed.costs_too_much(report(differing=1))
-        assert mixed.costs_too_much(report(differing=2))
-        assert not mixed.costs_too_much(report(differing=0, accuracy=0.895))
-        assert mixed.costs_too_much(report(differing=0, accuracy=0.89))
-        assert not mixed.costs_too_much(replace(report(differing=0), accuracy=None, accuracy_in_keras=None))
+        for found, too_much in (
+            (agreement(differing=1), False),
+            (agreement(differing=2), True),
+            (agreement(differing=0, accuracy=0.895), False),
+            (agreement(differing=0, accuracy=0.89), True),
+            (replace(agreement(differing=0), accuracy=None), False),
+        ):
+            assert mixed.costs_too_much(found, 0.01) is too_much
 
     def test_an_export_tries_it(self, trained, tmp_path, monkeypatch):
         tries = []
@@ -161,10 +181,12 @@ class TestMixed:
             writing.write(network, to, path, "float32", None)
 
         monkeypatch.setattr("ception.exporting.write", wrong)
+        timed = counting(monkeypatch)
         out = tmp_path / "it.onnx"
         found = ception.export(trained, "onnx", out=out, dtype="int8", reporter=Notes())
         assert [len(kept) for kept in tries] == [0, 1, 4]
         assert found.differing == 0
+        assert len(timed) == 2  # the last version and the model in Keras, not what came before
         assert "With all layers in int8 " in found.notes[0]
         assert found.notes[1].startswith("4 of 13 ")
         monkeypatch.setattr(mixed, "_SHARES", (0.1,))
@@ -173,15 +195,11 @@ class TestMixed:
         ):
             ception.export(trained, "onnx", out=tmp_path / "other.onnx", dtype="int8", reporter=Notes())
         assert not (tmp_path / "other.onnx").exists()
+        assert len(timed) == 2
 
 
-def report(*, differing: int, accuracy: float = 0.9) -> ExportReport:
-    speed = Speed(runtime="", latency_ms=1, images_per_s=1, batch_size=16)
-    return ExportReport(
-        artefact="", format="onnx", precision="int8", model="", data="", pictures=100, differing=differing,
-        disagreement=differing / 100, allowed=0.01, largest_gap=0.1, accuracy=accuracy, accuracy_in_keras=0.9, size=1,
-        size_of_model=1, speed=speed, speed_in_keras=speed,
-    )  # fmt: skip
+def agreement(*, differing: int, accuracy: float = 0.9) -> Agreement:
+    return Agreement(pictures=100, differing=differing, largest_gap=0.1, accuracy=(accuracy, 0.9))
 
 
 class TestRefusals:

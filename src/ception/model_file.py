@@ -112,6 +112,8 @@ class ModelDescription:
             expected = (*config.image_size, config.channels, config.classes)
             if (*image.shape, len(class_names)) != expected or image.resize not in get_args(Resize):
                 raise ValueError("what it says of pictures and classes does not fit its network")
+            if not isinstance(image.crop, int | float) or not 0 < image.crop <= 1:
+                raise ValueError(f"it keeps {image.crop!r} of a picture's shorter side")
             if not all(isinstance(name, str) for name in class_names):
                 raise ValueError("its class names are no strings")
             temperature, record = float(described["calibration"]["temperature"]), described["record"]

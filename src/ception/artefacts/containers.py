@@ -167,8 +167,11 @@ def _torch_rest(path: Path) -> Iterator[bytes]:
     with zipfile.ZipFile(path) as archive:
         for item in archive.infolist():
             if item.filename.rpartition("/")[2] != MEMBER:
+                if item.compress_type != zipfile.ZIP_STORED:  # PyTorch packs nothing, and what is packed may be endless
+                    raise DamagedError(f"{item.filename} in it is packed")
                 yield item.filename.encode()
-                yield archive.read(item)
+                with archive.open(item) as file:
+                    yield from iter(lambda: file.read(_CHUNK), b"")
 
 
 def _put_into_litert(path: Path, text: str) -> None:

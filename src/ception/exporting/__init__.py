@@ -15,6 +15,7 @@ from ception import backends, hub
 from ception.artefacts import FORMATS, FormatName, files_of, metadata, size_of
 from ception.errors import InputError, RunError, nearest, reason
 from ception.exporting import gate, mixed, quantising, targets
+from ception.exporting.private import described_without_paths, without_paths
 from ception.exporting.writing import with_probabilities, write
 from ception.files import write_json
 from ception.model_file import describe, model_file
@@ -57,6 +58,12 @@ class _Job:
     compared_on: gate.Sample
     reporter: Reporter
 
+    @property
+    def allowed(self) -> float:
+        """Share of the pictures, 0..1, that may get another label."""
+        asked = self.settings.max_disagreement
+        return targets.BUDGETS[self.settings.dtype] if asked is None else asked
+
 
 def export(
     model: str | Path,
@@ -67,6 +74,7 @@ def export(
 ) -> ExportReport:
     """Write a model for another runtime, open it there, and compare it with the model in Keras on real pictures.
 
+    Neither the artefact nor the report beside it names a folder of this machine: paths are cut to their last names.
     What is written takes uint8 pictures (batch, height, width, channels) of the size that the model takes, and gives
     calibrated probabilities (batch, classes). It says of itself what the model file says: classes, how pictures are
     made ready, provenance.
@@ -115,11 +123,10 @@ def _artefact(model: str | Path, to: FormatName, settings: ExportSettings, repor
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
             unfinished = Path(folder) / out.name
             report = _written(job, unfinished)
-            _require_agreement(report)
             _put(unfinished, out)
     except OSError as error:
         raise RunError(f"{out} cannot be written: {reason(error)}") from None
-    write_json(out.with_name(out.name + ".report.json"), report.as_dict())
+    write_json(out.with_name(out.name + ".report.json"), without_paths(report.as_dict()))
     return report
 
 
@@ -133,25 +140,33 @@ def _samples(description: ModelDescription, settings: ExportSettings, reporter: 
 
 
 def _written(job: _Job, unfinished: Path) -> ExportReport:
-    """Write the artefact and compare it; where int8 costs too much, with some layers in float32."""
+    """Write the artefact and compare it; where int8 costs too much, with some layers in float32.
+
+    Raises:
+        RunError: it says something else than the model on more pictures than are allowed.
+    """
     settings = job.settings
     with _in_keras(job) as (reference, network):
+        public = described_without_paths(reference.description)
 
-        def attempt(kept: Sequence[str] = ()) -> ExportReport:
+        def attempt(kept: Sequence[str] = ()) -> gate.Agreement:
             job.reporter.note(f"Writing {job.to} in {settings.dtype} ...")
             write(network, job.to, unfinished, settings.dtype, job.samples, kept)
             metadata.write(
-                unfinished, job.to, precision=settings.dtype, described=reference.description.as_json(),
+                unfinished, job.to, precision=settings.dtype, described=public.as_json(),
                 min_confidence=settings.min_confidence,
             )  # fmt: skip
-            return _compared(job, unfinished, reference)
+            with _read_back(job, unfinished) as ours:
+                return gate.agreement(ours, reference, job.compared_on, job.reporter)
 
-        report = attempt()
-        if job.samples is not None and job.to in quantising.FORMATS and mixed.costs_too_much(report):
+        found = attempt()
+        notes: tuple[str, ...] = ()
+        if job.samples is not None and job.to in quantising.FORMATS and mixed.costs_too_much(found, job.allowed):
             job.reporter.note("Looking for the layers that int8 costs most ...")
             layers = mixed.costly_layers(network, job.to, unfinished, job.samples)
-            report = mixed.tried(report, layers, attempt)
-        return report
+            found, notes = mixed.tried(found, layers, attempt, allowed=job.allowed)
+        _require_agreement(job, found, notes)
+        return _report(job, unfinished, reference, found, notes)
 
 
 @contextmanager
@@ -167,37 +182,39 @@ def _in_keras(job: _Job) -> Iterator[tuple[Predictor, Operations]]:
         yield reference, with_probabilities(operations(classifier.network), classifier.temperature)
 
 
-def _require_agreement(report: ExportReport) -> None:
+def _read_back(job: _Job, unfinished: Path) -> Predictor:
+    """The artefact in its own runtime, from its files."""
+    artefact = metadata.read(unfinished)
+    return Predictor.of_artefact(artefact, dtype=artefact.precision, batch_size=16, reporter=job.reporter)
+
+
+def _require_agreement(job: _Job, found: gate.Agreement, notes: Sequence[str]) -> None:
     """Raise a RunError where an artefact says something else on more pictures than are allowed."""
-    if report.disagreement > report.allowed:
+    if found.disagreement > job.allowed:
         raise RunError(
-            f"{report.format} in {report.precision} gives {report.differing:,} of "
-            f"{counted(report.pictures, 'picture')} another label ({report.disagreement:.1%}, allowed "
-            f"{report.allowed:.1%}; largest difference of a probability {report.largest_gap:.2g}): nothing is left; "
-            "take another --dtype, or allow it with --max-disagreement"
-            + (f". {report.notes[0]}" if report.notes else "")
+            f"{job.to} in {job.settings.dtype} gives {found.differing:,} of "
+            f"{counted(found.pictures, 'picture')} another label ({found.disagreement:.1%}, allowed "
+            f"{job.allowed:.1%}; largest difference of a probability {found.largest_gap:.2g}): nothing is left; "
+            "take another --dtype, or allow it with --max-disagreement" + (f". {notes[0]}" if notes else "")
         )
 
 
-def _compared(job: _Job, unfinished: Path, reference: Predictor) -> ExportReport:
-    """The artefact, read back from its files, compared with the model."""
-    artefact, reporter = metadata.read(unfinished), job.reporter
-    with Predictor.of_artefact(artefact, dtype=artefact.precision, batch_size=16, reporter=reporter) as ours:
-        found = gate.agreement(ours, reference, job.compared_on, reporter)
-        shape = reference.description.image.shape
-        reporter.note("Timing both ...")
+def _report(
+    job: _Job, unfinished: Path, reference: Predictor, found: gate.Agreement, notes: tuple[str, ...]
+) -> ExportReport:
+    """What is told of an artefact that may stay, with the time that it and the model take."""
+    job.reporter.note("Timing both ...")
+    shape = reference.description.image.shape
+    with _read_back(job, unfinished) as ours:
         speeds = gate.speed(ours.engine, shape), gate.speed(reference.engine, shape)
-    allowed = job.settings.max_disagreement
-    if allowed is None:
-        allowed = targets.BUDGETS[artefact.precision]
-    disagreement = found.differing / found.pictures
     accuracy = found.accuracy or (None, None)
     return ExportReport(
-        artefact=str(job.out), format=artefact.format, precision=artefact.precision, model=str(job.model),
+        artefact=str(job.out), format=job.to, precision=job.settings.dtype, model=str(job.model),
         data=job.compared_on.told, pictures=found.pictures, differing=found.differing,
-        disagreement=round(disagreement, 6), allowed=allowed, largest_gap=float(f"{found.largest_gap:.3g}"),
-        accuracy=accuracy[0], accuracy_in_keras=accuracy[1], size=size_of(unfinished),
-        size_of_model=job.model.stat().st_size, speed=speeds[0], speed_in_keras=speeds[1],
+        disagreement=round(found.disagreement, 6), allowed=job.allowed,
+        largest_gap=float(f"{found.largest_gap:.3g}"), accuracy=accuracy[0], accuracy_in_keras=accuracy[1],
+        size=size_of(unfinished), size_of_model=job.model.stat().st_size, speed=speeds[0], speed_in_keras=speeds[1],
+        notes=notes,
     )  # fmt: skip
 
 

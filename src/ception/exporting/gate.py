@@ -64,6 +64,11 @@ class Agreement:
     largest_gap: float
     accuracy: tuple[float, float] | None
 
+    @property
+    def disagreement(self) -> float:
+        """Share of the pictures, 0..1, that got another most probable class."""
+        return self.differing / self.pictures
+
 
 def sample(
     model: ModelDescription,

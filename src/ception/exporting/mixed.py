@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ception.artefacts import FormatName
 from ception.exporting import noise, writing
-from ception.results import ExportReport
+from ception.exporting.gate import Agreement
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,10 +23,10 @@ _COMPARED = 16  # pictures
 _NAMED = 5  # layers
 
 
-def costs_too_much(report: ExportReport) -> bool:
+def costs_too_much(found: Agreement, allowed: float) -> bool:
     """Whether more labels are other ones than are allowed, or the accuracy is lower by more than half a point."""
-    lost = (report.accuracy_in_keras or 0.0) - (report.accuracy or 0.0)
-    return report.disagreement > report.allowed or round(lost, 6) > MOST_LOST
+    ours, theirs = found.accuracy or (0.0, 0.0)
+    return found.disagreement > allowed or round(theirs - ours, 6) > MOST_LOST
 
 
 def costly_layers(network: Operations, to: FormatName, path: Path, samples: NDArray[np.uint8]) -> list[str]:
@@ -45,25 +44,27 @@ def costly_layers(network: Operations, to: FormatName, path: Path, samples: NDAr
         return list(noise.added(network, plain, path, samples[:_COMPARED]))
 
 
-def tried(first: ExportReport, layers: Sequence[str], attempt: Callable[[Sequence[str]], ExportReport]) -> ExportReport:
-    """The report of the first mixed version that costs no more than it may, or of the last one.
+def tried(
+    first: Agreement, layers: Sequence[str], attempt: Callable[[Sequence[str]], Agreement], *, allowed: float
+) -> tuple[Agreement, tuple[str, ...]]:
+    """The comparison of the first mixed version that costs no more than it may, or of the last one, and what it is.
 
     Args:
         first: Of the version with all layers in int8.
         layers: Those that can stay in float32, those that lose most first.
         attempt: Writes the artefact anew with such layers, and compares it with the model.
+        allowed: Share of the pictures that may get another label.
     """
-    report, kept = first, layers[:0]
+    found, kept = first, layers[:0]
     for share in _SHARES:
         kept = layers[: max(1, round(share * len(layers)))]
-        report = attempt(kept)
-        if not costs_too_much(report):
+        found = attempt(kept)
+        if not costs_too_much(found, allowed):
             break
-    found = f"{first.disagreement:.1%} of the labels would be other ones"
-    if first.accuracy is not None and first.accuracy_in_keras is not None:
-        found += f" and the accuracy {first.accuracy:.4f} for {first.accuracy_in_keras:.4f}"
-    notes = (
-        f"With all layers in int8 {found}. Most is lost in {', '.join(layers[:_NAMED])}",
+    lost = f"{first.disagreement:.1%} of the labels would be other ones"
+    if first.accuracy is not None:
+        lost += f" and the accuracy {first.accuracy[0]:.4f} for {first.accuracy[1]:.4f}"
+    return found, (
+        f"With all layers in int8 {lost}. Most is lost in {', '.join(layers[:_NAMED])}",
         f"{len(kept)} of {len(layers)} layers stay in float32: {', '.join(kept)}",
     )
-    return replace(report, notes=(*report.notes, *notes))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ception.model_file import ModelDescription
 
 _WITHIN = re.compile(
     r"(?<![\w:/.~])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\",;:]+[/\\])*([^\s/\\'\",;:]+)[/\\]?"
@@ -25,6 +29,11 @@ def without_paths(value: Any, key: str = "") -> Any:
     if isinstance(value, list | tuple):
         return [without_paths(one, key) for one in value]
     return name_only(value, key) if isinstance(value, str) else value
+
+
+def described_without_paths(model: ModelDescription) -> ModelDescription:
+    """What a model says of itself, with each path of its record cut to its last name."""
+    return replace(model, record=without_paths(model.record))
 
 
 def name_only(text: str, key: str = "") -> str:

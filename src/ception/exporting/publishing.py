@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ception import hub
 from ception.errors import InputError, RunError, reason
 from ception.exporting import card, export, targets
-from ception.exporting.private import name_only, without_paths
+from ception.exporting.private import described_without_paths, name_only, without_paths
 from ception.files import write_json
 from ception.model_file import MEMBER, describe, model_file, name_of
 
@@ -52,7 +52,7 @@ def publish(model: str | Path, settings: ExportSettings, reporter: Reporter) -> 
     targets.target_of("onnx", settings.dtype)
     out = settings.out or Path(f"{name_of(model, file=path)}-huggingface")
     _require_free(out)
-    public = replace(described, record=without_paths(described.record))
+    public = described_without_paths(described)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as unfinished:

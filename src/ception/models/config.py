@@ -134,7 +134,7 @@ class NetworkConfig:
             InputError: they do not fit the channels.
         """
         mean, std = (np.asarray(value, np.float64) for value in self.scaling)
-        if self.channels == 1 and mean.ndim:  # a grey picture is the mean of its colours
+        if self.channels == 1 and mean.ndim and mean.size and std.size:  # a grey picture is the mean of its colours
             mean, std = mean.mean(), std.mean()
         elif (
             mean.shape == std.shape == (3,) != (self.channels,)
@@ -145,6 +145,8 @@ class NetworkConfig:
             raise InputError(f"scaling must be numbers, or one for each of {self.channels} channels; got {given!r}")
         if not (std > 0).all():
             raise InputError(f"the std of the scaling must be above 0, got {std.tolist()}")
+        if not np.isfinite([mean.sum(), std.sum()]).all():
+            raise InputError(f"the scaling must be finite, got {mean.tolist()} and {std.tolist()}")
         mean, std = np.broadcast_arrays(mean, std)
         return mean, std
 
