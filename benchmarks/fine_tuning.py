@@ -93,7 +93,7 @@ class Snapshots(Reporter):
 
     def note(self, text: str) -> None:
         """After an epoch's line its weights are on the disk."""
-        if " epoch " not in text:
+        if " epoch " not in text and not text.startswith("head solved"):
             return
         moment = time.perf_counter() - self.start
         best = max(self.folder.glob("runs/*/checkpoints/best-*.keras"), key=lambda path: path.stat().st_mtime_ns)
@@ -132,8 +132,8 @@ def _ours(options: argparse.Namespace, seed: int, folder: Path, *, head_only: bo
     kind = " --head-only" if head_only else f" --from {options.from_}" if options.from_ else ""
     row = _row(
         options, code=f"ception train{kind}, {run.classifier.record['precision']}", size=run.classifier.image.height,
-        seed=seed, epochs=len(run.history),
-        val_accuracy=run.history[run.scores.best_epoch - 1]["val_accuracy"],
+        seed=seed, epochs=sum(row["epoch"] > 0 for row in run.history),
+        val_accuracy=min(run.history, key=lambda row: row["val_loss"])["val_accuracy"],
         test_accuracy=run.scores.accuracy, seconds=seconds,
     )  # fmt: skip
     return row, snapshots
