@@ -279,7 +279,7 @@ def fast_at_bfloat16(device: str | None = None) -> bool:
 
     backend = keras.backend.backend()
     if not any(name.startswith("gpu") for name in devices()) or (device or "gpu").startswith("cpu"):
-        return backend == "tensorflow" and bool({"amx_bf16", "avx512_bf16"} & _cpu_flags())
+        return backend == "tensorflow" and cpu_has_bfloat16()
     with suppress(ImportError, AttributeError, IndexError, KeyError, RuntimeError, ValueError):
         if backend == "torch":
             import torch
@@ -294,6 +294,11 @@ def fast_at_bfloat16(device: str | None = None) -> bool:
         details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
         return bool(details["compute_capability"] >= (8, 0))
     return False
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor computes in bfloat16 itself."""
+    return bool({"amx_bf16", "avx512_bf16"} & _cpu_flags())
 
 
 def _cpu_flags() -> set[str]:

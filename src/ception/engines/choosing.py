@@ -61,7 +61,7 @@ class Runtime:
         return onnxruntime
 
 
-_RUNTIMES = (  # the fastest first
+RUNTIMES = (  # the fastest first
     Runtime("openvino", "OpenVINO", ("openvino",), "openvino", ("float32", "bfloat16")),
     Runtime("onnxruntime", "ONNX Runtime", ("onnxruntime", "onnx"), "onnx", ("float32",)),
 )
@@ -150,7 +150,7 @@ def usual_runtime(precision: Precision = "float32") -> Runtime | None:
     """The fastest installed runtime with a precision; None where the backend has a faster processor than it."""
     if backends.has_accelerator():
         return None
-    return next((one for one in _RUNTIMES if precision in one.precisions and one.installed), None)
+    return next((one for one in RUNTIMES if precision in one.precisions and one.installed), None)
 
 
 def _named(wanted: EngineName) -> Runtime | None:
@@ -159,7 +159,7 @@ def _named(wanted: EngineName) -> Runtime | None:
     Raises:
         InputError: it is not installed.
     """
-    runtime = next((one for one in _RUNTIMES if one.name == wanted), None)
+    runtime = next((one for one in RUNTIMES if one.name == wanted), None)
     if runtime and not runtime.installed:
         raise InputError(
             f"{runtime.told} is not installed: pip install 'ception[{runtime.extra}]', or leave out --engine"
@@ -169,7 +169,8 @@ def _named(wanted: EngineName) -> Runtime | None:
 
 def _faster(runtime: Runtime, runnable: Runnable, engine: Engine, batch_size: int, pictures: int) -> Engine:
     """The runtime's engine, or Keras's where that is known or now found to be faster; the other one is closed."""
-    ours, theirs = (_key(runnable, engine.precision, kind, batch_size) for kind in (runtime, None))
+    kinds: tuple[EngineName, ...] = (runtime.name, "keras")
+    ours, theirs = (key_of(runnable, engine.precision, kind, batch_size) for kind in kinds)
     seconds, other = measuring.remembered(ours), None
     if seconds is None and pictures >= _WORTH_TIMING:
         seconds = _measured(ours, engine, runnable, batch_size)
@@ -241,9 +242,9 @@ def _measured(key: dict[str, Any], engine: Engine, runnable: Runnable, batch_siz
     return measuring.measured(key, lambda: engine.run(batch))
 
 
-def _key(runnable: Runnable, precision: Precision, runtime: Runtime | None, batch_size: int) -> dict[str, Any]:
-    """What the time of a batch depends on, beside the machine; None stands for Keras."""
-    kind: EngineName = runtime.name if runtime else "keras"
+def key_of(runnable: Runnable, precision: Precision, kind: EngineName, batch_size: int) -> dict[str, Any]:
+    """What the time of a batch in a kind of engine depends on, beside the machine."""
+    runtime = next((one for one in RUNTIMES if one.name == kind), None)
     versions = version(runtime.packages[0]) if runtime else f"keras {version('keras')}, {backends.likely()}"
     return {"engine": kind, "network": runnable.architecture, "shape": list(runnable.shape), "batch": batch_size,
             "precision": precision, "versions": versions}  # fmt: skip
