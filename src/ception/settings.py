@@ -79,8 +79,8 @@ class TrainSettings(DeviceSettings, CacheSettings):
         from_: Endpoint after which the network is fine-tuned, such as block13, or input for all of it; the last two
             blocks are when not given.
         head_only: Train the fresh head alone; the rest of the network stays as the weights have it.
-        head_epochs: Passes over the training pictures for the fresh head; when not given, the recipe's (article: 5;
-            best solves the head without any, or has 30 with --dropout, --mixup or --cutmix).
+        head_epochs: Passes over the training pictures for the fresh head; the recipe's when not given (article: 5,
+            best: 30), of which best has need with --dropout, --mixup or --cutmix alone: else it solves the head.
         batch_norm: What batch normalisation does where the network is fine-tuned: frozen, adapt (the statistics of
             the training pictures, then frozen) or train (those of each batch).
         final_endpoint: End the network there, such as mixed8, with a head of its own; at its own end when not given.
