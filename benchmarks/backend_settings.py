@@ -1,10 +1,14 @@
-"""What TensorFlow's settings for CPUs are worth: oneDNN, and an allocator that keeps its memory.
+"""What settings for CPUs are worth: TensorFlow's oneDNN and its allocator, and for PyTorch the C library's.
 
     python benchmarks/backend_settings.py                # Xception at 299 px, and a step of separable_cnn
-    python benchmarks/backend_settings.py --rounds 5
+    python benchmarks/backend_settings.py --backend torch --rounds 5
+    python benchmarks/backend_settings.py --backend torch --processor     # where other work disturbs wall times
 
 Each setting runs in a process of its own, all of them in turn, several rounds; the median of each appends a row to
-results/backend_settings.csv. `none` is TensorFlow as it is installed, which on some processors has oneDNN on.
+results/backend_settings.csv. `none` is TensorFlow as it is installed, which on some processors has oneDNN on, and
+PyTorch with a C library that is left alone, as it is wherever the user has set it up. With --processor the rows are
+those of results/backend_memory.csv: what a training step takes of the processor, in the program and in the system, and
+how many pages the system clears for it.
 """
 
 from __future__ import annotations
@@ -19,6 +23,12 @@ from typing import Any
 
 import results
 
+_KEPT = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
+IN_TORCH = {
+    "torch: none": {"GLIBC_TUNABLES": "glibc.malloc.check=0"},
+    "torch: kept heap": {},
+    "torch: kept heap, huge pages": {"GLIBC_TUNABLES": f"{_KEPT}:glibc.malloc.hugetlb=1"},
+}
 SETTINGS = {
     "none": {},
     "oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "1"},
@@ -29,16 +39,21 @@ SETTINGS = {
 CASES = {"xception": (299, 3, 8, 4), "separable_cnn": (28, 1, 32, 200)}  # size, channels, batch, steps
 
 
-def measured(name: str) -> dict[str, float]:
-    """Pictures a second in inference and in training, in this process."""
+def measured(name: str, batch_size: int | None) -> dict[str, float]:
+    """Pictures a second in inference and in training, and what a step takes of the processor."""
+    import resource
     import time
 
+    from ception import backends
+
+    backends.start()  # which makes its settings before Keras is there
     import keras
     import numpy as np
 
     import ception
 
     size, channels, batch, steps = CASES[name]
+    batch = batch_size or batch
     network = ception.build(name, classes=10, seed=0)
     network.compile(keras.optimizers.SGD(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True),
                     jit_compile=False)  # fmt: skip
@@ -53,8 +68,16 @@ def measured(name: str) -> dict[str, float]:
             step()
         return batch * steps / (time.perf_counter() - start)
 
-    return {"inference": rate(lambda: network.predict_on_batch(x)),
-            "training": rate(lambda: network.train_on_batch(x, y))}  # fmt: skip
+    inference = rate(lambda: network.predict_on_batch(x))
+    network.train_on_batch(x, y)
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    training = rate(lambda: network.train_on_batch(x, y))
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "inference": inference, "training": training, "program_s": (after.ru_utime - before.ru_utime) / (steps + 1),
+        "system_s": (after.ru_stime - before.ru_stime) / (steps + 1),
+        "cleared_pages": (after.ru_minflt - before.ru_minflt) / (steps + 1), "peak_gb": after.ru_maxrss / 1e6,
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -62,27 +85,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--backend", default="tensorflow", choices=["tensorflow", "torch"])
+    parser.add_argument("--batch", type=int, help="other than 8 of xception and 32 of separable_cnn")
+    parser.add_argument("--processor", action="store_true", help="tell processor time, not pictures a second")
     parser.add_argument("--here", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
-        print(json.dumps(measured(options.here)))
+        print(json.dumps(measured(options.here, options.batch)))
         return
     for name in options.networks:
-        rates: dict[str, list[dict[str, float]]] = {setting: [] for setting in SETTINGS}
+        settings = SETTINGS if options.backend == "tensorflow" else IN_TORCH
+        rates: dict[str, list[dict[str, float]]] = {setting: [] for setting in settings}
         for _ in range(options.rounds):
-            for setting, variables in SETTINGS.items():
+            for setting, variables in settings.items():
                 # an empty value is no setting of the user's, and keeps the library from making its own
                 blank = dict.fromkeys(("TF_ENABLE_ONEDNN_OPTS", "TF_CPU_ALLOCATOR_USE_BFC"), "")
-                environment = os.environ | {"KERAS_BACKEND": "tensorflow"} | blank | variables
-                told = subprocess.run([sys.executable, __file__, "--here", name], env=environment, check=True,
-                                      capture_output=True, text=True).stdout  # fmt: skip
+                environment = os.environ | {"KERAS_BACKEND": options.backend} | blank | variables
+                command = [sys.executable, __file__, "--here", name]
+                command += ["--batch", str(options.batch)] if options.batch else []
+                told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
                 rates[setting].append(json.loads(told.splitlines()[-1]))
         for setting, rounds in rates.items():
-            row = {"network": name, "size": CASES[name][0], "batch": CASES[name][2], "setting": setting}
-            row |= {f"{what}_images_per_s": round(statistics.median(one[what] for one in rounds), 2)
-                    for what in ("inference", "training")}  # fmt: skip
-            results.append("backend_settings", row)
-            print(row, flush=True)
+            row = {
+                "network": name,
+                "size": CASES[name][0],
+                "batch": options.batch or CASES[name][2],
+                "setting": setting,
+            }
+            median = {what: round(statistics.median(one[what] for one in rounds), 4) for what in rounds[0]}
+            if options.processor:
+                keys = ("program_s", "system_s", "cleared_pages", "peak_gb")
+                results.append("backend_memory", row | {f"training_{key}": median[key] for key in keys})
+            else:
+                keys = ("inference", "training")
+                row |= {f"{key}_images_per_s": round(median[key], 2) for key in keys}
+                results.append("backend_settings", row)
+            print(row, median, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Time to accuracy on a folder of photos: `ception train --weights` against the loop of Keras's guide, in one go.
 
     python benchmarks/fine_tuning.py                      # TrashNet and the partial Inception V3 beside the checkout
+    python benchmarks/fine_tuning.py --head-only --guide-epochs 0 0     # a solved head alone
     python benchmarks/fine_tuning.py DATA WEIGHTS --model xception --image-size 299 --seeds 0
 
 The guide is https://keras.io/guides/transfer_learning: a frozen base, `image_dataset_from_directory`, random flips and
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--guide-epochs", type=int, nargs=2, default=[8, 1], help="0 0 leaves the guide out")
+    parser.add_argument("--head-only", action="store_true", help="leaves out all of ours but the heads")
     options = parser.parse_args()
     if not Path(options.data).exists() or not Path(options.weights).exists():
         raise SystemExit(f"{options.data} and {options.weights} are not both here: name a folder and a weight file")
@@ -50,12 +52,14 @@ def main() -> None:
         options.final_endpoint = options.final_endpoint or "mixed8"
     with tempfile.TemporaryDirectory() as folder:
         kept = {}
-        for seed in options.seeds:
-            kept["whole", seed] = _ours(options, seed, Path(folder) / f"whole{seed}", head_only=False)
-        if any(options.guide_epochs):
+        if not options.head_only:
+            for seed in options.seeds:
+                kept["whole", seed] = _ours(options, seed, Path(folder) / f"whole{seed}", head_only=False)
+        if options.head_only or any(options.guide_epochs):
             kept["head", options.seeds[0]] = _ours(options, options.seeds[0], Path(folder) / "head", head_only=True)
+        if any(options.guide_epochs):
             best = max(_guide(options), key=lambda row: row["test_accuracy"])
-            for what in ("head", "whole"):
+            for what in ("head", "whole") if not options.head_only else ("head",):
                 _compare(options, what, kept[what, options.seeds[0]], best)
 
 
@@ -93,7 +97,7 @@ class Snapshots(Reporter):
 
     def note(self, text: str) -> None:
         """After an epoch's line its weights are on the disk."""
-        if " epoch " not in text:
+        if " epoch " not in text and not text.startswith("head solved"):
             return
         moment = time.perf_counter() - self.start
         best = max(self.folder.glob("runs/*/checkpoints/best-*.keras"), key=lambda path: path.stat().st_mtime_ns)
@@ -132,8 +136,8 @@ def _ours(options: argparse.Namespace, seed: int, folder: Path, *, head_only: bo
     kind = " --head-only" if head_only else f" --from {options.from_}" if options.from_ else ""
     row = _row(
         options, code=f"ception train{kind}, {run.classifier.record['precision']}", size=run.classifier.image.height,
-        seed=seed, epochs=len(run.history),
-        val_accuracy=run.history[run.scores.best_epoch - 1]["val_accuracy"],
+        seed=seed, epochs=sum(row["epoch"] > 0 for row in run.history),
+        val_accuracy=min(run.history, key=lambda row: row["val_loss"])["val_accuracy"],
         test_accuracy=run.scores.accuracy, seconds=seconds,
     )  # fmt: skip
     return row, snapshots

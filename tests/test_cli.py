@@ -39,7 +39,8 @@ def one_line(text: str) -> bool:
 
 class TestHelp:
     @pytest.mark.parametrize(
-        "command", ["train", "evaluate", "predict", "demo", "cache", "models", "summary", "convert", "compare", "check"]
+        "command",
+        ["train", "evaluate", "predict", "demo", "cache", "models", "summary", "convert", "compare", "check", "bench"],
     )
     def test_every_command_has_help(self, run_cli, command):
         code, out, _ = run_cli(command, "--help")

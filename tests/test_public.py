@@ -8,9 +8,9 @@ from typing import Any
 import ception
 
 NAMES = [
-    "Classifier", "InputError", "MODELS", "Predictor", "Reporter", "Run", "RunError", "__version__", "build", "check",
-    "compare", "convert", "doctor", "endpoints", "evaluate", "explain", "export", "features", "find_learning_rate",
-    "predict", "resume", "runs", "serve", "shard", "stages", "summary", "train", "truncate",
+    "Classifier", "InputError", "MODELS", "Predictor", "Reporter", "Run", "RunError", "__version__", "bench", "build",
+    "check", "compare", "convert", "doctor", "endpoints", "evaluate", "explain", "export", "features",
+    "find_learning_rate", "predict", "resume", "runs", "serve", "shard", "stages", "summary", "train", "truncate",
 ]  # fmt: skip
 SIGNATURES = {
     "Classifier": "(*, config, class_names, image, record=<factory>, training_digests=<factory>, "
@@ -31,6 +31,7 @@ SIGNATURES = {
     "Predictor.predictions": "(self, given, *, top=5, min_confidence=None, calibrated=True, allow_urls=False)",
     "Reporter": "()",
     "Run": "(classifier, history, scores, folder)",
+    "bench": "(model='xception', *, reporter=None, **options)",
     "build": "(name, *, weights=None, auxiliary=False, partial=False, dtype='float32', seed=None, **options)",
     "check": "(data, *, reporter=None, **options)",
     "compare": "(one, other, data=None, *, reporter=None, **options)",

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ception import settings
+from ception import bench_settings, settings
 
 FILE = Path(__file__).parents[1] / "src" / "ception" / "options.py"
 # of each task the settings, and the fields that its function names in its signature
@@ -24,6 +24,7 @@ TASKS: dict[str, tuple[type[Any], set[str]]] = {
     "ExplainOptions": (settings.ExplainSettings, set()),
     "ServeOptions": (settings.ServeSettings, set()),
     "ExportOptions": (settings.ExportSettings, set()),
+    "BenchOptions": (bench_settings.BenchSettings, set()),
 }
 HEAD = '''"""The keywords of the public functions, for editors and type checkers: `ception.settings` explains them.
 
@@ -46,7 +47,7 @@ def text() -> str:
         classes += f'\n\nclass {name}(TypedDict, total=False):\n    """Fields of `{kind.__name__}`."""\n\n'
         for field in fields(kind):
             if field.name not in named:
-                type_ = re.sub(r"\bPath\b", "str | Path", str(field.type))
+                type_ = re.sub(r"\bPath\b", "str | Path", str(field.type)).replace("'", '"')
                 classes += f"    {field.name}: {type_}\n"
                 types += f"{type_}\n"
     names = set(re.findall(r"\b[A-Z]\w*", types)) - {"Literal", "None", "Path"}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ception import reporting as reporting
+    from ception.benchmarking import bench as bench
     from ception.checking import check as check
     from ception.classifier import Classifier as Classifier
     from ception.conversion import convert as convert
@@ -46,6 +47,7 @@ _HOMES = {
     "Reporter": "reporting",
     "Run": "training",
     "RunError": "errors",
+    "bench": "benchmarking",
     "build": "networks",
     "check": "checking",
     "compare": "evaluation.comparison",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import json
 import os
@@ -19,6 +20,9 @@ BACKENDS = ("tensorflow", "jax", "torch")  # in the order of preference on a CPU
 # TensorFlow leaves oneDNN off where a processor has neither AVX-512 VNNI nor AMX, and gives large tensors back to the
 # system at every step; both cost more than they save: benchmarks/results/backend_settings.csv
 _TENSORFLOW = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
+# The C library of Linux maps each large tensor of PyTorch anew and gives it back, so that the system clears pages at
+# every step; with no mapping for blocks and no trimming of the heap it keeps them: same file
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt, in glibc's malloc.h
 # What surrounds the import of TensorFlow, and what else of it or of LiteRT logs to standard error at any log level:
 # nothing here, for the process belongs to the caller. The command line, whose process is its own, mutes it.
 importing: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -61,7 +65,20 @@ def choose(wanted: str | None = None) -> str:
     os.environ["KERAS_BACKEND"] = name
     if name == "tensorflow":
         _settle_tensorflow()
+    elif name == "torch":
+        _settle_torch()
     return name
+
+
+def _settle_torch() -> None:
+    """Let the C library keep large blocks, unless PyTorch is there by now or the user has set that library up."""
+    by_hand = any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ)
+    if sys.platform != "linux" or "torch" in sys.modules or by_hand:
+        return
+    with suppress(OSError, AttributeError):  # another C library has no such function
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_MAX, 0)
+        library.mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def _settle_tensorflow() -> None:
@@ -279,7 +296,7 @@ def fast_at_bfloat16(device: str | None = None) -> bool:
 
     backend = keras.backend.backend()
     if not any(name.startswith("gpu") for name in devices()) or (device or "gpu").startswith("cpu"):
-        return backend == "tensorflow" and bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
+        return backend == "tensorflow" and cpu_has_bfloat16()
     with suppress(ImportError, AttributeError, IndexError, KeyError, RuntimeError, ValueError):
         if backend == "torch":
             import torch
@@ -294,6 +311,11 @@ def fast_at_bfloat16(device: str | None = None) -> bool:
         details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
         return bool(details["compute_capability"] >= (8, 0))
     return False
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor computes in bfloat16 itself."""
+    return bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
 
 
 def cpu_flags() -> set[str]:

@@ -28,16 +28,36 @@ def measured(key: Mapping[str, Any], function: Callable[[], Any]) -> float:
         key: Plain values that the time depends on, beside the machine.
         function: What is timed.
     """
+    seconds = timed(function, most=_REPEATS)
+    with suppress(RunError):  # where the cache cannot be written it is measured again
+        remember(key, seconds)
+    return seconds
+
+
+def timed(function: Callable[[], Any], *, most: int | None = None, enough_s: float = _ENOUGH_S) -> float:
+    """Seconds that a function takes: the median of some calls after one that does not count.
+
+    Args:
+        function: What is timed.
+        most: Calls that count, at most; None for as many as there is time for.
+        enough_s: Seconds after which no further call begins.
+    """
     function()
     times: list[float] = []
-    while len(times) < _REPEATS and sum(times) < _ENOUGH_S:
+    while not times or (len(times) != most and sum(times) < enough_s):
         start = time.perf_counter()
         function()
         times.append(time.perf_counter() - start)
-    seconds = statistics.median(times)
-    with suppress(RunError):  # where the cache cannot be written it is measured again
-        write_json(cache_folder() / _NAME, _timings() | {_digest(key): seconds})
-    return seconds
+    return statistics.median(times)
+
+
+def remember(key: Mapping[str, Any], seconds: float) -> None:
+    """Keep a time under a key, as `remembered` finds it on this machine.
+
+    Raises:
+        RunError: the cache cannot be written.
+    """
+    write_json(cache_folder() / _NAME, _timings() | {_digest(key): seconds})
 
 
 def remembered(key: Mapping[str, Any]) -> float | None:

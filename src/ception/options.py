@@ -160,3 +160,15 @@ class ExportOptions(TypedDict, total=False):
     calibrate: str | None
     max_disagreement: float | None
     min_confidence: float
+
+
+class BenchOptions(TypedDict, total=False):
+    """Fields of `BenchSettings`."""
+
+    task: Literal["training", "inference"] | None
+    runner: Literal["tensorflow", "jax", "torch", "openvino", "onnxruntime"] | None
+    dtype: Dtype | None
+    batch_size: int | None
+    image_size: int | None
+    time_budget: float
+    remember: bool

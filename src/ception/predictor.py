@@ -304,7 +304,7 @@ def _runnable(
     with path.open("rb") as file:
         identity = hashlib.file_digest(file, "blake2b").hexdigest()
     config = description.config
-    return description, Runnable(config.name, description.image.shape, network, identity, _architecture(config))
+    return description, Runnable(config.name, description.image.shape, network, identity, architecture_of(config))
 
 
 def _of_classifier(classifier: Classifier) -> Runnable:
@@ -314,7 +314,7 @@ def _of_classifier(classifier: Classifier) -> Runnable:
         classifier.image.shape,
         lambda precision: _in_precision(classifier, precision),
         None,
-        _architecture(classifier.config),
+        architecture_of(classifier.config),
     )
 
 
@@ -330,7 +330,7 @@ def _in_precision(classifier: Classifier, precision: Precision) -> keras.Model:
     return network
 
 
-def _architecture(config: NetworkConfig) -> str:
+def architecture_of(config: NetworkConfig) -> str:
     """What the speed of a network depends on."""
     plain: dict[str, Any] = config.as_dict()
     return json.dumps({key: value for key, value in plain.items() if key not in ("scaling", "dropout")}, sort_keys=True)

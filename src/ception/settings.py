@@ -80,7 +80,7 @@ class TrainSettings(DeviceSettings, CacheSettings):
             blocks are when not given.
         head_only: Train the fresh head alone; the rest of the network stays as the weights have it.
         head_epochs: Passes over the training pictures for the fresh head; the recipe's when not given (article: 5,
-            best: 30).
+            best: 30), of which best has need with --dropout, --mixup or --cutmix alone: else it solves the head.
         batch_norm: What batch normalisation does where the network is fine-tuned: frozen, adapt (the statistics of
             the training pictures, then frozen) or train (those of each batch).
         final_endpoint: End the network there, such as mixed8, with a head of its own; at its own end when not given.
@@ -89,7 +89,7 @@ class TrainSettings(DeviceSettings, CacheSettings):
             inception_v3; with weights article or best. When not given, article, or with weights best. The options
             below change single ones of it, with weights those of the last phase.
         epochs: Passes over the training pictures; the recipe's when not given (article: 10, best: 24, xception: 100,
-            inception_v3: 100; with weights article: 5, best: 10).
+            inception_v3: 100; with weights article: 5, best: 10). Beside --head-only it asks for a head in epochs.
         batch_size: Pictures in one step; the recipe's when not given (article: 32, best: 64, xception: 32,
             inception_v3: 32; with weights article: 16, best: 32).
         learning_rate: Step size of the optimiser; the recipe's when not given (article: 0.01, best: 0.003,

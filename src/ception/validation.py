@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar, get_type_hints
 
+from ception.bench_settings import BenchSettings
 from ception.errors import InputError, nearest
 from ception.ranges import require_in_range
 from ception.settings import (
@@ -25,7 +26,7 @@ from ception.values import flag, typed
 
 Settings = TypeVar(
     "Settings", TrainSettings, EvaluateSettings, PredictSettings, CompareSettings, SummarySettings, ConvertSettings,
-    CheckSettings, ExplainSettings, ExportSettings, ServeSettings, ShardSettings,
+    CheckSettings, ExplainSettings, ExportSettings, ServeSettings, ShardSettings, BenchSettings,
 )  # fmt: skip
 
 RENAMED: dict[type[Any], dict[str, str]] = {  # what options were called before -> what they are called

@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from ception.artefacts import FormatName
-from ception.cli.app import AsJson, Flat, Quiet, app, options_of
+from ception.bench_settings import BenchSettings
+from ception.cli.app import AsJson, Flat, Quiet, Verbose, app, options_of
 from ception.cli.terminal import (
+    print_benchmark,
     print_certificate,
     print_export,
     print_json,
@@ -62,6 +64,27 @@ def models(
         return 0
     print_models(MODELS, DEFAULT_FOR)
     print_next("ception summary xception", silent=False)
+    return 0
+
+
+@app.command
+def bench(
+    model: Annotated[str, Parameter(help="Network, as ception models lists them, model file, or run folder."
+                                    )] = "xception",
+    /, *, settings: Annotated[BenchSettings, Flat] = BenchSettings(), quiet: Quiet = False, verbose: Verbose = False,
+    json: AsJson = False,
+) -> int:  # fmt: skip
+    """Measure how fast a network is trained and run on this machine, and with what it is fastest."""
+    from ception.benchmarking import bench
+
+    with terminal(quiet, verbose) as reporter:
+        result = bench(model, reporter=reporter, **options_of(settings))
+    if json:
+        print_json(result)
+    else:
+        print_benchmark(result)
+    training = result.recommended.get("training", "")
+    print_next(f"ception train DATA --model {result.model}{' ' if training else ''}{training}", quiet or json)
     return 0
 
 

@@ -19,7 +19,16 @@ from ception.results import plain
 
 if TYPE_CHECKING:
     from ception.models.catalog import Architecture
-    from ception.results import Certificate, Comparison, Explanation, ExportReport, NetworkSummary, RunEntry, Scores
+    from ception.results import (
+        Benchmark,
+        Certificate,
+        Comparison,
+        Explanation,
+        ExportReport,
+        NetworkSummary,
+        RunEntry,
+        Scores,
+    )
     from ception.weights.published import PublishedWeights
 
 MOST_CLASSES = 40  # rows of the table of classes
@@ -271,6 +280,35 @@ def print_summary(result: NetworkSummary) -> None:
     memory = _size(training.memory_bytes)
     print(f"Training with batches of {training.batch_size} in {training.dtype}: "
           f"about {memory} of memory with TensorFlow, the library itself not counted")  # fmt: skip
+
+
+def print_benchmark(result: Benchmark) -> None:
+    """A row per measurement, the ceilings, and with what the network is fastest."""
+    from rich.table import Table
+
+    table = Table("task", "runs on", "dtype", "layers", box=None, pad_edge=False, header_style="bold")
+    for column in ("batch", "images/s", "ms", "of the ceiling", "peak memory"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for one in sorted(result.measurements, key=lambda one: (one.task, one.batch_size, -(one.images_per_s or 0))):
+        figures = ["-"] * 4
+        if one.images_per_s is not None:
+            share = "-" if one.ceiling_share is None else f"{one.ceiling_share:.0%}"
+            memory = "-" if one.peak_bytes is None else _size(one.peak_bytes)
+            figures = [f"{one.images_per_s:,.1f}", f"{one.ms:,.1f}", share, memory]
+        table.add_row(one.task, one.runner, one.dtype, one.layers, str(one.batch_size), *figures)
+    print(f"{result.model} at {' x '.join(map(str, result.input_shape))} on {result.machine}")
+    print_table(table)
+    reached = ", ".join(f"{rate:,.0f} GFLOP/s in {dtype}" for dtype, rate in result.ceilings.items())
+    print(f"\nThe ceiling is what a matrix product reaches here: {reached or 'none was measured'}")
+    for one in result.measurements:
+        if one.error:
+            print(f"No {one.task} by {one.runner} in {one.dtype}: {one.error}")
+    if result.left_out:
+        print(f"{counted(result.left_out, 'measurement')} left out for want of time: give more with --time-budget")
+    for task, options in result.recommended.items():
+        print(f"Use here for {task}: {options}")
+    if result.remembered:
+        print("Remembered: engines for inference are chosen by these times from now on")
 
 
 def print_table(table: Any) -> None:

@@ -169,7 +169,8 @@ def _named(wanted: EngineName) -> Runtime | None:
 
 def _faster(runtime: Runtime, runnable: Runnable, engine: Engine, batch_size: int, pictures: int) -> Engine:
     """The runtime's engine, or Keras's where that is known or now found to be faster; the other one is closed."""
-    ours, theirs = (_key(runnable, engine.precision, kind, batch_size) for kind in (runtime, None))
+    kinds: tuple[EngineName, ...] = (runtime.name, "keras")
+    ours, theirs = (key_of(runnable, engine.precision, kind, batch_size) for kind in kinds)
     seconds, other = measuring.remembered(ours), None
     if seconds is None and pictures >= _WORTH_TIMING:
         seconds = _measured(ours, engine, runnable, batch_size)
@@ -241,9 +242,9 @@ def _measured(key: dict[str, Any], engine: Engine, runnable: Runnable, batch_siz
     return measuring.measured(key, lambda: engine.run(batch))
 
 
-def _key(runnable: Runnable, precision: Precision, runtime: Runtime | None, batch_size: int) -> dict[str, Any]:
-    """What the time of a batch depends on, beside the machine; None stands for Keras."""
-    kind: EngineName = runtime.name if runtime else "keras"
+def key_of(runnable: Runnable, precision: Precision, kind: EngineName, batch_size: int) -> dict[str, Any]:
+    """What the time of a batch in a kind of engine depends on, beside the machine."""
+    runtime = next((one for one in RUNTIMES if one.name == kind), None)
     versions = version(runtime.packages[0]) if runtime else f"keras {version('keras')}, {backends.likely()}"
     return {"engine": kind, "network": runnable.architecture, "shape": list(runnable.shape), "batch": batch_size,
             "precision": precision, "versions": versions}  # fmt: skip

@@ -108,9 +108,9 @@ def _tabulated(
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """The rows of a run's log.csv."""
+    """The rows of a run's log.csv, each without what is empty there."""
     with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def write(

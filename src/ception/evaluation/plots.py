@@ -67,31 +67,43 @@ def curves(
 def curves_figure(
     history: Sequence[Mapping[str, float]], best_epoch: int | None, phase_names: Sequence[str] = ()
 ) -> Figure:
-    """Loss and accuracy over the epochs, with the borders between phases.
+    """Loss and accuracy over the epochs, with the borders between phases; of a head alone, over its penalties.
 
     The axis of the loss begins at 0, that of the accuracy is `_share_axis`.
 
     Args:
-        history: For each epoch from 1 on `loss`, `accuracy`, `val_loss`, `val_accuracy`, and `phase` from 1 on.
-        best_epoch: Number of the epoch whose weights are kept, from 1 on, which is marked.
+        history: For each epoch `epoch` from 1 on, `loss`, `accuracy`, `val_loss`, `val_accuracy`, and `phase` from 1
+            on; before these, of the epoch 0, the same and `penalty` for each head that was solved.
+        best_epoch: Number of the epoch whose weights are kept, which is marked; 0 for a solved head.
         phase_names: What the phases are called; numbers alone where it is empty.
     """
-    epochs = range(1, len(history) + 1)
     figure, left, right = _pair()
+    solved = [row for row in history if not row["epoch"]]
+    best = [min(solved, key=lambda row: row["val_loss"])] if solved else []
+    alone = len(solved) == len(history)
+    history = solved if alone else [*best, *history[len(solved) :]]
+    places = [row["penalty" if alone else "epoch"] for row in history]
+    kept = "the solved head" if best_epoch == 0 else f"epoch {best_epoch}"
     for axes, key in ((left, "loss"), (right, "accuracy")):
-        axes.plot(epochs, [row[key] for row in history], marker="o", markersize=3, label="training")
-        axes.plot(epochs, [row[f"val_{key}"] for row in history], marker="o", markersize=3, label="validation")
-        if best_epoch:
-            axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
+        axes.plot(places, [row[key] for row in history], marker="o", markersize=3, label="training")
+        axes.plot(places, [row[f"val_{key}"] for row in history], marker="o", markersize=3, label="validation")
+        if alone:
+            axes.axvline(best[0]["penalty"], color="grey", linestyle=":", label=f"kept: {best[0]['penalty']:g}")
+        elif best_epoch is not None:
+            axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: {kept}")
         for first, name in _borders(history, phase_names):
             axes.axvline(first - 0.5, color="grey", linestyle="--", linewidth=1, label=f"{name} from epoch {first}")
-        axes.set(xlabel="epoch", ylabel=key)
+        axes.set(xlabel="penalty of the head's weights" if alone else "epoch", ylabel=key)
         if key == "loss":
             highest = min(max(3, 1.2 * history[0][key]), axes.get_ylim()[1])  # one peak hides no curve
             axes.set_ylim(0, 1.05 * highest)  # what hardly falls lies below the frame, not on it
         else:
             _share_axis(axes, [row[name] for row in history for name in (key, f"val_{key}")])
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if alone:
+            axes.set_xscale("log")
+            axes.invert_xaxis()  # in the order in which they were tried
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend(framealpha=0)
     return figure
@@ -101,8 +113,8 @@ def _borders(history: Sequence[Mapping[str, float]], phase_names: Sequence[str])
     """The first epoch of every phase but the first, with what the phase is called."""
     phases = [int(row.get("phase", 1)) for row in history]
     return [
-        (epoch, phase_names[now - 1] if now <= len(phase_names) else f"phase {now}")
-        for epoch, (before, now) in enumerate(pairwise(phases), 2) if now != before
+        (int(row["epoch"]), phase_names[now - 1] if now <= len(phase_names) else f"phase {now}")
+        for row, (before, now) in zip(history[1:], pairwise(phases), strict=True) if now != before
     ]  # fmt: skip
 
 

@@ -30,8 +30,9 @@ class Provenance:
         phase_names: What the phases are called.
         data: The data set as the user called it.
         counts: Pictures by split.
+        heads: Heads that were solved.
         epochs: Epochs that were made; None where the log is not known.
-        seconds: How long they took; None where the log is not known.
+        seconds: How long all of them took; None where the log is not known.
         computed: The numbers and the backend it was computed with.
         changed: The settings that are not the defaults, as they are typed; empty where there are none.
         command: What repeats it.
@@ -45,6 +46,7 @@ class Provenance:
     phase_names: tuple[str, ...]
     data: str
     counts: Mapping[str, int]
+    heads: int
     epochs: int | None
     seconds: float | None
     computed: str
@@ -64,7 +66,9 @@ class Provenance:
             ("Settings that are not the defaults", self.changed or "none"),
         ]
         if self.epochs is not None and self.seconds is not None:
-            rows.insert(-2, ("Time", f"{duration(self.seconds)} for {counted(self.epochs, 'epoch')}, each validated"))
+            made = [counted(self.heads, "solved head")] if self.heads else []
+            made += [counted(self.epochs, "epoch")] if self.epochs else []
+            rows.insert(-2, ("Time", f"{duration(self.seconds)} for {' and '.join(made)}, each validated"))
         return rows
 
 
@@ -101,7 +105,8 @@ def _read(record: Mapping[str, Any], image: ImageContract, history: Sequence[Map
         phase_names=tuple(phase["name"] for phase in phases),
         data=data["source"],
         counts=data["counts"],
-        epochs=len(history) or None,
+        heads=sum(row["epoch"] == 0 for row in history),
+        epochs=sum(row["epoch"] > 0 for row in history) if history else None,
         seconds=sum(row["seconds"] for row in history) if history else None,
         computed=f"in {record['precision']} by {versions['backend']}, Keras {versions['keras']}, "
         f"Ception {versions['ception']}",
@@ -114,6 +119,12 @@ def _in_words(phase: Mapping[str, Any]) -> str:
     """A phase in plain values: what is trained, and how."""
     recipe, after = phase["recipe"], phase["after"]
     trained = {"input": "all weights", "pool": "what lies after the pooling"}.get(after, f"what lies after {after}")
+    if solver := recipe.get("solver"):
+        most, least = solver["penalties"][0], solver["penalties"][-1]
+        return (
+            f"{phase['name']}: {trained}, solved by L-BFGS, with the penalty from {most:g} to {least:g} that validates "
+            f"best, label smoothing {recipe['label_smoothing']:g}"
+        )
     return (
         f"{phase['name']}: {trained}, {recipe['algorithm']}, learning rate {recipe['learning_rate']:g} "
         f"({recipe['schedule'].replace('_', ' ')}), batches of {recipe['batch_size']}, "

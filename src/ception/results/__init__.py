@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ception.results.benchmarks import Benchmark as Benchmark
+from ception.results.benchmarks import Measurement as Measurement
 from ception.results.comparisons import Changed as Changed
 from ception.results.comparisons import ClassComparison as ClassComparison
 from ception.results.comparisons import Comparison as Comparison

@@ -141,7 +141,7 @@ class Scores(Result):
         data: The data set.
         split: Which of its splits.
         output: Folder that was written; None where none was.
-        best_epoch: Number of the epoch whose weights were kept, of a training.
+        best_epoch: Number of the epoch whose weights were kept, of a training; 0 for a head that was solved.
         selective: What the wished precision comes to.
         slices: The scores of groups.
         seen_in_training: Pictures that the model was trained on. They do not count, unless all were: `count` and all

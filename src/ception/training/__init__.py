@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from ception import backends
 from ception.data import sources
+from ception.errors import InputError
 from ception.options import TrainOptions
 from ception.reporting import Reporter, or_default
 from ception.run_list import require_run
@@ -122,6 +123,8 @@ def find_learning_rate(
     """
     reporter = or_default(reporter)
     dataset, settings, recipes = preparation.opened(data, settings_of(TrainSettings, options), reporter)
+    if recipes[-1].solver:
+        raise InputError("the head is solved, which needs no learning rate: train without --find-lr, or name --epochs")
     listed = preparation.read(dataset, str(data), settings, reporter)
     backends.start(settings.backend, reporter)
     with backends.on(settings.device), backends.standard_settings():

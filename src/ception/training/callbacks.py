@@ -24,7 +24,7 @@ class NotFiniteError(RunError):
 
 
 def best_epoch(rows: Sequence[EpochRow]) -> int:
-    """The number, from 1 on, of the epoch with the lowest validation loss."""
+    """The number, from 1 on, of the epoch with the lowest validation loss; 0 for a head that was solved before."""
     return int(min(rows, key=lambda row: row["val_loss"])["epoch"])
 
 
@@ -150,10 +150,14 @@ class EpochEnd(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+_COLUMNS = ("epoch", "phase", "loss", "accuracy", "val_loss", "val_accuracy", "penalty", "learning_rate", "seconds")
+
+
 def write_log(path: Path, rows: Sequence[EpochRow]) -> None:
-    """Save the rows as CSV."""
+    """Save the rows as CSV; what a row has not stays empty, what none has is left out."""
+    columns = [name for name in _COLUMNS if any(name in row for row in rows)]
     with whole(path) as unfinished, unfinished.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
 
@@ -161,7 +165,8 @@ def write_log(path: Path, rows: Sequence[EpochRow]) -> None:
 class TensorBoard(keras.callbacks.Callback):
     """Writes each epoch's numbers for TensorBoard under the names that Keras's own callback gives them.
 
-    Keras's callback needs TensorFlow; this one needs `tensorboard` alone and works on every backend.
+    Keras's callback needs TensorFlow; this one needs `tensorboard` alone and works on every backend. A head that was
+    solved has names of its own, and a step for each penalty.
 
     Args:
         folder: Where the events lie; those of an interrupted training are replaced.
@@ -186,23 +191,29 @@ class TensorBoard(keras.callbacks.Callback):
         for old in self.folder.glob("*/events.*"):
             old.unlink()
         self.writers = {part: Writer(str(self.folder / part)) for part in ("train", "validation")}
-        for row in self.rows():
-            self._write(row)
+        for step, row in enumerate(self.rows()):
+            self._write(row, step)
+
+    def write_all(self) -> None:
+        """Write the rows that there are, of a phase that has no epochs."""
+        self.on_train_begin()
+        self.on_train_end()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._write(self.rows()[-1])
+        self._write(self.rows()[-1], epoch)
 
     def on_train_end(self, logs: Any = None) -> None:
         for writer in self.writers.values():
             writer.close()
 
-    def _write(self, row: EpochRow) -> None:
+    def _write(self, row: EpochRow, place: int) -> None:
         if not self.writers:
             return
-        step = int(row["epoch"]) - 1
-        for key in ("loss", "accuracy", "learning_rate"):
-            self.writers["train"].add_scalar(f"epoch_{key}", row[key], step)
+        solved = not row["epoch"]
+        what, step = ("head", place) if solved else ("epoch", int(row["epoch"]) - 1)
+        for key in ("loss", "accuracy", "penalty" if solved else "learning_rate"):
+            self.writers["train"].add_scalar(f"{what}_{key}", row[key], step)
         for key in ("loss", "accuracy"):
-            self.writers["validation"].add_scalar(f"epoch_{key}", row[f"val_{key}"], step)
+            self.writers["validation"].add_scalar(f"{what}_{key}", row[f"val_{key}"], step)
         for writer in self.writers.values():
             writer.flush()

@@ -28,6 +28,7 @@ from ception.training.phases import INPUT, Phase
 from ception.training.planning import Plan, logits_part
 from ception.training.recipes import Recipe
 from ception.training.run_folder import RunFolder
+from ception.training.solving import solved
 from ception.training.state import EpochRow, Progress
 from ception.training.trainee import Averages, Trainee
 
@@ -92,8 +93,8 @@ def fit(
         RunError: the loss is no finite number, or a file cannot be written.
     """
     if progress.rows:
-        epochs = sum(phase.recipe.epochs for phase in plan.phases)
-        reporter.note(f"{len(progress.rows)} of {epochs} epochs are done")
+        epochs = sum(phase.recipe.epochs for phase in plan.phases if not phase.recipe.solver)
+        reporter.note(f"{progress.epochs} of {epochs} epochs are done" if epochs else "the head is solved")
         callbacks.write_log(folder.log, progress.rows)
     for number in range(1, len(plan.phases) + 1):
         if progress.is_past(number):
@@ -139,7 +140,8 @@ def _carry_out(job: Job, network: keras.Model, examples: Examples, progress: Pro
                 progress = _settled(job, made, progress)
                 if phase.batch_norm == "adapt" and not progress.of_phase(job.number):
                     batch_norm.adapt(made, lambda: plain_batches(examples, job.batch_size(progress)))  # noqa: B023
-                progress, done = _train(job, made, network, examples, progress)
+                carry_out = _solve if phase.recipe.solver else _train
+                progress, done = carry_out(job, made, network, examples, progress)
                 if done and plan.settings.weights:
                     _probe(job, made, examples, progress)
         except Exception as error:
@@ -283,7 +285,7 @@ class _Epochs:
         """Keep what an epoch has brought; whether the training shall stop."""
         self.progress = self.progress.with_row(row)
         rows, folder = self.progress.rows, self.job.folder
-        if callbacks.best_epoch(rows) == len(rows):
+        if callbacks.best_epoch(rows) == row["epoch"]:
             with self.averages.in_place() if self.averages else nullcontext():
                 self.job.plan.classifier(self.network).save(folder.best(self.job.number))
         state.save(folder.state, self.made, rows)
@@ -316,6 +318,28 @@ class _Epochs:
         )
 
 
+def _solve(
+    job: Job, made: Trainee, network: keras.Model, examples: Examples, progress: Progress
+) -> tuple[Progress, bool]:
+    """Solve a head, or take it as it was solved; how far the training has come, and that the phase is done."""
+    folder, number = job.folder, job.number
+    if progress.of_phase(number):
+        state.restore(folder.state, made)
+        return progress, True
+    heads = solved(examples, job.phase.recipe, len(job.plan.description.class_names), job.reporter)
+    kept = min(heads, key=lambda head: head.val_loss)
+    logits = network.get_layer("logits")
+    logits.kernel.assign(kept.kernel)
+    logits.bias.assign(kept.bias)
+    progress = replace(progress, rows=(*progress.rows, *(head.row(number) for head in heads)))
+    job.plan.classifier(network).save(folder.best(number))
+    state.save(folder.state, made, progress.rows)
+    callbacks.write_log(folder.log, progress.rows)
+    callbacks.TensorBoard(folder.path / "tensorboard", lambda: progress.rows, job.reporter).write_all()
+    job.reporter.note(f"{job.phase.name} solved  {kept}  {sum(head.seconds for head in heads):.1f} s")
+    return progress, True
+
+
 def _train(
     job: Job, made: Trainee, network: keras.Model, examples: Examples, progress: Progress
 ) -> tuple[Progress, bool]:
@@ -345,7 +369,7 @@ def _train(
                     *([epochs.averages] if epochs.averages else []),
                     callbacks.Order(training),
                     callbacks.StepProgress(task, recipe.epochs),
-                    callbacks.EpochEnd(len(progress.rows), job.number, epochs.after),
+                    callbacks.EpochEnd(progress.epochs, job.number, epochs.after),
                     callbacks.TensorBoard(job.folder.path / "tensorboard", lambda: epochs.progress.rows, job.reporter),
                 ],
             )

@@ -45,13 +45,14 @@ class Phase:
     def summary(self) -> str:
         """What is trained, in a few words."""
         if self.after == POOL:
-            return "a fresh head is trained, all else stays as the weights have it"
+            verb = "solved" if self.recipe.solver else "trained"
+            return f"a fresh head is {verb}, all else stays as the weights have it"
         return "all is trained" if self.after == INPUT else f"what lies after {self.after} is trained with the head"
 
     def describe(self, trainee: Trainee) -> str:
         """What is trained and what is frozen."""
         trained = sum(int(np.prod(weight.shape)) for weight in trainee.trainable_weights)
-        told = f"{self.name}: trained: {trained:,} weights"
+        told = f"{self.name}: {'solved' if self.recipe.solver else 'trained'}: {trained:,} weights"
         if self.after != INPUT:
             told += f" after {'the pooling' if self.after == POOL else self.after}; frozen: the rest"
         if normalisations(trainee):

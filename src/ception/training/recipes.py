@@ -11,6 +11,22 @@ from ception.settings import TrainSettings
 
 
 @dataclass(frozen=True, kw_only=True)
+class Solver:
+    """How the head of a frozen network is solved by L-BFGS instead of trained in steps.
+
+    Attributes:
+        penalties: Factors of the weights' regularisation, falling; they are tried in turn until the validation loss
+            rises.
+        tolerance: Largest part of the gradient with which a head counts as solved.
+        iterations: Most of L-BFGS for each head.
+    """
+
+    penalties: tuple[float, ...] = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+    tolerance: float = 1e-4
+    iterations: int = 300
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a network is trained.
 
@@ -44,6 +60,8 @@ class Recipe:
         epochs: Passes over the training pictures.
         patience: Epochs without a validation loss better by `min_delta` before training stops.
         min_delta: Least improvement of the validation loss that counts.
+        solver: How a head is solved, for which of the above label smoothing and views alone count; None trains it in
+            steps.
         source: Where the recipe is from.
     """
 
@@ -71,6 +89,7 @@ class Recipe:
     epochs: int
     patience: int
     min_delta: float = 0.0
+    solver: Solver | None = None
     source: str
 
 
@@ -162,6 +181,7 @@ FINE_TUNING = {
             batch_size=64,
             epochs=30,
             patience=10,
+            solver=Solver(),
             source="docs/recipes.md: a dense layer on the features of a frozen network",
         ),
         Recipe(
@@ -206,7 +226,18 @@ def recipes_of(settings: TrainSettings) -> tuple[Recipe, ...]:
     head = _changed(head, settings, last if settings.head_only else ("batch_size",))
     if settings.head_epochs:
         head = replace(head, epochs=settings.head_epochs)
+    if _in_steps(head, settings, last):
+        head = replace(head, solver=None)
     return (head,) if settings.head_only else (head, _changed(rest, settings, last))
+
+
+def _in_steps(head: Recipe, settings: TrainSettings, last: tuple[str, ...]) -> bool:
+    """Whether something is asked for that a head has only where it is trained in steps.
+
+    Those are options of these steps, and what changes the examples from one to the next: MixUp, CutMix and dropout.
+    """
+    steps = ("head_epochs", "dropout", *(last if settings.head_only else ()))
+    return head.mixing != Mixing() or any(getattr(settings, name) for name in steps)
 
 
 def _changed(recipe: Recipe, settings: TrainSettings, names: tuple[str, ...]) -> Recipe:

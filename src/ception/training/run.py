@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ception.reporting import counted
 from ception.results.result import html_table
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ class Run:
     Attributes:
         classifier: The model with the weights of the best epoch.
         history: For each epoch `epoch`, `phase`, `loss`, `accuracy`, `val_loss`, `val_accuracy`, `learning_rate`,
-            `seconds`.
+            `seconds`. Before these, where the head was solved, for each head of another penalty the same with the
+            epoch 0, and `penalty` in place of `learning_rate`.
         scores: Scores on the test pictures, as `ception.evaluate` returns them, and `best_epoch`.
         folder: Where everything lies.
     """
@@ -38,6 +40,13 @@ class Run:
         """A small table for notebooks."""
         return html_table(f"Run in {self.folder}", list(self._facts().items()))
 
+    def _made(self, seconds: float) -> dict[str, str]:
+        """What was made, and which of it is kept."""
+        epochs, kept = sum(row["epoch"] > 0 for row in self.history), self.scores.best_epoch
+        if not epochs:
+            return {"head": f"the best of {counted(len(self.history), 'solved one')} in {seconds:,.0f} s"}
+        return {"epochs": f"{epochs} in {seconds:,.0f} s, the best one {kept or 'none: the solved head'}"}
+
     def _facts(self) -> dict[str, str]:
         scores, names = self.scores, self.classifier.class_names
         low, high = scores.accuracy_interval
@@ -48,5 +57,5 @@ class Run:
             "classes": f"{len(names)}: {', '.join(names[:5])}{more}",
             "accuracy": f"{scores.accuracy:.4f} ({low:.4f} to {high:.4f}) on {scores.count:,} test pictures",
             **({"but": "; ".join(scores.cautions)} if scores.cautions else {}),
-            "epochs": f"{len(self.history)} in {seconds:,.0f} s, the best one {scores.best_epoch}",
+            **self._made(seconds),
         }

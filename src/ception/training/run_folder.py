@@ -156,7 +156,7 @@ class RunFolder:
         """Raise an InputError if the plan, in plain values, made of some data, is another one than was kept."""
         if plan["fingerprint"] != saved.fingerprint:
             raise InputError(f"pictures, labels or split of {data} have changed since {self.path} began: train anew")
-        if plan["phases"] != saved.phases:
+        if json.loads(json.dumps(plan["phases"])) != saved.phases:  # which has lists for tuples
             raise InputError(f"the recipe is not what it was when {self.path} began: train anew")
 
     @contextmanager

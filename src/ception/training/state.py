@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ception.training.recipes import Recipe
 
-EpochRow = dict[str, float]  # of the log: one epoch
+EpochRow = dict[str, float]  # of the log: one epoch, or one penalty that a head was solved with, of epoch 0
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,17 @@ class Progress:
     """How far a training has come.
 
     Attributes:
-        rows: Of all epochs so far.
+        rows: Of all epochs so far, after those of a head that was solved.
         decisions: What follows from this machine.
     """
 
     rows: tuple[EpochRow, ...] = ()
     decisions: Decisions = field(default_factory=Decisions)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs so far."""
+        return sum(row["epoch"] > 0 for row in self.rows)
 
     def of_phase(self, number: int) -> tuple[EpochRow, ...]:
         """The rows of a phase."""
@@ -102,13 +107,13 @@ class Progress:
 
 
 def save(path: Path, network: keras.Model, rows: tuple[EpochRow, ...]) -> None:
-    """Write the weights, batch-norm statistics, random states, the optimiser's variables and the rows."""
+    """Write the weights, batch-norm statistics, random states, the optimiser's variables if any, and the rows."""
     import keras
 
     variables, partial = _variables(network)
     arrays: dict[str, Any] = {f"{n:05d}": keras.ops.convert_to_numpy(v) for n, v in enumerate(variables)}
     arrays |= {f"partial{n:05d}": keras.ops.convert_to_numpy(v) for n, v in enumerate(partial)}
-    arrays["parts"] = np.array(network.optimizer.gradient_accumulation_steps or 1)
+    arrays["parts"] = np.array(_parts(network))
     with whole(path) as unfinished, unfinished.open("wb") as file:
         np.savez(file, rows=np.frombuffer(json.dumps(rows).encode(), np.uint8), **arrays)
 
@@ -128,12 +133,12 @@ def rows(path: Path) -> tuple[EpochRow, ...]:
         raise RunError(f"{path} is broken ({error}): start the training anew") from None
 
 
-def restore(path: Path, network: keras.Model, *, steps: int) -> None:
+def restore(path: Path, network: keras.Model, *, steps: int = 0) -> None:
     """Read what `save` wrote into a compiled network, whose batches may be cut into another number of parts by now.
 
     Args:
         path: The file.
-        network: Compiled.
+        network: Compiled, if its phase is trained in steps.
         steps: Batches, or parts of them, that an uninterrupted training would have made.
 
     Raises:
@@ -141,11 +146,12 @@ def restore(path: Path, network: keras.Model, *, steps: int) -> None:
     """
     from ception.keras_internals import set_steps
 
-    network.optimizer.build(network.trainable_variables)
+    if network.compiled:
+        network.optimizer.build(network.trainable_variables)
     variables, partial = _variables(network)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # np.load leaves a broken one open
-            if int(arrays["parts"]) == (network.optimizer.gradient_accumulation_steps or 1):
+            if int(arrays["parts"]) == _parts(network):
                 variables += partial
             stored = [arrays[name] for name in sorted(arrays.files) if name.removeprefix("partial").isdigit()]
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
@@ -155,13 +161,21 @@ def restore(path: Path, network: keras.Model, *, steps: int) -> None:
         raise RunError(f"{path} belongs to another network: start the training anew")
     for variable, array in zip(variables, stored, strict=True):
         variable.assign(array)
-    set_steps(network.optimizer, steps)
+    if network.compiled:
+        set_steps(network.optimizer, steps)
+
+
+def _parts(network: keras.Model) -> int:
+    """Parts of a batch whose gradients the optimiser adds up."""
+    return network.optimizer.gradient_accumulation_steps or 1 if network.compiled else 1
 
 
 def _variables(network: keras.Model) -> tuple[list[Any], list[Any]]:
     """All variables of a network and its optimiser, and those that hold gradients of parts of a batch."""
     from ception.keras_internals import partial_gradients
 
+    if not network.compiled:  # of a head that is solved
+        return list(network.variables), []
     partial = partial_gradients(network.optimizer)
     held = {id(variable) for variable in partial}
     return [*network.variables, *(v for v in network.optimizer.variables if id(v) not in held)], partial
