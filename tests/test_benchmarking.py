@@ -12,7 +12,6 @@ import pytest
 
 import ception
 from ception import backends, benchmarking, measuring
-from ception.bench_settings import BenchSettings
 from ception.benchmarking import cases, measuring_process, processes
 from ception.benchmarking.cases import Case, cases_of
 from ception.benchmarking.processes import Outcome, carried_out
@@ -21,6 +20,7 @@ from ception.errors import InputError, RunError
 from ception.models.config import NetworkConfig
 from ception.predictor import architecture_of
 from ception.results import Benchmark, Measurement
+from ception.settings import BenchSettings
 from support.reporters import Notes
 
 TINY = NetworkConfig.of("separable_cnn", image_size=8, depth_multiplier=0.1)

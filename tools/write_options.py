@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ception import bench_settings, settings
+from ception import settings
 
 FILE = Path(__file__).parents[1] / "src" / "ception" / "options.py"
 # of each task the settings, and the fields that its function names in its signature
@@ -24,7 +24,7 @@ TASKS: dict[str, tuple[type[Any], set[str]]] = {
     "ExplainOptions": (settings.ExplainSettings, set()),
     "ServeOptions": (settings.ServeSettings, set()),
     "ExportOptions": (settings.ExportSettings, set()),
-    "BenchOptions": (bench_settings.BenchSettings, set()),
+    "BenchOptions": (settings.BenchSettings, set()),
 }
 HEAD = '''"""The keywords of the public functions, for editors and type checkers: `ception.settings` explains them.
 

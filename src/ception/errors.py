@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 
 
@@ -20,8 +21,13 @@ def reason(error: OSError) -> str:
 
 
 def meant(name: str, known_names: Iterable[str]) -> str:
-    """A clause that asks whether the nearest known name was meant, `; did you mean 'a'?`; empty if none is near."""
-    close = difflib.get_close_matches(name, list(known_names), n=2, cutoff=0.6)
+    """A clause that asks whether the nearest known name was meant, `; did you mean 'a'?`; empty if none is near.
+
+    Of paths in the same folder the names there are compared.
+    """
+    folder = os.path.join(os.path.dirname(name), "")
+    known = {one.removeprefix(folder): one for one in known_names}
+    close = [known[one] for one in difflib.get_close_matches(name.removeprefix(folder), known, n=2, cutoff=0.6)]
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar, get_type_hints
 
-from ception.bench_settings import BenchSettings
 from ception.errors import InputError, nearest
 from ception.ranges import require_in_range
 from ception.settings import (
+    BenchSettings,
     CheckSettings,
     CompareSettings,
     ConvertSettings,

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from ception import measuring
-from ception.bench_settings import BenchSettings
 from ception.benchmarking.cases import Case, cases_of
 from ception.benchmarking.processes import Outcome, carried_out
 from ception.errors import InputError, RunError
 from ception.reporting import Reporter, or_default
 from ception.results import Benchmark, Measurement
+from ception.settings import BenchSettings
 from ception.validation import settings_of
 
 if TYPE_CHECKING:

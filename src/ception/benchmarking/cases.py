@@ -13,8 +13,8 @@ from ception.errors import InputError
 from ception.results.benchmarks import BenchTask
 
 if TYPE_CHECKING:
-    from ception.bench_settings import BenchSettings
     from ception.models.config import NetworkConfig
+    from ception.settings import BenchSettings
 
 _SMALL = 128 * 128  # pixels of a picture, up to which a training step has 32 of them
 LAYERS = ("stock",)  # kinds of layers that a network is made of; `measuring_process.classes` makes each

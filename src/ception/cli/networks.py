@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from ception.artefacts import FormatName
-from ception.bench_settings import BenchSettings
 from ception.cli.app import AsJson, Flat, Quiet, Verbose, app, options_of
 from ception.cli.terminal import (
     print_benchmark,
@@ -24,7 +23,7 @@ from ception.cli.terminal import (
     terminal,
 )
 from ception.errors import InputError
-from ception.settings import ConvertSettings, ExportSettings, SummarySettings
+from ception.settings import BenchSettings, ConvertSettings, ExportSettings, SummarySettings
 from ception.validation import checked
 from ception.values import flag
 
