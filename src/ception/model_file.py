@@ -212,7 +212,8 @@ def _meant(path: Path) -> str:
         beside = [one for one in sorted(path.parent.iterdir()) if one.suffix == ".keras" or model_file(one) != one]
     except OSError:
         beside = []
-    return meant(str(path), dict.fromkeys([*map(str, beside), *names_beside(path), *MODELS]))
+    networks = MODELS if path.name == str(path) else ()
+    return meant(str(path), dict.fromkeys([*map(str, beside), *names_beside(path), *networks]))
 
 
 def _of_keras(path: Path, name: str) -> InputError:
