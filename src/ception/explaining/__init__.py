@@ -56,7 +56,6 @@ def explain(
     classifier = opened(model, settings.backend, reporter)
     index = None if class_name is None else index_of(classifier, class_name)
     from ception.explaining.one import Task, explained
-    from ception.explaining.overlays import sheet
 
     task = Task.of(classifier, index, settings.out or Path(f"explanations-{_name(model)}"), settings)
     mark(task.out)
@@ -74,9 +73,16 @@ def explain(
             progress.advance()
     write_json(task.out / "explanations.json", [one.as_dict() for one in results])
     if rows:
-        with whole(task.out / SHEET) as unfinished:
-            sheet(rows, ["picture", *task.methods]).save(unfinished, "PNG")
+        _write_sheet(task.out / SHEET, rows, ["picture", *task.methods])
     return results
+
+
+def _write_sheet(path: Path, rows: list[list[Image.Image]], titles: list[str]) -> None:
+    """Save all pictures beside their drawings as one picture."""
+    from ception.explaining.overlays import sheet
+
+    with whole(path) as unfinished:
+        sheet(rows, titles).save(unfinished, "PNG")
 
 
 def opened(model: str | Path | Classifier, backend: str | None, reporter: Reporter) -> Classifier:
