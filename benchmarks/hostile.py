@@ -73,12 +73,12 @@ def main() -> None:
             rows: list[dict] = []
             attacks = Attacks(picture, "it", (96, 96, 3), drip_s=0.1)
             outcome = attacked(attacks, options.requests, address, at_once=options.at_once, every=look)
-    print(dict(sorted(outcome.statuses.items())), outcome.failures[:20])
+    print(dict(sorted(outcome.statuses.items())), outcome.failures[:20], outcome.unanswered, outcome.unsent)
     told = "; ".join(f"{status} {count}" for status, count in sorted(outcome.statuses.items()))
     for row in rows:
         last = row is rows[-1]
         results.append("hostile", row | {
-            "failures": len(outcome.failures) if last else "", "unanswered": outcome.unanswered if last else "",
+            "failures": len(outcome.failures) if last else "", "unanswered": len(outcome.unanswered) if last else "",
             "statuses": told if last else "",
         })  # fmt: skip
 

@@ -51,12 +51,14 @@ class Outcome:
 
     Attributes:
         statuses: How often each status was answered.
-        unanswered: How often nothing was, though the attack waited.
+        unanswered: The kinds of attack that were not answered, though all of it was sent and it waited.
+        unsent: The kinds that could not be sent in time, or were cut off before.
         failures: The kinds of attack that were answered with a failure of the server.
     """
 
     statuses: dict[int, int] = field(default_factory=dict)
-    unanswered: int = 0
+    unanswered: list[str] = field(default_factory=list)
+    unsent: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
@@ -187,7 +189,7 @@ class Attacks:
         body = self.one(
             b"[" * 200_000, b'{"a":' * 100_000, b"[" + b"[]," * 300_000 + b"[]]",
             b'{"pictures":' + b"9" * 50_000 + b"}",
-            json.dumps({"pictures": [self.text] * 3000}).encode(), json.dumps({"pictures": {"a": 1}}).encode(),
+            json.dumps({"pictures": [self.text] * 300}).encode(), json.dumps({"pictures": {"a": 1}}).encode(),
             json.dumps({"pictures": ["file:///etc/passwd", "http://127.0.0.1/"]}).encode(),
             b'{"pictures": ["\\ud800"]}',
             json.dumps({"pictures": ["data:image/png;base64," + "A" * 400_000]}).encode(), b"\xef\xbb\xbf{}", b"NaN",
@@ -281,9 +283,9 @@ class Attacks:
 
 
 def carry_out(attack: Attack, address: str, *, patience_s: float = 60) -> tuple[list[int], bool]:
-    """The statuses that an attack was answered with, and whether it waited for one in vain."""
+    """The statuses that an attack was answered with, and whether it waited in vain after it was sent."""
     host, _, port = address.removeprefix("http://").rpartition(":")
-    answer = b""
+    answer, sent = b"", False
     with socket.create_connection((host, int(port)), timeout=patience_s) as connection:
         try:
             for piece in attack.pieces:
@@ -294,10 +296,11 @@ def carry_out(attack: Attack, address: str, *, patience_s: float = 60) -> tuple[
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return [], False
             connection.shutdown(socket.SHUT_WR)
+            sent = True
             while part := connection.recv(1 << 16):
                 answer += part
         except TimeoutError:
-            return [], True
+            return [], sent
         except ConnectionError:  # it was refused while it was sent
             pass
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)], False
@@ -328,7 +331,8 @@ def attacked(
             for attack, (statuses, waited) in zip(
                 some, pool.map(lambda one: carry_out(one, address), some), strict=True
             ):
-                outcome.unanswered += waited or (attack.kind == "none" and not statuses)
+                if waited or not (statuses or attack.leaves):
+                    (outcome.unanswered if waited else outcome.unsent).append(attack.kind)
                 for status in statuses:
                     outcome.statuses[status] = outcome.statuses.get(status, 0) + 1
                     if status >= 500:
