@@ -6,7 +6,8 @@ Source: https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/pos
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -15,6 +16,7 @@ from ception import backends
 from ception.engines import Precision
 from ception.engines.operations import Operations
 from ception.engines.tensorflow_graph import Graph
+from ception.exporting.quantising import first_layers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,22 +53,45 @@ def model_of(
             if samples is None:
                 raise ValueError("int8 needs samples")
             functions = {step.options.get("function") for step in network.steps}
-            return _quantised(converter, samples, _SOFTMAX + (_SELU if "selu" in functions else []))
+            first = _tensors_of(converter.convert(), first_layers(network))
+            return _quantised(converter, samples, _SOFTMAX + (_SELU if "selu" in functions else []), first)
         model: bytes = converter.convert()
         return model
 
 
-def _quantised(converter: Any, samples: NDArray[np.uint8], in_floats: list[str]) -> bytes:
-    """What the converter gives in int8 but for some of LiteRT's operations, which only its debugger can be told."""
+def _tensors_of(model: bytes, layers: Collection[str]) -> list[str]:
+    """What a model calls the tensors of layers: with what is fused into one, such as `relu/Relu;conv/Conv2D`."""
+    with _of_its_own_interpreter():
+        interpreter = tf.lite.Interpreter(model_content=model)
+    names = [tensor["name"] for tensor in interpreter.get_tensor_details()]
+    return [name for name in names if any(part.partition("/")[0] in layers for part in name.split(";"))]
+
+
+@contextmanager
+def _of_its_own_interpreter() -> Iterator[None]:
+    """Without a warning that TensorFlow's own interpreter is older than LiteRT's."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\s*Warning: tf\.lite\.Interpreter is deprecated")
+        yield
+
+
+def _quantised(converter: Any, samples: NDArray[np.uint8], in_floats: list[str], first: list[str]) -> bytes:
+    """What the converter gives in int8 but for some of LiteRT's operations, which only its debugger can be told.
+
+    Args:
+        converter: Of the network.
+        samples: Pictures that the ranges are taken from.
+        in_floats: Kinds of operations that stay in float32.
+        first: Tensors whose operations do so too.
+    """
 
     def given() -> Iterator[list[NDArray[np.uint8]]]:
         return ([sample[None]] for sample in samples)
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = given
-    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=in_floats)
-    with warnings.catch_warnings():  # it runs TensorFlow's own interpreter, which says that LiteRT's is newer
-        warnings.filterwarnings("ignore", message=r"\s*Warning: tf\.lite\.Interpreter is deprecated")
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=in_floats, denylisted_nodes=first)
+    with _of_its_own_interpreter():
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=converter, debug_dataset=given, debug_options=options
         )

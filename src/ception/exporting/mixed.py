@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ception.artefacts import FormatName
-from ception.exporting import noise, writing
+from ception.exporting import noise, quantising, writing
 from ception.exporting.gate import Agreement
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def costs_too_much(found: Agreement, allowed: float) -> bool:
 
 
 def costly_layers(network: Operations, to: FormatName, path: Path, samples: NDArray[np.uint8]) -> list[str]:
-    """The convolutions and dense layers of an artefact in int8, those that lose most first.
+    """The convolutions and dense layers of an artefact that are in int8, those that lose most first.
 
     Args:
         network: What it was written from.
@@ -41,7 +41,8 @@ def costly_layers(network: Operations, to: FormatName, path: Path, samples: NDAr
     with tempfile.TemporaryDirectory(prefix="ception-") as folder:
         plain = Path(folder) / path.name
         writing.write(network, to, plain, "float32", None)
-        return list(noise.added(network, plain, path, samples[:_COMPARED]))
+        first = quantising.first_layers(network)
+        return [name for name in noise.added(network, plain, path, samples[:_COMPARED]) if name not in first]
 
 
 def tried(
@@ -65,6 +66,6 @@ def tried(
     if first.accuracy is not None:
         lost += f" and the accuracy {first.accuracy[0]:.4f} for {first.accuracy[1]:.4f}"
     return found, (
-        f"With all layers in int8 {lost}. Most is lost in {', '.join(layers[:_NAMED])}",
+        f"With all layers but the first in int8 {lost}. Most is lost in {', '.join(layers[:_NAMED])}",
         f"{len(kept)} of {len(layers)} layers stay in float32: {', '.join(kept)}",
     )

@@ -11,11 +11,10 @@ import numpy as np
 
 from ception.artefacts import SUFFIXES
 from ception.engines.operations import INPUT, Operations
+from ception.exporting.quantising import WEIGHED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_WEIGHED = ("conv", "dense")  # the kinds with weights
 
 
 def added(network: Operations, plain: Path, quantised: Path, samples: NDArray[np.uint8]) -> dict[str, float]:
@@ -46,7 +45,7 @@ def added(network: Operations, plain: Path, quantised: Path, samples: NDArray[np
     costs = {
         step.name: noise[step.name] - max(noise[name] for name in step.inputs)
         for step in network.steps
-        if step.kind in _WEIGHED
+        if step.kind in WEIGHED
     }
     return dict(sorted(costs.items(), key=lambda item: -item[1]))
 

@@ -14,14 +14,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ception.artefacts import FormatName
+from ception.engines.operations import INPUT
 from ception.errors import RunError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ception.engines.operations import Operations
+
 _PROCESS = "ception.exporting.nncf_process"
 FORMATS: tuple[FormatName, ...] = ("onnx", "openvino")
+WEIGHED = ("conv", "dense")  # the kinds of operations that have weights
+
+
+def first_layers(network: Operations) -> list[str]:
+    """The convolutions and dense layers that take pictures, scaled, padded or cropped at most.
+
+    They stay in float32: a filter of them has a few numbers, of which NNCF uses half the range besides, and what is
+    lost of pictures at once is lost to all that comes behind.
+    """
+    pictures, found = {INPUT}, []
+    for step in network.steps:
+        if pictures.isdisjoint(step.inputs):
+            continue
+        if step.kind in WEIGHED:
+            found.append(step.name)
+        elif step.kind in ("affine", "pad", "crop"):
+            pictures.add(step.name)
+    return found
 
 
 def quantise(plain: Path, out: Path, samples: NDArray[np.uint8], kept: Collection[str] = ()) -> None:

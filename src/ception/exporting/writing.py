@@ -56,7 +56,8 @@ def write(
         path: What to write.
         precision: Numbers to compute with.
         samples: Pictures as the network takes them, (pictures, height, width, channels), that int8 is calibrated on.
-        kept: Convolutions and dense layers that stay in float32 beside int8, in the formats of `quantising`.
+        kept: Convolutions and dense layers that stay in float32 beside int8, in the formats of `quantising`; those that
+            take the pictures always do.
 
     Raises:
         RunError: the network cannot be quantised.
@@ -65,7 +66,7 @@ def write(
         with tempfile.TemporaryDirectory(prefix="ception-") as folder:
             plain = Path(folder) / path.name
             write(network, to, plain, "float32", None)
-            quantising.quantise(plain, path, samples, kept)
+            quantising.quantise(plain, path, samples, {*kept, *quantising.first_layers(network)})
         return
     _WRITERS[to](network, path, precision, samples)
 
