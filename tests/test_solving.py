@@ -235,6 +235,21 @@ class TestRun:
         page = (run / "report.html").read_text()
         assert "and 2 epochs, each validated" in page
 
+    @pytest.mark.slow
+    def test_a_time_budget_cuts_epochs_alone(self, place, tmp_path, monkeypatch):
+        from ception.training import fitting
+
+        with monkeypatch.context() as patched:
+            patched.setattr(fitting, "_probe", dying(fitting._probe, 1))  # once the head is solved
+            with pytest.raises(Killed):
+                trained(place, tmp_path, time_budget=1e-4)
+        (run,) = tmp_path.iterdir()
+        notes = Notes()
+        resumed = ception.resume(run, reporter=notes)
+        assert "the head is solved" in notes.notes
+        assert not any("--time-budget allows" in line for line in notes.lines)
+        assert {row["epoch"] for row in resumed.history} == {0}
+
     def test_it_has_no_learning_rate_to_look_for(self, place, tmp_path, run_cli):
         options = ["--model", "xception", "--weights", place / "x.weights.h5", "--head-only", "--find-lr"]
         code, _, err = run_cli("train", place / "colours", *options)

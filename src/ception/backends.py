@@ -21,7 +21,7 @@ BACKENDS = ("tensorflow", "jax", "torch")  # in the order of preference on a CPU
 # system at every step; both cost more than they save: benchmarks/results/backend_settings.csv
 _TENSORFLOW = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
 # The C library of Linux maps each large tensor of PyTorch anew and gives it back, so that the system clears pages at
-# every step; with no mapping for blocks and no trimming of the heap it keeps them: same file
+# every step; without mappings and trimming the heap keeps them: benchmarks/results/backend_memory.csv
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt, in glibc's malloc.h
 # What surrounds the import of TensorFlow, and what else of it or of LiteRT logs to standard error at any log level:
 # nothing here, for the process belongs to the caller. The command line, whose process is its own, mutes it.

@@ -188,7 +188,7 @@ def _settled(job: Job, made: Trainee, progress: Progress) -> Progress:
         progress = replace(progress, decisions=decisions)
         if parts > 1:
             job.reporter.detail(f"{_cut(job, progress)}, which fits the free memory")
-    if job.until is not None and job.number not in decisions.epochs:
+    if job.until is not None and job.number not in decisions.epochs and not recipe.solver:
         left = job.until - time.monotonic()
         epochs = limits.epochs_that_fit(progress.of_phase(job.number), recipe.epochs, left)
         if epochs is not None:
