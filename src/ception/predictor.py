@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ception import backends
+from ception import backends, drift
 from ception.artefacts import Artefact, format_of, metadata
 from ception.artefacts.opening import LogitsEngine, engine_of
 from ception.data import loading
 from ception.data.collecting import collected
 from ception.data.pictures import Given
+from ception.drift import Looks
 from ception.engines import Engine, Precision
 from ception.engines.batching import BatchRunner
 from ception.engines.choosing import Runnable, choose
@@ -50,11 +51,15 @@ class Answers:
     Attributes:
         indices: Of the pictures that can be read.
         logits: Of these, of each model, float32 of shape (pictures, classes).
+        brightness: Of these, 0..1.
+        shorter_sides: Of these, in pixels.
         errors: Why the others cannot be read, by index.
     """
 
     indices: NDArray[np.integer]
     logits: tuple[NDArray[np.float32], ...]
+    brightness: NDArray[np.float64]
+    shorter_sides: NDArray[np.int64]
     errors: dict[int, str]
 
 
@@ -205,6 +210,8 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """The most probable classes of each picture, in their order.
 
+        At the end the reporter is warned where many pictures look different from what the model knows.
+
         Args:
             given: Pictures, as for `ception.predict`.
             top: Number of classes to name for each, the most probable first.
@@ -220,13 +227,17 @@ class Predictor:
         top = count("top", top)
         least = self.min_confidence if min_confidence is None else min_confidence
         pictures = given if isinstance(given, Given) else collected(given, allow_urls=allow_urls)
-        everything = np.arange(len(pictures))
+        everything, looks = np.arange(len(pictures)), list[Looks]()
         for answers in answered([self], pictures, everything, label="Predicting", reporter=self._reporter):
             named = {index: Prediction(path=pictures.name(index), error=why) for index, why in answers.errors.items()}
             probabilities = self.description.softmax(answers.logits[0], calibrated=calibrated)
             for index, row in zip(answers.indices.tolist(), probabilities, strict=True):
                 named[index] = told(self.description, pictures.name(index), row, top=top, min_confidence=least)
             yield from (named[index] for index in sorted(named))
+            sure = probabilities if calibrated else self.description.softmax(answers.logits[0])
+            looks.append(Looks(sure.max(-1), answers.brightness, answers.shorter_sides))
+        if self.description.usual is not None and len(pictures) >= drift.FEWEST:
+            drift.tell(drift.drifts(self.description.usual, Looks.of(looks)), self._reporter)
 
 
 def told(
@@ -264,8 +275,9 @@ def answered(
         reporter: Receives the progress.
     """
     contract, size = predictors[0].description.image, min(predictor.batch_size for predictor in predictors)
-    for readable, pixels, errors in loading.stream(pictures, indices, contract, size, reporter=reporter, label=label):
-        yield Answers(readable, tuple(predictor.logits(pixels) for predictor in predictors), errors)
+    for batch in loading.stream(pictures, indices, contract, size, reporter=reporter, label=label):
+        logits = tuple(predictor.logits(batch.pixels) for predictor in predictors)
+        yield Answers(batch.indices, logits, drift.brightness(batch.pixels), batch.shorter_sides, batch.errors)
 
 
 def _runnable(

@@ -11,6 +11,7 @@ from ception.results.conversions import PixelScaling as PixelScaling
 from ception.results.costs import LayerCost as LayerCost
 from ception.results.costs import NetworkSummary as NetworkSummary
 from ception.results.costs import TrainingCost as TrainingCost
+from ception.results.drifts import Drift as Drift
 from ception.results.explanations import Evidence as Evidence
 from ception.results.explanations import Explanation as Explanation
 from ception.results.exports import ExportReport as ExportReport

@@ -8,8 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ception.backends import cores
 from ception.data import formats, images
+from ception.drift import brightness
 from ception.errors import InputError
 from ception.predictor import told
 from ception.results import Prediction
@@ -17,7 +20,6 @@ from ception.serving.explainer import Explainer
 from ception.serving.limits import Limits, RefusedError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
@@ -26,6 +28,19 @@ if TYPE_CHECKING:
     from ception.serving.metrics import Metrics
 
 _TRIES = 3  # a model may be replaced between being looked up and being asked
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture as a model takes it.
+
+    Attributes:
+        pixels: (height, width, channels).
+        shorter_side: Of the picture that was sent; None where the pixels were.
+    """
+
+    pixels: NDArray[np.uint8]
+    shorter_side: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,27 +85,44 @@ class Answering:
             RefusedError: there is no such model, or it takes too long.
         """
         hosted = self.model(name)
-        pixels = await self.decoded(hosted, [data for _, data in sent])
-        rows = await self.logits(hosted, [one for one in pixels if not isinstance(one, str)])
-        answers = iter(rows)
+        pictures = await self.decoded(hosted, [data for _, data in sent])
+        rows = iter(await self.probabilities(hosted, [one for one in pictures if not isinstance(one, str)]))
+        least = hosted.predictor.min_confidence
         made = [
             Prediction(path=called, error=one)
             if isinstance(one, str)
-            else self._told(hosted, called, next(answers), top)
-            for (called, _), one in zip(sent, pixels, strict=True)
+            else told(hosted.description, called, next(rows), top=top, min_confidence=least)
+            for (called, _), one in zip(sent, pictures, strict=True)
         ]
         for prediction in made:
             self.metrics.count(hosted.name, prediction)
         return hosted, made
 
-    async def decoded(self, hosted: Hosted, files: Sequence[bytes]) -> list[NDArray[np.uint8] | str]:
-        """The pixels of each file as the model takes them, or why there are none."""
+    async def decoded(self, hosted: Hosted, files: Sequence[bytes]) -> list[Decoded | str]:
+        """The picture of each file as the model takes it, or why there is none."""
         loop = asyncio.get_running_loop()
         return list(
-            await asyncio.gather(*(loop.run_in_executor(self.pool, self._pixels, hosted, data) for data in files))
+            await asyncio.gather(*(loop.run_in_executor(self.pool, self._decoded, hosted, data) for data in files))
         )
 
-    async def logits(self, hosted: Hosted, pixels: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    async def probabilities(self, hosted: Hosted, pictures: Sequence[Decoded]) -> NDArray[np.float32]:
+        """The probabilities of each picture, (pictures, classes); what they look like is remembered.
+
+        Raises:
+            RefusedError: it takes too long, or the model is replaced again and again.
+        """
+        classes = len(hosted.description.class_names)
+        rows = await self._logits(hosted, [one.pixels for one in pictures])
+        probabilities = hosted.description.softmax(np.array(rows, np.float32).reshape(-1, classes))
+        for one, row in zip(pictures, probabilities, strict=True):
+            seen = {"confidence": float(row.max()), "brightness": float(brightness(one.pixels[None])[0])}
+            if one.shorter_side is not None:
+                seen["shorter_side"] = float(one.shorter_side)
+            hosted.watch.add(seen)
+            self.metrics.look(hosted.name, seen)
+        return probabilities
+
+    async def _logits(self, hosted: Hosted, pixels: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """The logits of each picture.
 
         Raises:
@@ -139,14 +171,10 @@ class Answering:
             raise images.PictureError(f"{width} x {height} pixels are more than the {allowed}")
         return images.decode(data)
 
-    def _told(self, hosted: Hosted, called: str, logits: NDArray[np.float32], top: int) -> Prediction:
-        row = hosted.description.softmax(logits[None])[0]
-        least = hosted.predictor.min_confidence
-        return told(hosted.description, called, row, top=top, min_confidence=least)
-
-    def _pixels(self, hosted: Hosted, data: bytes) -> NDArray[np.uint8] | str:
-        """The pixels of a picture's file as the model takes them, or why there are none."""
+    def _decoded(self, hosted: Hosted, data: bytes) -> Decoded | str:
+        """The picture of a file as the model takes it, or why there is none."""
         try:
-            return images.to_pixels(self._image(data), hosted.description.image)
+            image = self._image(data)
+            return Decoded(images.to_pixels(image, hosted.description.image), min(image.size))
         except images.PictureError as error:
             return str(error)

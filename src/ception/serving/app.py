@@ -140,6 +140,8 @@ def _add_routes(app: FastAPI, answering: Answering) -> None:
     async def metrics() -> Response:
         for hosted in answering.hosting:
             answering.metrics.waiting.labels(hosted.name).set(hosted.batcher.waiting)
+            usual, seen = hosted.description.usual, hosted.watch.looks()
+            await asyncio.to_thread(answering.metrics.compare, hosted.name, usual, seen)
         return Response(answering.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

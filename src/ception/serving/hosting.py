@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ception.artefacts import files_of, format_of
+from ception.drift import Watch
 from ception.errors import InputError
 from ception.model_file import model_file, name_of
 from ception.serving.batching import Batcher
@@ -33,6 +34,7 @@ class Hosted:
         predictor: The model in its engine.
         batcher: Runs its pictures.
         state: What changes when its file does.
+        watch: What the last pictures looked like that were sent to it.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Hosted:
     predictor: Predictor
     batcher: Batcher
     state: _State = field(repr=False)
+    watch: Watch = field(default_factory=Watch, repr=False)
 
     @property
     def description(self) -> ModelDescription:

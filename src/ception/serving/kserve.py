@@ -14,6 +14,7 @@ import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from ception.serving.answering import Decoded
 from ception.serving.bodies import body_of, from_base64
 from ception.serving.limits import Limits, RefusedError
 from ception.serving.schemas import Json
@@ -69,11 +70,10 @@ def add_routes(app: FastAPI, answering: Answering) -> None:
         told, rest = _split(await body_of(request, answering.limits), request.headers.get(_HEADER_LENGTH))
         given, count = _input(told, answering.limits)
         if given["datatype"] == "BYTES":
-            pixels = await _decoded(_texts(given, count), hosted, answering)
+            pictures = await _decoded(_texts(given, count), hosted, answering)
         else:
-            pixels = list(_tensor(given, rest, hosted))
-        logits = np.stack(await answering.logits(hosted, pixels))
-        return JSONResponse(_answer(told, hosted, hosted.description.softmax(logits)))
+            pictures = [Decoded(one) for one in _tensor(given, rest, hosted)]
+        return JSONResponse(_answer(told, hosted, await answering.probabilities(hosted, pictures)))
 
 
 def _metadata(hosted: Hosted) -> Json:
@@ -150,8 +150,8 @@ def _texts(given: Json, count: int) -> list[str]:
     return data
 
 
-async def _decoded(texts: list[str], hosted: Hosted, answering: Answering) -> list[NDArray[np.uint8]]:
-    """The pixels of files in base64, of which each has to be a picture."""
+async def _decoded(texts: list[str], hosted: Hosted, answering: Answering) -> list[Decoded]:
+    """The pictures of files in base64, of which each has to be a picture."""
     made = await answering.decoded(hosted, [from_base64(text, number) for number, text in enumerate(texts)])
     for number, one in enumerate(made):
         if isinstance(one, str):
