@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from ception import backends
-from ception.cli.app import app
+from ception.cli.app import TRAIN_GROUPS, app
 from ception.errors import InputError
 from ception.settings import (
-    TRAIN_GROUPS,
     CheckSettings,
     CompareSettings,
     ConvertSettings,

@@ -48,7 +48,8 @@ class ModelDescription:
         unnamed: Whether the classes have no names and `class_names` are just numbers.
         coverage: Precision and coverage on the validation pictures by rising confidence threshold, as
             `ception.evaluation.calibration.coverage_curve` gives them.
-        usual: What the training pictures look like, and how sure the model is of its validation pictures; None where
+        usual: What the training pictures look like, and how sure the model is of its validation and
+            test pictures, which it was not trained on; None where
             that is not known.
     """
 

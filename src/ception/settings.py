@@ -124,6 +124,8 @@ class TrainSettings(DeviceSettings, CacheSettings):
             folder), original (a picture and its augmented copies, by names such as a_flipped.jpg), a column of the CSV,
             or a regular expression that is searched in each path, whose group in brackets names the picture's group,
             such as '(.+)_'.
+        neighbours: Keep small copies of the training pictures, and what the network sees in them, in the run's folder:
+            explain, the report and the server's page then show those that are most like a picture.
         skip_unreadable: Leave out pictures that cannot be read instead of stopping.
         seed: Start of every random choice: initial weights, order of the pictures, dropout.
         runs: Folder that receives the run's folder.
@@ -160,6 +162,7 @@ class TrainSettings(DeviceSettings, CacheSettings):
     dtype: Dtype | None = None
     time_budget: float | None = None
     group: str | None = None
+    neighbours: bool = True
     skip_unreadable: bool = False
     seed: int = 0
     runs: Path = Path("runs")
@@ -176,17 +179,6 @@ class TrainSettings(DeviceSettings, CacheSettings):
         return self.recipe or ("best" if self.weights else "article")
 
 
-TRAIN_GROUPS = {  # what help shows together, in this order; what it does not name is basic
-    "Fine-tuning": ("from_", "head_only", "head_epochs", "batch_norm", "final_endpoint", "partial"),
-    "Augmentation": ("flip", "crop", "colour", "randaugment", "mixup", "cutmix", "views"),
-    "Network and optimiser": (
-        "batch_size", "learning_rate", "patience", "dropout", "channels", "resize", "auxiliary", "depth_multiplier",
-        "every",
-    ),
-    "Machine": ("time_budget", "dtype", "backend", "device", "cache_limit"),
-}  # fmt: skip
-
-
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings(EngineSettings):
     """How to score a model.
@@ -198,6 +190,7 @@ class EvaluateSettings(EngineSettings):
         batch_size: Pictures in one step.
         target_precision: Share of right answers, 0..1, that is wished for: the confidence from which on the validation
             pictures promise it is tried here, and told as --min-confidence for predict.
+        explain: Show in the report what spoke for the worst mistakes, and the training pictures most like them.
         by: Score groups of pictures too: a further column of the CSV, or `size` (the picture's shorter side).
         out: Folder for the scores, the predictions and the report; when not given,
             evaluations/ in the model's run folder, or evaluation-DATA here when the model lies in no run.
@@ -206,6 +199,7 @@ class EvaluateSettings(EngineSettings):
     split: Split | None = None
     batch_size: int = 64
     target_precision: float | None = None
+    explain: bool = False
     by: str | None = None
     out: Path | None = None
 
@@ -336,12 +330,15 @@ class ExplainSettings(BackendSettings):
         out: Folder for the pictures and explanations.json; explanations-MODEL here when not given.
         checks: Check each map against one of the network with its weights shuffled, and by uncovering and covering what
             it marks.
+        neighbours: Training pictures to show beside each picture, those that the network sees as most like it; 3 where
+            the model has an index of them, when not given.
     """
 
     method: ExplainMethod = "gradcam"
     layer: str | None = None
     out: Path | None = None
     checks: bool = True
+    neighbours: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -355,6 +352,8 @@ class ServeSettings(EngineSettings):
         min_confidence: Probability, 0..1, below which an answer is `unknown`; what an exported model was exported with,
             else 0, when not given.
         batch_size: Pictures that are computed at once at most.
+        neighbours: Show small copies of the training pictures that are most like a picture, where there is an index of
+            them beside the model.
         max_bytes: Largest body of a request, in MB.
         max_pixels: Largest picture, in millions of pixels.
         max_pictures: Most pictures in a request.
@@ -367,6 +366,7 @@ class ServeSettings(EngineSettings):
     token_file: Path | None = None
     min_confidence: float | None = None
     batch_size: int = 16
+    neighbours: bool = True
     max_bytes: float = 32.0
     max_pixels: float = 64.0
     max_pictures: int = 64

@@ -29,13 +29,15 @@ def opened(path: Path) -> ception.Predictor:
 class Server:
     """An application without a network; `models.close()` ends it."""
 
-    def __init__(self, paths: dict[str, Path], *, limits: Limits = LIMITS, token: str | None = None) -> None:
+    def __init__(
+        self, paths: dict[str, Path], *, limits: Limits = LIMITS, token: str | None = None, neighbours: bool = True
+    ) -> None:
         self.metrics, self.notes = Metrics(), Notes()
         self.models = hosting.Hosting(
             paths, opened, most=4,
             observe=lambda name, size: self.metrics.batches.labels(name).observe(size), reporter=self.notes,
         )  # fmt: skip
-        self.app = app.application(self.models, limits, self.metrics, token=token)
+        self.app = app.application(self.models, limits, self.metrics, token=token, neighbours=neighbours)
 
     def ask(self, method: str, path: str, **options) -> httpx.Response:
         """One request, with an answer whatever happens."""

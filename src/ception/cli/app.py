@@ -18,13 +18,23 @@ from cyclopts import Parameter
 from ception import backends
 from ception.cli.terminal import complain, muted, quoted
 from ception.errors import InputError, RunError, reason
-from ception.settings import TRAIN_GROUPS, EngineSettings
+from ception.settings import EngineSettings
 from ception.validation import RENAMED
 from ception.values import flag
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpPanel
     from rich.console import Console, ConsoleOptions
+
+TRAIN_GROUPS = {  # what help shows together, in this order; what it does not name is basic
+    "Fine-tuning": ("from_", "head_only", "head_epochs", "batch_norm", "final_endpoint", "partial"),
+    "Augmentation": ("flip", "crop", "colour", "randaugment", "mixup", "cutmix", "views"),
+    "Network and optimiser": (
+        "batch_size", "learning_rate", "patience", "dropout", "channels", "resize", "auxiliary", "depth_multiplier",
+        "every",
+    ),
+    "Machine": ("time_budget", "dtype", "backend", "device", "cache_limit"),
+}  # fmt: skip
 
 
 def _shared_last(console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:

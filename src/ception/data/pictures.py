@@ -45,6 +45,9 @@ class Pictures(Protocol):
     def shorter_side(self, index: int) -> int:
         """The smaller of the picture's height and width in pixels; 0 where it cannot be read."""
 
+    def size(self, index: int) -> tuple[int, int]:
+        """The picture's width and height in pixels, upright; 0, 0 where it cannot be read."""
+
 
 @dataclass(frozen=True)
 class Files:
@@ -65,7 +68,10 @@ class Files:
         return _digest(images.read_bytes(self.paths[index]))
 
     def shorter_side(self, index: int) -> int:
-        return images.shorter_side(self.paths[index])
+        return min(self.size(index))
+
+    def size(self, index: int) -> tuple[int, int]:
+        return images.size(self.paths[index])
 
     def is_grey(self, index: int) -> bool:
         return images.is_grey(self.paths[index])
@@ -98,7 +104,11 @@ class Arrays:
         return _digest(self.row(index)[1].tobytes())
 
     def shorter_side(self, index: int) -> int:
-        return int(min(self.row(index)[1].shape[:2]))
+        return min(self.size(index))
+
+    def size(self, index: int) -> tuple[int, int]:
+        height, width = self.row(index)[1].shape[:2]
+        return int(width), int(height)
 
     def is_grey(self, index: int) -> bool:
         return self.row(index)[1].shape[2:] in ((), (1,))
@@ -154,10 +164,13 @@ class Given:
         return _digest(picture if isinstance(picture, bytes) else picture.tobytes())
 
     def shorter_side(self, index: int) -> int:
+        return min(self.size(index))
+
+    def size(self, index: int) -> tuple[int, int]:
         try:
-            return images.shorter_side(self._readable(index))
+            return images.size(self._readable(index))
         except PictureError:
-            return 0
+            return 0, 0
 
     def is_grey(self, index: int) -> bool:
         try:

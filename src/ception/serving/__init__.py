@@ -71,8 +71,9 @@ def _answer(
         reporter.note(f"{hosted.name}: {hosted.description.config.name} on {described(hosted.predictor.engine)}")
     host, port = listening.getsockname()[:2]
     reporter.note(f"Answering at http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
+    app = application(hosting, limits, metrics, token=token, neighbours=settings.neighbours)
     config = uvicorn.Config(
-        application(hosting, limits, metrics, token=token), log_config=None, access_log=False, server_header=False,
+        app, log_config=None, access_log=False, server_header=False,
         timeout_keep_alive=_IDLE_S, timeout_graceful_shutdown=int(settings.timeout) + 1,
         h11_max_incomplete_event_size=_LONGEST_HEADERS, http="h11", ws="none",
     )  # fmt: skip

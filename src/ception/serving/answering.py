@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -14,10 +14,12 @@ from ception.backends import cores
 from ception.data import formats, images
 from ception.drift import brightness
 from ception.errors import InputError
+from ception.pages import data_uri
 from ception.predictor import told
 from ception.results import Prediction
 from ception.serving.explainer import Explainer
 from ception.serving.limits import Limits, RefusedError
+from ception.serving.schemas import Json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from ception.serving.hosting import Hosted, Hosting
     from ception.serving.metrics import Metrics
 
+Explained = TypeVar("Explained")
 _TRIES = 3  # a model may be replaced between being looked up and being asked
 
 
@@ -52,19 +55,20 @@ class Answering:
         limits: What a picture may be.
         metrics: Told of each answer.
         pool: Threads that decode.
-        explainer: Draws heat maps.
+        explainer: Draws heat maps, and finds training pictures.
     """
 
     hosting: Hosting
     limits: Limits
     metrics: Metrics
     pool: ThreadPoolExecutor
-    explainer: Explainer = field(default_factory=Explainer)
+    explainer: Explainer
 
     @classmethod
-    def of(cls, hosting: Hosting, limits: Limits, metrics: Metrics) -> Answering:
+    def of(cls, hosting: Hosting, limits: Limits, metrics: Metrics, *, neighbours: bool = True) -> Answering:
         """With as many threads as there are cores."""
-        return cls(hosting, limits, metrics, ThreadPoolExecutor(cores(), thread_name_prefix="ception decodes"))
+        pool = ThreadPoolExecutor(cores(), thread_name_prefix="ception decodes")
+        return cls(hosting, limits, metrics, pool, Explainer(neighbours=neighbours))
 
     def model(self, name: str | None) -> Hosted:
         """The model of a name, or the first.
@@ -149,10 +153,24 @@ class Answering:
             RefusedError: there is no such model or class, the model is an export, or the picture cannot be read.
         """
         hosted = self.model(name)
+        return await self._explained(lambda: self.explainer.png(hosted, self._image(sent[1]), class_name))
+
+    async def nearest(self, name: str | None, sent: Sent, count: int) -> tuple[Hosted, list[Json]]:
+        """The training pictures most like a picture: of each its class, its distance and a small copy, nothing else.
+
+        Raises:
+            RefusedError: there is no such model, it has none, they may not be shown, or the picture cannot be read.
+        """
+        hosted = self.model(name)
+        found = await self._explained(lambda: self.explainer.nearest(hosted, self._image(sent[1]), count))
+        return hosted, [
+            {"class": one.class_name, "distance": one.distance, "thumbnail": data_uri(small)} for one, small in found
+        ]
+
+    async def _explained(self, explain: Callable[[], Explained]) -> Explained:
+        """What an explanation gives, made in a thread; what is wrong with it is a refusal."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self.pool, lambda: self.explainer.png(hosted, self._image(sent[1]), class_name)
-            )
+            return await asyncio.get_running_loop().run_in_executor(self.pool, explain)
         except (InputError, images.PictureError) as error:
             raise RefusedError(422, str(error)) from None
 

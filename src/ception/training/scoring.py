@@ -43,12 +43,18 @@ def scored(plan: Plan, classifier: Classifier, batch_size: int, reporter: Report
         test = _table(plan, predictor, sources.TEST)
     temperature = fit_temperature(validation.labels, validation.logits)
     sure = confidence(validation.logits, temperature)
-    curve, usual = coverage_curve(validation.right, sure), _usual(plan, sure)
+    curve = coverage_curve(validation.right, sure)
+    # the model is a little surer of the validation pictures, which it was stopped and calibrated by, than of new ones
+    logits = np.concatenate([one.logits[~one.seen] for one in (validation, test) if one.seen is not None])
+    usual = _usual(plan, confidence(logits, temperature))
     return replace(classifier, temperature=temperature, coverage=curve, usual=usual), test
 
 
 def _usual(plan: Plan, sure: NDArray[np.floating[Any]]) -> Looks:
-    """What the training pictures look like, or some of them by chance, and how sure the model is of others."""
+    """What the training pictures look like, or some of them by chance, and how sure the model is of others.
+
+    Of those that it was trained on it is surer than it will be of any other.
+    """
     data = plan.data
     training, pictures = data.indices(sources.TRAIN), data.dataset.pictures
     looked_at = np.sort(np.random.default_rng(0).permutation(training)[:_LOOKED_AT])
