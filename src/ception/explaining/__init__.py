@@ -52,8 +52,7 @@ def explain(
         InputError: the model, the class, the layer or an option cannot be used, or a path leads nowhere.
         RunError: a file cannot be written.
     """
-    settings = settings_of(ExplainSettings, options)
-    reporter = or_default(reporter)
+    settings, reporter = settings_of(ExplainSettings, options), or_default(reporter)
     listed = collected(pictures)
     classifier = opened(model, settings.backend, reporter)
     index = None if class_name is None else index_of(classifier, class_name)
@@ -63,7 +62,8 @@ def explain(
     known = index_of_training(model, classifier, settings.neighbours, reporter)
     task = Task.of(classifier, index, settings.out or Path(f"explanations-{_name(model)}"), settings, known)
     mark(task.out)
-    results, rows = list[Explanation](), list[list[Image.Image]]()
+    results: list[Explanation] = []
+    rows: list[list[Image.Image]] = []
     with reporter.task("Explaining", len(listed)) as progress:
         for number in range(len(listed)):
             try:

@@ -92,13 +92,13 @@ class Index:
             RunError: the file cannot be written.
         """
         ends = np.cumsum([len(one) for one in self.thumbnails], dtype=np.int64)
-        names = np.array([path.encode("utf-8", "surrogateescape") for path in self.paths], object)
-        name_ends = np.cumsum([len(one) for one in names], dtype=np.int64)
+        names = [path.encode("utf-8", "surrogateescape") for path in self.paths]
+        path_ends = np.cumsum([len(one) for one in names], dtype=np.int64)
         with whole(path) as unfinished, unfinished.open("wb") as file:
             np.savez(
                 file, features=self.features, labels=self.labels.astype(np.int32), model=np.array(self.model),
                 thumbnails=np.frombuffer(b"".join(self.thumbnails), np.uint8), ends=ends,
-                paths=np.frombuffer(b"".join(names), np.uint8), path_ends=name_ends,
+                paths=np.frombuffer(b"".join(names), np.uint8), path_ends=path_ends,
             )  # fmt: skip
 
 
