@@ -213,7 +213,7 @@ class TestReport:
         page = (tmp_path / "out" / "report.html").read_text()
         mistakes = page.split("<h2>Worst mistakes</h2>")[1].split("<h2>")[0]
         assert mistakes.count('<div class="looked">') == mistakes.count("What spoke for it") == 2
-        assert mistakes.count("Most like it in the training:") == 2
+        assert mistakes.count("Nearest in training:") == 2
         assert len(re.findall(r"<br>red 0\.\d\d<br>", mistakes)) == 6
         assert "looked" not in page.split("<h2>Most doubtful</h2>")[1]
 
@@ -242,7 +242,7 @@ class TestReport:
         run = ception.train(root, model="separable_cnn", epochs=2, image_size=16, runs=tmp_path / "runs")
         page = (run.folder / "report.html").read_text()
         mistakes = page.split("<h2>Worst mistakes</h2>")[1].split("<h2>")[0]
-        assert 1 <= mistakes.count("Most like it in the training:") == min(12, mistakes.count('<span class="bad">'))
+        assert 1 <= mistakes.count("Nearest in training:") == min(12, mistakes.count('<span class="bad">'))
         assert "What spoke for it" not in page
 
 
