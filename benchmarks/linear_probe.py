@@ -47,8 +47,8 @@ def features(options: argparse.Namespace, pictures: Any) -> Any:
     contract = ImageContract(height=options.image_size, width=options.image_size, channels=3)
     every = np.arange(len(pictures))
     return np.concatenate([
-        pooled.predict_on_batch(pixels.astype("float32"))
-        for _, pixels, _ in loading.stream(pictures, every, contract, 32, reporter=Reporter(), label="Features")
+        pooled.predict_on_batch(batch.pixels.astype("float32"))
+        for batch in loading.stream(pictures, every, contract, 32, reporter=Reporter(), label="Features")
     ])  # fmt: skip
 
 

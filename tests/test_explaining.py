@@ -168,7 +168,7 @@ class TestCommand:
         for one in told[:-1]:
             assert max(size_of(tmp_path / one["picture"])) == 320
             assert one["evidence"]["explains"] in (True, False)
-        assert size_of(folder / "sheet.png") == (4 * 240, 2 * 240 + 24)
+        assert size_of(folder / "sheet.png") == ((4 + 3) * 240, 2 * 240 + 24)  # three training pictures beside
         assert f"{pictures[0]}: red " in out
         assert out.count("uncovered 0.") + out.count("uncovered 1.") == 6
         assert out.splitlines()[-1].startswith("Next: ception serve ")

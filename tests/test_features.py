@@ -22,7 +22,7 @@ from support.marks import not_on_jax
 from support.parity import difference, fill
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
-from support.runs import assert_same_run, killed
+from support.runs import assert_indexed, assert_same_run, killed
 
 THIN = {"image_size": 71, "depth_multiplier": 0.1}
 SHORT = {"final_endpoint": "block4"}
@@ -61,6 +61,8 @@ class TestHead:
             same = np.array_equal(keras.ops.convert_to_numpy(tensor), stored[name])
             assert same != name.startswith("logits/"), name
         assert run.history[-1]["loss"] < run.history[0]["loss"]
+        assert_indexed(run.folder)
+        assert len([line for line in notes.notes if line.startswith("Computing what stays frozen")]) == 1
         assert run.classifier.record["settings"]["recipe"] is None
         assert run.classifier.record["phases"][0]["recipe"]["source"].startswith("docs/recipes.md: a dense layer")
 
@@ -170,6 +172,7 @@ class TestPhases:
         assert "validation pictures score" in told
         last = run.classifier.record["phases"][1]
         assert (last["after"], last["batch_norm"]) == ("block3", batch_norm)
+        assert_indexed(run.folder)
         assert run.scores.best_epoch in (1, 2, 3, 4)
 
     @not_on_jax

@@ -12,6 +12,14 @@ pytest.importorskip("fastapi", reason="fastapi is not installed")
 pytest.importorskip("httpx", reason="httpx is not installed")
 
 
+def same(answer: dict, other: dict) -> None:
+    """Equal but for what depends on the pictures that happened to share a batch."""
+    (ours, classes), (theirs, others) = answer["outputs"], other["outputs"]
+    assert ours["data"] == pytest.approx(theirs["data"], rel=1e-5)
+    assert ours | {"data": None} == theirs | {"data": None}
+    assert classes == others
+
+
 class TestInferenceProtocol:
     def test_tensors(self, server, files, expected, trained):
         from ception.data.images import decode, to_pixels
@@ -30,11 +38,11 @@ class TestInferenceProtocol:
         head = json.dumps({"inputs": [given | {"parameters": {"binary_data_size": pixels.nbytes}}]}).encode()
         binary = server.ask("POST", "/v2/models/colours/infer", content=head + pixels.tobytes(),
                             headers={"inference-header-content-length": str(len(head))}).json()  # fmt: skip
-        assert binary["outputs"] == plain["outputs"]
+        same(binary, plain)
         texts = [base64.b64encode(data).decode() for data in files]
         encoded = {"name": "pictures", "shape": [len(files)], "datatype": "BYTES", "data": texts}
         answer = server.ask("POST", "/v2/models/colours/infer", json={"inputs": [encoded]}).json()
-        assert answer["outputs"] == plain["outputs"]
+        same(answer, plain)
 
     @pytest.mark.parametrize(
         "given",

@@ -153,12 +153,11 @@ class TestStream:
         Path(dataset.pictures.name(4)).write_bytes(b"")
         indices = np.array([9, 4, 2, 88, 1])
         seen, reasons = [], {}
-        for chosen, batch, failed in loading.stream(
-            dataset.pictures, indices, CONTRACT, 2, reporter=Reporter(), label=""
-        ):
-            assert batch.shape == (len(chosen), 12, 10, 3)
-            seen += chosen.tolist()
-            reasons |= failed
+        for batch in loading.stream(dataset.pictures, indices, CONTRACT, 2, reporter=Reporter(), label=""):
+            assert batch.pixels.shape == (len(batch.indices), 12, 10, 3)
+            assert batch.shorter_sides.tolist() == [20] * len(batch.indices)  # as they are in their files
+            seen += batch.indices.tolist()
+            reasons |= batch.errors
         assert seen == [9, 2, 88, 1]
         assert reasons == {4: "the file is empty"}
 

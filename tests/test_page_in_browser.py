@@ -44,7 +44,10 @@ def page(request, browser, address, trained):
     shown, said = context.new_page(), []
     shown.on("console", lambda message: said.append(message.text))
     shown.on("pageerror", lambda error: said.append(str(error)))
-    shown.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith((address, "blob:")) else None)
+    shown.on(
+        "request",
+        lambda asked: said.append(asked.url) if not asked.url.startswith((address, "blob:", "data:")) else None,
+    )
     shown.goto(address)
     shown.set_input_files("#files", sorted((trained.parents[1] / "colours").rglob("*.png"))[::20])
     shown.get_by_text("6 pictures answered").wait_for()
@@ -106,6 +109,12 @@ def test_a_closer_look_shows_what_spoke_for_a_class(page):
     page.get_by_text("the warmer, the more").wait_for(timeout=60_000)
     box, heat = page.locator("#closer-picture").bounding_box(), page.locator("#closer-heat").bounding_box()
     assert heat == pytest.approx(box, abs=1)
+    page.locator("#near-pictures li").nth(2).wait_for(timeout=60_000)
+    near = page.locator("#near-pictures li").all_inner_texts()
+    assert [text.split(",")[0] for text in near] == [
+        page.locator("#closer-classes button").nth(0).inner_text().split()[1]
+    ] * 3
+    assert page.evaluate("[...document.querySelectorAll('#near-pictures img')].every((one) => one.naturalWidth > 0)")
     page.keyboard.press("Escape")
     assert not page.locator("#closer").is_visible()
 

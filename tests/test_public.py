@@ -14,7 +14,7 @@ NAMES = [
 ]  # fmt: skip
 SIGNATURES = {
     "Classifier": "(*, config, class_names, image, record=<factory>, training_digests=<factory>, "
-    "training_pixels=<factory>, temperature=1.0, unnamed=False, coverage=<factory>, network)",
+    "training_pixels=<factory>, temperature=1.0, unnamed=False, coverage=<factory>, usual=None, network)",
     "Classifier.build": "(name, class_names, *, weights=None, resize='squash', **options)",
     "Classifier.load": "(path, *, dtype='float32')",
     "Classifier.logits": "(self, images)",

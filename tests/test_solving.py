@@ -25,7 +25,7 @@ from ception.weights.names import variables
 from support.parity import fill
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
-from support.runs import Killed, assert_same_run, dying
+from support.runs import assert_same_run, killed
 
 CLASSES = 3
 
@@ -218,15 +218,10 @@ class TestRun:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("at", [1, 2])
-    def test_killed_and_resumed_it_is_the_same(self, place, tmp_path, monkeypatch, at):
-        from ception.training import callbacks, state
-
+    def test_killed_and_resumed_it_is_the_same(self, place, tmp_path, at):
         whole, _ = trained(place, tmp_path / "whole", **BOTH)
-        target = (state, "save") if at == 1 else (callbacks, "write_log")
-        with monkeypatch.context() as patched:
-            patched.setattr(*target, dying(getattr(*target), 1))
-            with pytest.raises(Killed):
-                trained(place, tmp_path / "killed", **BOTH)
+        with killed("ception.training.state.save" if at == 1 else "ception.training.callbacks.write_log", at=1):
+            trained(place, tmp_path / "killed", **BOTH)
         (run,) = (tmp_path / "killed").iterdir()
         resumed = ception.resume(run)
         assert_same_run(whole.folder, resumed.folder)
@@ -236,13 +231,9 @@ class TestRun:
         assert "and 2 epochs, each validated" in page
 
     @pytest.mark.slow
-    def test_a_time_budget_cuts_epochs_alone(self, place, tmp_path, monkeypatch):
-        from ception.training import fitting
-
-        with monkeypatch.context() as patched:
-            patched.setattr(fitting, "_probe", dying(fitting._probe, 1))  # once the head is solved
-            with pytest.raises(Killed):
-                trained(place, tmp_path, time_budget=1e-4)
+    def test_a_time_budget_cuts_epochs_alone(self, place, tmp_path):
+        with killed("ception.training.fitting._probe", at=1):  # once the head is solved
+            trained(place, tmp_path, time_budget=1e-4)
         (run,) = tmp_path.iterdir()
         notes = Notes()
         resumed = ception.resume(run, reporter=notes)

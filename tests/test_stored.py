@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import pkgutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +17,7 @@ from ception.data import sources, splitting
 from ception.errors import InputError
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
-from support.runs import Killed, assert_same_run, dying
-
-SAVING = "ception.training.state.save"  # of an epoch
+from support.runs import assert_same_run, killed
 
 
 @pytest.fixture(scope="module")
@@ -241,14 +238,12 @@ class TestAddresses:
         assert result.pictures == 60
 
     @pytest.mark.slow
-    def test_an_interrupted_training_goes_on(self, memory, photos: Path, tmp_path: Path, monkeypatch):
+    def test_an_interrupted_training_goes_on(self, memory, photos: Path, tmp_path: Path):
         upload(memory, photos, "/bucket/photos")
         options = {"model": "separable_cnn", "epochs": 2, "image_size": 8}
         whole = ception.train("memory://bucket/photos", runs=tmp_path / "whole", **options)
-        with monkeypatch.context() as patched:
-            patched.setattr(SAVING, dying(pkgutil.resolve_name(SAVING), at=2))
-            with pytest.raises(Killed):
-                ception.train("memory://bucket/photos", runs=tmp_path / "runs", **options)
+        with killed("ception.training.state.save", at=2):
+            ception.train("memory://bucket/photos", runs=tmp_path / "runs", **options)
         resumed = ception.resume(tmp_path / "runs" / whole.folder.name)
         assert_same_run(whole.folder, resumed.folder)
 

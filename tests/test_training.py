@@ -43,7 +43,7 @@ class TestRun:
         assert trained.name == "001-separable_cnn-colours"
         assert names == {
             "model.keras", "settings.json", "scores.json", "log.csv", "curves.png", "confusion.png",
-            "predictions.csv", "report.html", "tensorboard", ".ception",
+            "predictions.csv", "report.html", "tensorboard", "neighbours.npz", ".ception",
         }  # fmt: skip
         assert json.loads((trained / "scores.json").read_text())["accuracy"] == 1
         for name in ("curves.png", "confusion.png"):

@@ -16,6 +16,7 @@ import numpy as np
 from ception import hub
 from ception.artefacts import format_of, metadata
 from ception.data.images import ImageContract
+from ception.drift import Looks
 from ception.errors import InputError, meant, reason
 from ception.models.catalog import MODELS
 from ception.models.config import NetworkConfig
@@ -49,6 +50,9 @@ class ModelDescription:
         unnamed: Whether the classes have no names and `class_names` are just numbers.
         coverage: Precision and coverage on the validation pictures by rising confidence threshold, as
             `ception.evaluation.calibration.coverage_curve` gives them.
+        usual: What the training pictures look like, and how sure the model is of its validation and
+            test pictures, which it was not trained on; None where
+            that is not known.
     """
 
     config: NetworkConfig
@@ -60,6 +64,7 @@ class ModelDescription:
     temperature: float = 1.0
     unnamed: bool = False
     coverage: list[CoveragePoint] = field(default_factory=list)
+    usual: Looks | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.config.name}, {len(self.class_names)} classes, {self.image})"
@@ -94,6 +99,7 @@ class ModelDescription:
             "unnamed": self.unnamed,
             "image": asdict(self.image),
             "calibration": {"temperature": self.temperature, "coverage": [point.as_dict() for point in self.coverage]},
+            "usual": None if self.usual is None else self.usual.as_json(),
             "record": self.record,
             "training_digests": base64.b64encode(self.training_digests.tobytes()).decode(),
             "training_pixels": base64.b64encode(self.training_pixels.tobytes()).decode(),
@@ -129,6 +135,7 @@ class ModelDescription:
                 temperature=temperature,
                 unnamed=bool(described["unnamed"]),
                 coverage=[CoveragePoint(**point) for point in described["calibration"]["coverage"]],
+                usual=None if described.get("usual") is None else Looks.from_json(described["usual"]),
             )
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from None

@@ -48,6 +48,7 @@ class TrainOptions(TypedDict, total=False):
     dtype: Dtype | None
     time_budget: float | None
     group: str | None
+    neighbours: bool
     skip_unreadable: bool
     seed: int
     runs: str | Path
@@ -64,6 +65,7 @@ class EvaluateOptions(TypedDict, total=False):
     split: Split | None
     batch_size: int
     target_precision: float | None
+    explain: bool
     by: str | None
     out: str | Path | None
 
@@ -125,6 +127,7 @@ class ExplainOptions(TypedDict, total=False):
     layer: str | None
     out: str | Path | None
     checks: bool
+    neighbours: int | None
 
 
 class ServeOptions(TypedDict, total=False):
@@ -140,6 +143,7 @@ class ServeOptions(TypedDict, total=False):
     token_file: str | Path | None
     min_confidence: float | None
     batch_size: int
+    neighbours: bool
     max_bytes: float
     max_pixels: float
     max_pictures: int

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ception import backends
+from ception import backends, drift
 from ception.artefacts import Artefact, format_of, metadata
 from ception.artefacts.opening import LogitsEngine, engine_of
 from ception.data import loading
 from ception.data.collecting import collected
 from ception.data.pictures import Encoded, Given
+from ception.drift import Looks
 from ception.engines import Engine, Precision
 from ception.engines.batching import BatchRunner
 from ception.engines.choosing import Runnable, choose
@@ -50,12 +51,16 @@ class Answers:
     Attributes:
         indices: Of the pictures that can be read.
         logits: Of these, of each model, float32 of shape (pictures, classes).
+        brightness: Of these, 0..1.
+        shorter_sides: Of these, in pixels.
         errors: Why the others cannot be read, by index.
         digests: Of the pixels that the models got; None where nobody asked.
     """
 
     indices: NDArray[np.integer]
     logits: tuple[NDArray[np.float32], ...]
+    brightness: NDArray[np.float64]
+    shorter_sides: NDArray[np.int64]
     errors: dict[int, str]
     digests: NDArray[np.void] | None = None
 
@@ -207,6 +212,8 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """The most probable classes of each picture, in their order.
 
+        At the end the reporter is warned where many pictures look different from what the model knows.
+
         Args:
             given: Pictures, as for `ception.predict`.
             top: Number of classes to name for each, the most probable first.
@@ -223,13 +230,17 @@ class Predictor:
         least = self.min_confidence if min_confidence is None else min_confidence
         ready = isinstance(given, Given | Encoded)
         pictures: Pictures = given if ready else collected(given, allow_urls=allow_urls)  # type: ignore[assignment,arg-type]
-        everything = np.arange(len(pictures))
+        everything, looks = np.arange(len(pictures)), list[Looks]()
         for answers in answered([self], pictures, everything, label="Predicting", reporter=self._reporter):
             named = {index: Prediction(path=pictures.name(index), error=why) for index, why in answers.errors.items()}
             probabilities = self.description.softmax(answers.logits[0], calibrated=calibrated)
             for index, row in zip(answers.indices.tolist(), probabilities, strict=True):
                 named[index] = told(self.description, pictures.name(index), row, top=top, min_confidence=least)
             yield from (named[index] for index in sorted(named))
+            sure = probabilities if calibrated else self.description.softmax(answers.logits[0])
+            looks.append(Looks(sure.max(-1), answers.brightness, answers.shorter_sides))
+        if self.description.usual is not None and len(pictures) >= drift.FEWEST:
+            drift.tell(drift.drifts(self.description.usual, Looks.of(looks)), self._reporter)
 
 
 def told(
@@ -269,9 +280,11 @@ def answered(
         digests: Whether those of the pixels are wanted.
     """
     contract, size = predictors[0].description.image, min(predictor.batch_size for predictor in predictors)
-    for readable, pixels, errors in loading.stream(pictures, indices, contract, size, reporter=reporter, label=label):
-        found = loading.pixel_digests(pixels) if digests else None
-        yield Answers(readable, tuple(predictor.logits(pixels) for predictor in predictors), errors, found)
+    for batch in loading.stream(pictures, indices, contract, size, reporter=reporter, label=label):
+        logits = tuple(predictor.logits(batch.pixels) for predictor in predictors)
+        found = loading.pixel_digests(batch.pixels) if digests else None
+        bright = drift.brightness(batch.pixels)
+        yield Answers(batch.indices, logits, bright, batch.shorter_sides, batch.errors, found)
 
 
 def _runnable(

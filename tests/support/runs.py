@@ -45,6 +45,21 @@ def weights(run: Path) -> list[np.ndarray]:
     return ception.Classifier.load(run / "model.keras").network.get_weights()
 
 
+def assert_indexed(run: Path) -> None:
+    """Fail unless the run's index holds what its model sees in some of its pictures, to what bfloat16 can hold."""
+    from ception.data.images import read, to_pixels
+    from ception.explaining import index_beside
+    from ception.explaining.insight import Subject
+    from ception.explaining.neighbours import unit
+
+    classifier = ception.Classifier.load(run)
+    index, subject = index_beside(run / "model.keras", classifier), Subject.of(classifier)
+    assert len(index.labels) == len(classifier.training_digests)
+    for row in (0, len(index.labels) - 1):
+        features, _ = subject.seen(to_pixels(read(index.paths[row]), classifier.image))
+        assert float(unit(features[None])[0] @ index.features[row].astype(np.float32)) > 0.999
+
+
 def assert_same_run(one: Path, other: Path) -> None:
     """Fail unless weights, predictions, log and the names of files are the same and none is half-written."""
     for first, second in zip(weights(one), weights(other), strict=True):

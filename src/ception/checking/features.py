@@ -108,8 +108,8 @@ def features(
         catalog.require_size(training.network, *((size, size) if isinstance(size, int) else size))
     backends.start(None, reporter)
     with backends.standard_settings():
+        from ception.models.endpoints import before_head
         from ception.training.activations import Views, activations
-        from ception.training.phases import POOL
         from ception.training.preparation import Prepared
 
         network, config, contract = _network(training, dataset, settings, reporter)
@@ -118,9 +118,8 @@ def features(
         )
         wanted = np.setdiff1d(readable, sorted(failed)).astype(np.int64)
         shown = Views(Prepared(dataset, contract, digests, np.zeros(len(digests), np.int8), pixels), Augmentation())
-        at = POOL if POOL in [layer.name for layer in network.layers] else _before_the_logits(network)
         given = activations(
-            network, at, shown, wanted, config, what="what the network sees in each picture",
+            network, before_head(network), shown, wanted, config, what="what the network sees in each picture",
             cache_limit=settings.cache_limit, reporter=reporter,
         )  # fmt: skip
     return Features(wanted, given)
@@ -148,12 +147,3 @@ def _network(
     config = opened.config(**network_options(training, max(2, len(dataset.class_names)), contract))
     network, _ = filled(config, opened, partial=training.partial, seed=training.seed)
     return network, config, contract
-
-
-def _before_the_logits(network: keras.Model) -> str:
-    """The layer whose output a network without pooling tells the classes by."""
-    from ception.keras_internals import producer
-
-    logits, (given,) = producer(network.output)
-    del logits
-    return str(producer(given)[0].name)

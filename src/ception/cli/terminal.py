@@ -229,6 +229,7 @@ def print_certificate(result: Certificate) -> None:
 
 def print_explanations(explained: Sequence[Explanation]) -> None:
     """For each picture and method the class, where it is drawn, and whether the drawing means something."""
+    last = ""
     for one in explained:
         if one.error:
             print(printable(f"{one.path}: {one.error}"))
@@ -239,6 +240,10 @@ def print_explanations(explained: Sequence[Explanation]) -> None:
             print(f"  uncovered {found.insertion:.2f} (by chance {found.insertion_by_chance:.2f}), covered "
                   f"{found.deletion:.2f} (by chance {found.deletion_by_chance:.2f}), like shuffled weights' map "
                   f"{found.alike:.2f}: {'it explains' if found.explains else 'do not trust it'}")  # fmt: skip
+        if one.nearest and one.path != last:
+            near = ", ".join(f"{near.class_name} ({near.distance:.2f}, {near.path})" for near in one.nearest)
+            print(printable(f"  of the training pictures most like {near}"))
+        last = one.path
         if one.completeness is not None:
             print(f"  the pixels' shares miss the logit's change by {one.completeness:.1%}")
 

@@ -200,12 +200,17 @@ def read(path: str | os.PathLike[str]) -> Image.Image:
     return decode(read_bytes(path))
 
 
+def size(picture: Picture) -> tuple[int, int]:
+    """Width and height in pixels, upright, of a file from its header alone; 0, 0 where it is no picture."""
+    try:
+        return _of_header(picture, lambda image: image.size[::-1] if orientation(image) > 4 else image.size)
+    except Exception:  # as in `decode`
+        return 0, 0
+
+
 def shorter_side(picture: Picture) -> int:
     """The smaller of height and width in pixels, of a file from its header alone; 0 where it is no picture."""
-    try:
-        return _of_header(picture, lambda image: min(image.size))
-    except Exception:  # as in `decode`
-        return 0
+    return min(size(picture))
 
 
 def is_grey(picture: Picture) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import PIL
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 THREADS = min(8, (os.cpu_count() or 1) + 1)
+_One: TypeAlias = "tuple[NDArray[np.uint8], int]"  # a picture's pixels, and its shorter side before
 _MOST_AT_ONCE = 1 << 22  # values of pixels, when any number of pictures would do
 _STEP = 64  # pictures decoded between two writes
 DECODER = f"1, Pillow {PIL.__version__}"  # the number changes with what `images.to_pixels` computes
@@ -47,6 +48,23 @@ class Chosen:
 
     def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.uint8]:
         return self.pixels[self.chosen[indices]]
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """Some pictures, decoded.
+
+    Attributes:
+        indices: Of those that can be read.
+        pixels: Of these, (pictures, height, width, channels).
+        shorter_sides: Of these, before they were resized.
+        errors: Why the others cannot be read, by index.
+    """
+
+    indices: NDArray[np.integer]
+    pixels: NDArray[np.uint8]
+    shorter_sides: NDArray[np.int64]
+    errors: dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -130,8 +148,8 @@ def prepare(
     )
     failed: dict[int, str] = {}
     everything = np.arange(len(pictures))
-    for _, _, reasons in stream(pictures, everything, contract, _STEP, reporter=reporter, label="Checking"):
-        failed |= reasons
+    for batch in stream(pictures, everything, contract, _STEP, reporter=reporter, label="Checking"):
+        failed |= batch.errors
     return _Decoding(pictures, contract), failed
 
 
@@ -149,11 +167,9 @@ def _decode(
         reporter.note(f"Decoding {counted(count, 'picture')} once into {cache_folder()} ({size / 1e6:,.0f} MB)")
 
     def decode(indices: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.integer], NDArray[np.uint8]]]:
-        for readable, batch, reasons in stream(
-            dataset.pictures, indices, contract, _STEP, reporter=reporter, label="Decoding"
-        ):
-            failed.update(reasons)
-            yield readable, batch
+        for batch in stream(dataset.pictures, indices, contract, _STEP, reporter=reporter, label="Decoding"):
+            failed.update(batch.errors)
+            yield batch.indices, batch.pixels
 
     name = f"pixels-{cache.digest(DECODER.encode(), repr(contract).encode(), os.fsencode(dataset.name))}"
     stored, row_of = rows.collect(
@@ -173,7 +189,7 @@ def stream(
     *,
     reporter: Reporter,
     label: str,
-) -> Iterator[tuple[NDArray[np.integer], NDArray[np.uint8], dict[int, str]]]:
+) -> Iterator[Streamed]:
     """Some pictures in the given order, decoded ahead by threads; memory does not grow with their number.
 
     Args:
@@ -185,13 +201,12 @@ def stream(
         label: What the progress is called.
 
     Yields:
-        The indices of the readable pictures of a batch, their pixels (batch, height, width, channels), and
-        the reasons why others could not be read, by index.
+        A batch of them after another.
     """
 
-    def submit(start: int) -> tuple[NDArray[np.integer], list[Future[NDArray[np.uint8] | str]]]:
+    def submit(start: int) -> tuple[NDArray[np.integer], list[Future[_One | str]]]:
         chosen = indices[start : start + batch_size]
-        return chosen, [pool.submit(_pixels_or_reason, pictures, int(index), contract) for index in chosen]
+        return chosen, [pool.submit(_one_or_reason, pictures, int(index), contract) for index in chosen]
 
     with ThreadPoolExecutor(THREADS) as pool, reporter.task(label, len(indices)) as task:
         ahead = 1 + -(-2 * THREADS // batch_size)
@@ -207,24 +222,25 @@ def stream(
             pool.shutdown(cancel_futures=True)
 
 
-def _pixels_or_reason(pictures: Pictures, index: int, contract: ImageContract) -> NDArray[np.uint8] | str:
-    """A picture's pixels, or why it cannot be read."""
+def _one_or_reason(pictures: Pictures, index: int, contract: ImageContract) -> _One | str:
+    """A picture's pixels and its shorter side, or why it cannot be read."""
     try:
-        return to_pixels(pictures.open(index), contract)
+        image = pictures.open(index)
+        return to_pixels(image, contract), min(image.size)
     except PictureError as error:
         return str(error)
 
 
-def _parted(
-    indices: NDArray[np.integer], results: Sequence[NDArray[np.uint8] | str], contract: ImageContract
-) -> tuple[NDArray[np.integer], NDArray[np.uint8], dict[int, str]]:
+def _parted(indices: NDArray[np.integer], results: Sequence[_One | str], contract: ImageContract) -> Streamed:
     """What `stream` yields."""
+    decoded = [result for result in results if not isinstance(result, str)]
     readable = np.array([not isinstance(result, str) for result in results], bool)
-    batch = np.zeros((int(readable.sum()), *contract.shape), np.uint8)
-    if len(batch):
-        np.stack([result for result in results if not isinstance(result, str)], out=batch)
-    reasons = {int(i): result for i, result in zip(indices, results, strict=True) if isinstance(result, str)}
-    return indices[readable], batch, reasons
+    pixels = np.zeros((len(decoded), *contract.shape), np.uint8)
+    if decoded:
+        np.stack([one for one, _ in decoded], out=pixels)
+    sides = np.array([side for _, side in decoded], np.int64)
+    errors = {int(i): result for i, result in zip(indices, results, strict=True) if isinstance(result, str)}
+    return Streamed(indices[readable], pixels, sides, errors)
 
 
 def pixel_digests(pixels: NDArray[np.uint8]) -> NDArray[np.void]:

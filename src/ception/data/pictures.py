@@ -46,6 +46,9 @@ class Pictures(Protocol):
     def shorter_side(self, index: int) -> int:
         """The smaller of the picture's height and width in pixels; 0 where it cannot be read."""
 
+    def size(self, index: int) -> tuple[int, int]:
+        """The picture's width and height in pixels, upright; 0, 0 where it cannot be read."""
+
 
 class Encoded(ABC):
     """Pictures that are stored as files are, each some bytes with a name; threads may read them."""
@@ -79,10 +82,14 @@ class Encoded(ABC):
 
     def shorter_side(self, index: int) -> int:
         """As in `Pictures`."""
+        return min(self.size(index))
+
+    def size(self, index: int) -> tuple[int, int]:
+        """As in `Pictures`."""
         try:
-            return images.shorter_side(self.read(index))
+            return images.size(self.read(index))
         except PictureError:
-            return 0
+            return 0, 0
 
     def is_grey(self, index: int) -> bool:
         """As in `Pictures`."""
@@ -118,8 +125,8 @@ class Files(Encoded):
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> Files:
         return Files([self.paths[index] for index in indices])
 
-    def shorter_side(self, index: int) -> int:
-        return images.shorter_side(self.paths[index])
+    def size(self, index: int) -> tuple[int, int]:
+        return images.size(self.paths[index])
 
     def is_grey(self, index: int) -> bool:
         return images.is_grey(self.paths[index])
@@ -152,7 +159,11 @@ class Arrays:
         return digest_of(self.row(index)[1].tobytes())
 
     def shorter_side(self, index: int) -> int:
-        return int(min(self.row(index)[1].shape[:2]))
+        return min(self.size(index))
+
+    def size(self, index: int) -> tuple[int, int]:
+        height, width = self.row(index)[1].shape[:2]
+        return int(width), int(height)
 
     def is_grey(self, index: int) -> bool:
         return self.row(index)[1].shape[2:] in ((), (1,))
@@ -220,10 +231,13 @@ class Given:
         return digest_of(picture if isinstance(picture, bytes) else picture.tobytes())
 
     def shorter_side(self, index: int) -> int:
+        return min(self.size(index))
+
+    def size(self, index: int) -> tuple[int, int]:
         try:
-            return images.shorter_side(self._readable(index))
+            return images.size(self._readable(index))
         except PictureError:
-            return 0
+            return 0, 0
 
     def is_grey(self, index: int) -> bool:
         try:

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ception.classifier import Classifier
+    from ception.explaining.insight import Insight
 
 
 def evaluate(
@@ -61,6 +63,7 @@ def evaluate(
     file = None if isinstance(model, ModelDescription) else model_file(model, reporter=reporter)
     described = describe(file) if file else cast(ModelDescription, model)
     described.require_weights()
+    insight = _insight(model, settings, reporter) if settings.explain else None
     promise = None if settings.target_precision is None else _promise(described, settings.target_precision)
     dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
     labels = matched(dataset, described, reporter)
@@ -77,12 +80,11 @@ def evaluate(
         split=chosen.split,
         output=None if output is None else str(output),
         selective=promise and _kept(promise, counted, described.temperature),
-        slices=group_of
-        and sliced(counted, str(settings.by), [group_of(index) for index in indices[table.scored].tolist()]),
+        slices=group_of and sliced(counted, str(settings.by), list(map(group_of, indices[table.scored].tolist()))),
     )
     if output is not None:
-        history = _history(file) if file else []
-        write(output, table, scores, described, lambda row: dataset.pictures.open(int(indices[row])), history)
+        pictures = dataset.pictures
+        write(output, table, scores, described, lambda row: pictures.open(int(indices[row])), _history(file), insight)
     return scores
 
 
@@ -120,6 +122,7 @@ def write(
     described: ModelDescription,
     picture: Callable[[int], Image.Image],
     history: Sequence[dict[str, float]] = (),
+    insight: Callable[[Image.Image], Insight] | None = None,
 ) -> None:
     """Save scores, predictions, the confusion matrix and the report into a folder, which is made.
 
@@ -132,6 +135,7 @@ def write(
         described: The model.
         picture: Gives the picture of a row of the table.
         history: The rows of the training, if it is known.
+        insight: Gives what the model sees in a picture, for the worst mistakes.
     """
     from ception.evaluation.plots import confusion
     from ception.evaluation.provenance import provenance
@@ -151,16 +155,32 @@ def write(
         except InputError as error:
             footer += f" How it was trained cannot be read in the model file: {error}"
     write_report(
-        output / "report.html",
-        counted,
-        scores,
-        picture=lambda row: picture(int(rows[row])),
-        coverage=described.coverage,
-        history=history,
-        training=training,
-        footer=footer,
-    )
+        output / "report.html", counted, scores, picture=lambda row: picture(int(rows[row])),
+        coverage=described.coverage, history=history, insight=insight, training=training, footer=footer,
+    )  # fmt: skip
     write_json(output / "scores.json", scores.as_dict())
+
+
+def _insight(
+    model: str | Path | Classifier, settings: EvaluateSettings, reporter: Reporter
+) -> Callable[[Image.Image], Insight]:
+    """What gives the heat map of a picture, and the training pictures most like it, as far as there are any.
+
+    Raises:
+        InputError: the model is an export.
+    """
+    from ception.explaining import index_of_training, opened
+
+    classifier = opened(model, settings.backend, reporter)
+    from ception.explaining.insight import Subject, look
+    from ception.explaining.methods import last_map, parts_of
+
+    network = classifier.network
+    layer = last_map(network)
+    if layer is None:
+        reporter.note(f"No heat maps are drawn: {network.name} has no endpoint with more than one place")
+    index = index_of_training(model, classifier, None, reporter)
+    return partial(look, Subject.of(classifier, index, None if layer is None else parts_of(network, layer)))
 
 
 def _promise(described: ModelDescription, wished: float) -> tuple[float, float]:
@@ -190,9 +210,11 @@ def _kept(promise: tuple[float, float], table: Table, temperature: float) -> Sel
     )
 
 
-def _history(model: Path) -> list[dict[str, float]]:
-    """The log of the run that a model lies in; nothing where it has left its run."""
+def _history(model: Path | None) -> list[dict[str, float]]:
+    """The log of the run that a model lies in; nothing where it has left its run, or is in memory."""
     with suppress(OSError, ValueError):
+        if model is None:
+            return []
         return read_log(model.resolve().parent / "log.csv")
     return []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ception.evaluation.provenance import Provenance
+    from ception.explaining.insight import Insight
     from ception.results import CoveragePoint, Scores
 
 _SHOWN = 24  # pictures in a gallery: with thumbnails below 12 KB the page stays below 1 MB
 _THUMBNAIL = 144  # pixels
+_INTO = 12  # mistakes that are looked into: more, and the page is above 1 MB
 _SURE = 0.5  # probability of what a model is sure of at least
 _DOUBTFUL = 0.2  # most by which the first class is ahead of the second where a picture is doubtful
 
@@ -39,6 +41,7 @@ def write_report(
     picture: Callable[[int], Image.Image],
     coverage: Sequence[CoveragePoint] = (),
     history: Sequence[Mapping[str, float]] = (),
+    insight: Callable[[Image.Image], Insight] | None = None,
     training: Provenance | None = None,
     footer: str = "",
 ) -> None:
@@ -51,6 +54,7 @@ def write_report(
         picture: Gives the picture of a row of the table; may raise `PictureError`.
         coverage: Precision and coverage on the validation pictures, for the advice on a threshold.
         history: The rows of the training, if it is known.
+        insight: Gives what the model sees in a picture; None leaves that out.
         training: What was trained and how, if that is known.
         footer: A last line.
     """
@@ -73,7 +77,7 @@ def write_report(
         "reliability": pages.svg(plots.reliability_figure(table, scores.temperature)),
         "coverage_text": _advice(coverage),
         "coverage": pages.svg(plots.coverage_figure(table, scores.temperature)),
-        "galleries": _galleries(table, scores.temperature, picture, _ahead(scores)),
+        "galleries": _galleries(table, scores.temperature, picture, _ahead(scores), insight),
         "footer": footer,
     }
     pages.render("evaluation/report.html.jinja", context, path)
@@ -180,17 +184,38 @@ def _threshold(confidence: float) -> str:
 
 @dataclass(frozen=True)
 class _Shown:
-    """A picture in a gallery: its data URI, what the model says of it, its class and name, whether that is right."""
+    """A picture in a gallery.
+
+    Attributes:
+        source: Its data URI.
+        said: What the model says of it.
+        label: Its class.
+        name: Its name.
+        right: Whether what the model says is right.
+        heat: The picture with what spoke for that over it, as a data URI; None where it was not looked into.
+        nearest: The training pictures most like it, as data URIs, each with its class, its distance and its name.
+    """
 
     source: str
     said: str
     label: str
     name: str
     right: bool
+    heat: str | None = None
+    nearest: Sequence[tuple[str, str, str]] = ()
+
+    @property
+    def looked_into(self) -> bool:
+        """Whether there is more to show than the picture."""
+        return bool(self.heat or self.nearest)
 
 
 def _galleries(
-    table: Table, temperature: float, picture: Callable[[int], Image.Image], ahead: bool
+    table: Table,
+    temperature: float,
+    picture: Callable[[int], Image.Image],
+    ahead: bool,
+    insight: Callable[[Image.Image], Insight] | None,
 ) -> list[tuple[str, str, list[_Shown]]]:
     """Headings, texts and pictures; labels are doubted by a model alone that is ahead of guessing."""
     probabilities = np.exp(log_probabilities(table.logits, temperature))
@@ -216,8 +241,23 @@ def _galleries(
         if len(rows) > len(thumbnails) > 0:
             text = f"{len(thumbnails)} of {len(rows):,} pictures are shown. {text}"
         second = heading == "Most doubtful"
-        galleries.append((heading, text, [_shown(table, probabilities, *one, second) for one in thumbnails]))
+        shown = [_shown(table, probabilities, *one, second) for one in thumbnails]
+        if insight is not None and rows is mistakes:
+            for place, (row, _) in enumerate(thumbnails[:_INTO]):
+                shown[place] = _looked_into(shown[place], picture(row), insight)
+        galleries.append((heading, text, shown))
     return galleries
+
+
+def _looked_into(shown: _Shown, image: Image.Image, insight: Callable[[Image.Image], Insight]) -> _Shown:
+    """A picture of a gallery with what the model sees in it."""
+    found = insight(image)
+    nearest = [
+        (pages.data_uri(small), f"{one.class_name} {one.distance:.2f}", Path(one.path).name)
+        for one, small in found.nearest
+    ]
+    heat = None if found.heat is None else pages.thumbnail(found.heat, _THUMBNAIL)
+    return replace(shown, heat=heat, nearest=nearest)
 
 
 def _told_mistakes(sure: NDArray[np.float64]) -> str:

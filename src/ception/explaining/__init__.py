@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ception.classifier import Classifier
+    from ception.explaining.neighbours import Index
 
 SHEET = "sheet.png"
+FILE = "neighbours.npz"  # the index of training pictures beside a model file
 
 
 def explain(
@@ -50,14 +52,14 @@ def explain(
         InputError: the model, the class, the layer or an option cannot be used, or a path leads nowhere.
         RunError: a file cannot be written.
     """
-    settings = settings_of(ExplainSettings, options)
-    reporter = or_default(reporter)
+    settings, reporter = settings_of(ExplainSettings, options), or_default(reporter)
     listed = collected(pictures)
     classifier = opened(model, settings.backend, reporter)
     index = None if class_name is None else index_of(classifier, class_name)
     from ception.explaining.one import Task, explained
 
-    task = Task.of(classifier, index, settings.out or Path(f"explanations-{_name(model)}"), settings)
+    known = index_of_training(model, classifier, settings.neighbours, reporter)
+    task = Task.of(classifier, index, settings.out or Path(f"explanations-{_name(model)}"), settings, known)
     mark(task.out)
     reporter.note(f"Explaining {counted(len(listed), 'picture')} by {', '.join(task.methods)}")
     results: list[Explanation] = []
@@ -73,7 +75,7 @@ def explain(
             progress.advance()
     write_json(task.out / "explanations.json", [one.as_dict() for one in results])
     if rows:
-        _write_sheet(task.out / SHEET, rows, ["picture", *task.methods])
+        _write_sheet(task.out / SHEET, rows, task.titles)
     return results
 
 
@@ -83,6 +85,45 @@ def _write_sheet(path: Path, rows: list[list[Image.Image]], titles: list[str]) -
 
     with whole(path) as unfinished:
         sheet(rows, titles).save(unfinished, "PNG")
+
+
+def index_beside(path: Path, classifier: Classifier) -> Index:
+    """The index of training pictures beside a model file.
+
+    Raises:
+        InputError: there is none, or it is not of this model.
+    """
+    from ception.explaining import neighbours
+
+    return neighbours.read(path.resolve().parent / FILE, classifier)
+
+
+def index_of_training(
+    model: str | Path | Classifier, classifier: Classifier, wanted: int | None, reporter: Reporter
+) -> Index | None:
+    """The training pictures of a model; None where none are wanted, or none are there and nobody insists.
+
+    Args:
+        model: The model, as it was given.
+        classifier: The same in Keras.
+        wanted: How many are to be shown of them; None for as many as usual, if there are some.
+        reporter: Told where there are none.
+
+    Raises:
+        InputError: they are wanted, but are not there.
+    """
+    if wanted is not None and wanted < 1:
+        return None
+    try:
+        if isinstance(model, ModelDescription):
+            raise InputError("a classifier in memory has no index of training pictures: name its run folder")
+        return index_beside(model_file(model), classifier)
+    except InputError as error:
+        if wanted is not None:
+            raise
+        if not isinstance(model, ModelDescription):
+            reporter.note(f"No training pictures are shown: {error}")
+        return None
 
 
 def opened(model: str | Path | Classifier, backend: str | None, reporter: Reporter) -> Classifier:

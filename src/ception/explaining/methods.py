@@ -62,10 +62,9 @@ def parts_of(network: keras.Model, layer: str | None = None) -> Parts:
         InputError: there is no such layer, it has no places, or what follows cannot be cut off there.
     """
     if layer is None:
-        spatial = {name: tensor for name, tensor in stages(network).items() if tensor.shape[1] * tensor.shape[2] > 1}
-        if not spatial:
+        layer = last_map(network)
+        if layer is None:
             raise InputError(f"{network.name} has no endpoint with more than one place: take --method occlusion")
-        layer = list(spatial)[-1]
     body = truncate(network, layer)
     if len(body.output.shape) != 4 or body.output.shape[1] * body.output.shape[2] == 1:
         raise InputError(f"{layer} has no places to look at, but the shape {tuple(body.output.shape[1:])}")
@@ -75,6 +74,12 @@ def parts_of(network: keras.Model, layer: str | None = None) -> Parts:
         near = list(stages(network))[-1]
         raise InputError(f"{network.name} cannot be cut at {layer}: name an endpoint, such as {near}") from None
     return Parts(network, body, head, layer)
+
+
+def last_map(network: keras.Model) -> str | None:
+    """The last endpoint with more than one place; None where there is none."""
+    spatial = [name for name, tensor in stages(network).items() if tensor.shape[1] * tensor.shape[2] > 1]
+    return spatial[-1] if spatial else None
 
 
 def heat_map(parts: Parts, pixels: NDArray[np.uint8], index: int, method: Method) -> HeatMap:

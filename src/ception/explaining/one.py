@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ception.data.images import flatten, to_pixels
-from ception.explaining import checks, methods, overlays
+from ception.explaining import checks, methods, neighbours, overlays
+from ception.explaining.insight import Subject, near
 from ception.files import whole
 from ception.results import Explanation
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from ception.classifier import Classifier
     from ception.explaining.methods import Method, Parts
+    from ception.explaining.neighbours import Index
+    from ception.results import Neighbour
     from ception.settings import ExplainSettings
 
 
@@ -30,6 +33,8 @@ class Task:
         methods: How to find out.
         index: The class; None takes the most probable one of each picture.
         out: Where drawings go.
+        subject: The model as what is asked for its features; None where no training pictures are shown.
+        neighbours: How many.
     """
 
     classifier: Classifier
@@ -38,10 +43,21 @@ class Task:
     methods: tuple[Method, ...]
     index: int | None
     out: Path
+    subject: Subject | None
+    neighbours: int
 
     @classmethod
-    def of(cls, classifier: Classifier, index: int | None, out: Path, settings: ExplainSettings) -> Task:
+    def of(
+        cls, classifier: Classifier, index: int | None, out: Path, settings: ExplainSettings, known: Index | None
+    ) -> Task:
         """What the settings ask of a model.
+
+        Args:
+            classifier: The model.
+            index: The class.
+            out: Where drawings go.
+            settings: The settings.
+            known: The model's training pictures, if they are there.
 
         Raises:
             InputError: there is no such layer.
@@ -52,13 +68,28 @@ class Task:
         else:
             parts = methods.parts_of(classifier.network, settings.layer)
         shuffled = checks.randomised(classifier.config, parts) if settings.checks else None
-        return cls(classifier, parts, shuffled, wanted, index, out)
+        count = neighbours.USUAL if settings.neighbours is None else settings.neighbours
+        subject = Subject.of(classifier, known) if known is not None and count else None
+        return cls(classifier, parts, shuffled, wanted, index, out, subject, count)
+
+    @property
+    def titles(self) -> list[str]:
+        """What stands above the columns of a sheet."""
+        shown = 0 if self.subject is None else self.neighbours
+        return ["picture", *self.methods, *(f"like it, {number}" for number in range(1, shown + 1))]
 
 
 def explained(task: Task, image: Image.Image, number: int, name: str) -> tuple[list[Explanation], list[Image.Image]]:
     """What each method says of a picture, and the picture beside their drawings."""
     pixels = to_pixels(image, task.classifier.image)
-    probabilities = task.classifier.probabilities(pixels[None])[0]
+    nearest: tuple[tuple[Neighbour, bytes], ...] | None = None
+    if task.subject is None:
+        probabilities = task.classifier.probabilities(pixels[None])[0]
+    else:
+        features, logits = task.subject.seen(pixels)
+        probabilities = task.classifier.softmax(logits[None])[0]
+        assert task.subject.index is not None
+        nearest = near(task.subject.index, task.classifier.class_names, features, task.neighbours)
     chosen = int(probabilities.argmax()) if task.index is None else task.index
     made, drawn = [], [overlays.visible(image)]
     for method in task.methods:
@@ -78,8 +109,12 @@ def explained(task: Task, image: Image.Image, number: int, name: str) -> tuple[l
             probability=round(float(probabilities[chosen]), 6), evidence=evidence,
             layer=task.parts.layer if method == "gradcam" else None,
             completeness=None if found.completeness is None else round(found.completeness, 4),
+            nearest=None if nearest is None else tuple(one for one, _ in nearest),
         ))  # fmt: skip
-    return made, drawn
+    return made, [
+        *drawn,
+        *(overlays.captioned(small, f"{one.class_name} {one.distance:.2f}") for one, small in nearest or ()),
+    ]
 
 
 def heat_of(classifier: Classifier, parts: Parts, image: Image.Image, index: int | None) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _OPAQUE = 0.6  # of the warmest place
 _SIDES = 320, 640  # pixels of the longer side that are drawn at least and at most
 _COLUMN, _TITLE = 240, 24  # pixels of a column of a sheet, and of its titles
+_CAPTION = 30  # pixels below a picture of 320
 _SMOOTH = 0.02  # of the shorter side: single pixels are no parts that a person sees
 
 
@@ -72,6 +74,15 @@ def visible(image: Image.Image) -> Image.Image:
 def overlay(image: Image.Image, warmth: NDArray[np.float32]) -> Image.Image:
     """A picture in RGB with a map 0..1 of its own size over it."""
     return Image.alpha_composite(image.convert("RGBA"), heat(warmth)).convert("RGB")
+
+
+def captioned(encoded: bytes, text: str) -> Image.Image:
+    """A small picture, in a size that can be looked at, with a text below."""
+    image = visible(Image.open(io.BytesIO(encoded)).convert("RGB"))
+    drawn = Image.new("RGB", (image.width, image.height + _CAPTION), "white")
+    drawn.paste(image, (0, 0))
+    ImageDraw.Draw(drawn).text((4, image.height + 4), text, "black", font_size=_CAPTION - 8)
+    return drawn
 
 
 def sheet(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str]) -> Image.Image:

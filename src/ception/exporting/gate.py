@@ -134,11 +134,9 @@ def pixels_of(chosen: Sample, contract: ImageContract, reporter: Reporter) -> ND
     from ception.data.loading import stream
 
     batches = [
-        pixels
-        for _, pixels, _ in stream(
-            chosen.pictures, chosen.indices, contract, _BATCH, reporter=reporter, label="Calibrating"
-        )
-        if len(pixels)
+        batch.pixels
+        for batch in stream(chosen.pictures, chosen.indices, contract, _BATCH, reporter=reporter, label="Calibrating")
+        if len(batch.pixels)
     ]
     if not batches:
         raise InputError(f"none of the pictures of {chosen.told} can be read")

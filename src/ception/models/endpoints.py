@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import keras
 
 from ception.errors import InputError, nearest
+from ception.keras_internals import producer
 from ception.models.catalog import MODELS
 
 _AFTER_THE_MAPS = ("pool", "prelogits")
@@ -29,6 +30,14 @@ def stages(model: keras.Model) -> dict[str, keras.KerasTensor]:
         if len(tensor.shape) == 4 and name not in _AFTER_THE_MAPS:
             last[tensor.shape[1], tensor.shape[2]] = name
     return {name: ends[name] for name in last.values()}
+
+
+def before_head(model: keras.Model) -> str:
+    """The layer whose output a network tells the classes by: its pooling, or what comes before the logits without."""
+    if "pool" in [layer.name for layer in model.layers]:
+        return "pool"
+    _, (given,) = producer(model.output)
+    return str(producer(given)[0].name)
 
 
 def features(model: keras.Model, names: str | Iterable[str]) -> keras.Model:

@@ -40,7 +40,17 @@ def render(template: str, context: Mapping[str, Any], path: Path) -> None:
 
 
 def thumbnail(image: Image, side: int, quality: int = 85) -> str:
-    """A picture as a data URI with a JPEG.
+    """A picture as a data URI with a JPEG, as `jpeg` makes it."""
+    return data_uri(jpeg(image, side, quality))
+
+
+def data_uri(encoded: bytes) -> str:
+    """A JPEG as an address that holds it."""
+    return "data:image/jpeg;base64," + base64.b64encode(encoded).decode()
+
+
+def jpeg(image: Image, side: int, quality: int = 85) -> bytes:
+    """A small picture as a JPEG.
 
     A small picture is enlarged by a whole number with its pixels kept sharp, so that they can be told.
 
@@ -60,7 +70,7 @@ def thumbnail(image: Image, side: int, quality: int = 85) -> str:
         small.thumbnail((side, side))
     stream = io.BytesIO()
     small.save(stream, "JPEG", quality=quality)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    return stream.getvalue()
 
 
 def svg(figure: Figure) -> Markup:

@@ -14,8 +14,10 @@ from ception.results.costs import LayerCost as LayerCost
 from ception.results.costs import NetworkSummary as NetworkSummary
 from ception.results.costs import TrainingCost as TrainingCost
 from ception.results.diagnoses import Diagnosis as Diagnosis
+from ception.results.drifts import Drift as Drift
 from ception.results.explanations import Evidence as Evidence
 from ception.results.explanations import Explanation as Explanation
+from ception.results.explanations import Neighbour as Neighbour
 from ception.results.exports import ExportReport as ExportReport
 from ception.results.exports import Speed as Speed
 from ception.results.findings import Case as Case

@@ -30,6 +30,23 @@ class Evidence(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Neighbour(Result):
+    """A training picture that the network sees as like another picture.
+
+    Attributes:
+        path: What it was called in the training.
+        class_name: Its class; `class` in the plain values.
+        distance: 0..2: 1 less the cosine between what the network sees in both before its last layer.
+    """
+
+    _KEYS = {"class_name": "class"}  # noqa: RUF012
+
+    path: str
+    class_name: str
+    distance: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Explanation(Result):
     """Which parts of a picture speak for a class.
 
@@ -42,10 +59,12 @@ class Explanation(Result):
         picture: PNG of the picture with the map over it; None where nothing was written.
         completeness: Of integrated gradients, how far their sum is from the change of the logit, as a share of it.
         evidence: What speaks for the map; None where it was not checked.
+        nearest: The training pictures most like it, the nearest first; None where none were asked for, or the model has
+            no index of them.
         error: Why the picture cannot be read; None where it can.
     """
 
-    _OMITTED = frozenset({"completeness", "error"})
+    _OMITTED = frozenset({"completeness", "nearest", "error"})
 
     path: str
     class_name: str = ""
@@ -55,4 +74,5 @@ class Explanation(Result):
     picture: str | None = None
     completeness: float | None = None
     evidence: Evidence | None = None
+    nearest: tuple[Neighbour, ...] | None = None
     error: str | None = None

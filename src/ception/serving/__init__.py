@@ -76,8 +76,9 @@ def _answer(
     host, port = listening.getsockname()[:2]
     reporter.note(f"Answering at http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
     app = application(
-        hosting, limits, metrics, token=token, local=ip_address(host).is_loopback, fail=lambda why: server.fail(why)
-    )
+        hosting, limits, metrics, token=token, local=ip_address(host).is_loopback, neighbours=settings.neighbours,
+        fail=lambda why: server.fail(why),
+    )  # fmt: skip
     server = Server(app, settings.timeout)
     server.answer(listening)
     reporter.note(f"Ended after {counted(metrics.answered, 'request')}")

@@ -6,20 +6,24 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 from ception.backends import cores
 from ception.data import formats, images
+from ception.drift import brightness
 from ception.errors import InputError, meant
+from ception.pages import data_uri
 from ception.predictor import told
 from ception.results import Prediction
 from ception.serving.batching import FailedError
 from ception.serving.explainer import Explainer
 from ception.serving.limits import Limits, RefusedError
+from ception.serving.schemas import Json
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
@@ -35,6 +39,19 @@ _TRIES = 3  # a model may be replaced between being looked up and being asked
 
 
 @dataclass(frozen=True)
+class Decoded:
+    """A picture as a model takes it.
+
+    Attributes:
+        pixels: (height, width, channels).
+        shorter_side: Of the picture that was sent; None where the pixels were.
+    """
+
+    pixels: NDArray[np.uint8]
+    shorter_side: int | None = None
+
+
+@dataclass(frozen=True)
 class Answering:
     """What answers requests.
 
@@ -45,7 +62,7 @@ class Answering:
         pool: Threads that decode.
         reading: The thread that reads forms and JSON.
         drawing: The thread that draws heat maps: decoding does not wait for them.
-        explainer: Draws heat maps.
+        explainer: Draws heat maps, and finds training pictures.
     """
 
     hosting: Hosting
@@ -54,16 +71,16 @@ class Answering:
     pool: ThreadPoolExecutor
     reading: ThreadPoolExecutor
     drawing: ThreadPoolExecutor
-    explainer: Explainer = field(default_factory=Explainer)
+    explainer: Explainer
 
     @classmethod
-    def of(cls, hosting: Hosting, limits: Limits, metrics: Metrics) -> Answering:
+    def of(cls, hosting: Hosting, limits: Limits, metrics: Metrics, *, neighbours: bool = True) -> Answering:
         """With as many threads as there are cores."""
         pool, reading, drawing = (
             ThreadPoolExecutor(threads, thread_name_prefix=f"ception {does}")
             for threads, does in ((cores(), "decodes"), (1, "reads"), (1, "draws"))
         )
-        return cls(hosting, limits, metrics, pool, reading, drawing)
+        return cls(hosting, limits, metrics, pool, reading, drawing, Explainer(neighbours=neighbours))
 
     def close(self) -> None:
         """End the threads, after what they do."""
@@ -113,14 +130,14 @@ class Answering:
             RefusedError: there is no such model, or it failed.
         """
         hosted = self.model(name)
-        pixels = await self.decoded(hosted, [data for _, data in sent])
-        rows = await self.logits(hosted, [one for one in pixels if not isinstance(one, str)])
-        answers = iter(rows)
+        pictures = await self.decoded(hosted, [data for _, data in sent])
+        rows = iter(await self.probabilities(hosted, [one for one in pictures if not isinstance(one, str)]))
+        least = hosted.predictor.min_confidence
         made = [
             Prediction(path=called, error=one)
             if isinstance(one, str)
-            else self._told(hosted, called, next(answers), top)
-            for (called, _), one in zip(sent, pixels, strict=True)
+            else told(hosted.description, called, next(rows), top=top, min_confidence=least)
+            for (called, _), one in zip(sent, pictures, strict=True)
         ]
         for prediction in made:
             self.metrics.count(hosted.name, prediction)
@@ -130,14 +147,31 @@ class Answering:
         """What a function makes of a body, one body at a time."""
         return await asyncio.get_running_loop().run_in_executor(self.reading, function, *arguments)
 
-    async def decoded(self, hosted: Hosted, files: Sequence[bytes]) -> list[NDArray[np.uint8] | str]:
-        """The pixels of each file as the model takes them, or why there are none."""
+    async def decoded(self, hosted: Hosted, files: Sequence[bytes]) -> list[Decoded | str]:
+        """The picture of each file as the model takes it, or why there is none."""
         loop = asyncio.get_running_loop()
         return list(
-            await asyncio.gather(*(loop.run_in_executor(self.pool, self._pixels, hosted, data) for data in files))
+            await asyncio.gather(*(loop.run_in_executor(self.pool, self._decoded, hosted, data) for data in files))
         )
 
-    async def logits(self, hosted: Hosted, pixels: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    async def probabilities(self, hosted: Hosted, pictures: Sequence[Decoded]) -> NDArray[np.float32]:
+        """The probabilities of each picture, (pictures, classes); what they look like is remembered.
+
+        Raises:
+            RefusedError: it takes too long, or the model is replaced again and again.
+        """
+        classes = len(hosted.description.class_names)
+        rows = await self._logits(hosted, [one.pixels for one in pictures])
+        probabilities = hosted.description.softmax(np.array(rows, np.float32).reshape(-1, classes))
+        for one, row in zip(pictures, probabilities, strict=True):
+            seen = {"confidence": float(row.max()), "brightness": float(brightness(one.pixels[None])[0])}
+            if one.shorter_side is not None:
+                seen["shorter_side"] = float(one.shorter_side)
+            hosted.watch.add(seen)
+            self.metrics.look(hosted.name, seen)
+        return probabilities
+
+    async def _logits(self, hosted: Hosted, pixels: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """The logits of each picture.
 
         Raises:
@@ -165,10 +199,24 @@ class Answering:
         names = hosted.description.class_names
         if class_name is not None and class_name not in names:
             raise RefusedError(404, f"there is no class {class_name[:100]!r}{meant(class_name[:100], names)}")
+        return await self._explained(lambda: self.explainer.png(hosted, self._image(sent[1]), class_name))
+
+    async def nearest(self, name: str | None, sent: Sent, count: int) -> tuple[Hosted, list[Json]]:
+        """The training pictures most like a picture: of each its class, its distance and a small copy, nothing else.
+
+        Raises:
+            RefusedError: there is no such model, it has none, they may not be shown, or the picture cannot be read.
+        """
+        hosted = self.model(name)
+        found = await self._explained(lambda: self.explainer.nearest(hosted, self._image(sent[1]), count))
+        return hosted, [
+            {"class": one.class_name, "distance": one.distance, "thumbnail": data_uri(small)} for one, small in found
+        ]
+
+    async def _explained(self, explain: Callable[[], Result]) -> Result:
+        """What an explanation gives, made in a thread of its own; what is wrong with it is a refusal."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self.drawing, lambda: self.explainer.png(hosted, self._image(sent[1]), class_name)
-            )
+            return await asyncio.get_running_loop().run_in_executor(self.drawing, explain)
         except (InputError, images.PictureError) as error:
             raise RefusedError(422, str(error)) from None
 
@@ -189,15 +237,11 @@ class Answering:
             raise images.PictureError(f"a JPEG in {data.count(_SCAN)} passes is too much to decode: store it anew")
         return images.decode(data)
 
-    def _told(self, hosted: Hosted, called: str, logits: NDArray[np.float32], top: int) -> Prediction:
-        row = hosted.description.softmax(logits[None])[0]
-        least = hosted.predictor.min_confidence
-        return told(hosted.description, called, row, top=top, min_confidence=least)
-
-    def _pixels(self, hosted: Hosted, data: bytes) -> NDArray[np.uint8] | str:
-        """The pixels of a picture's file as the model takes them, or why there are none."""
+    def _decoded(self, hosted: Hosted, data: bytes) -> Decoded | str:
+        """The picture of a file as the model takes it, or why there is none."""
         try:
-            return images.to_pixels(self._image(data), hosted.description.image)
+            image = self._image(data)
+            return Decoded(images.to_pixels(image, hosted.description.image), min(image.size))
         except images.PictureError as error:
             return str(error)
 

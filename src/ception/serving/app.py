@@ -18,10 +18,10 @@ from ception.engines import described
 from ception.errors import RunError
 from ception.serving import kserve, page
 from ception.serving.answering import Answering
-from ception.serving.bodies import body_of, pictures_of, share_of
+from ception.serving.bodies import Sent, body_of, pictures_of, share_of
 from ception.serving.guard import Guard
 from ception.serving.limits import Limits, RefusedError
-from ception.serving.schemas import PICTURE, PICTURES, REFUSALS, Json, ModelOut, PredictionsOut
+from ception.serving.schemas import PICTURE, PICTURES, REFUSALS, Json, ModelOut, NeighboursOut, PredictionsOut
 
 if TYPE_CHECKING:
     from ception.serving.hosting import Hosted, Hosting
@@ -31,12 +31,13 @@ _LOOKS_EVERY_S = 2.0  # at the model files
 _LOG = logging.getLogger("ception.serving")
 Model = Annotated[str | None, Query(max_length=200, description="Its name; the first one when not given.")]
 ClassName = Annotated[str | None, Query(alias="class", max_length=1000, description="The class to explain.")]
+Count = Annotated[int, Query(ge=1, le=20, description="Number of training pictures.")]
 Top = Annotated[int, Query(ge=1, le=1000, description="Number of classes to name for each picture.")]
 
 
 def application(
     hosting: Hosting, limits: Limits, metrics: Metrics, *, token: str | None = None, local: bool = False,
-    fail: Callable[[str], None] | None = None,
+    neighbours: bool = True, fail: Callable[[str], None] | None = None,
 ) -> Any:  # fmt: skip
     """What answers requests for some models, to be run by any ASGI server.
 
@@ -46,9 +47,10 @@ def application(
         metrics: Told of each request.
         token: What requests have to bear; None for nothing.
         local: Whether only this machine reaches it.
+        neighbours: Whether small copies of training pictures may be shown.
         fail: Told why, when a model failed and cannot be opened anew; without it, the model's answers say so.
     """
-    answering = Answering.of(hosting, limits, metrics)
+    answering = Answering.of(hosting, limits, metrics, neighbours=neighbours)
     for hosted in hosting:
         metrics.begin(hosted.name, hosted.description.class_names)
 
@@ -135,14 +137,23 @@ def _add_routes(app: FastAPI, answering: Answering) -> None:
         answering.model(model)
         body = await body_of(request, answering.limits)
         async with answering.in_time():
-            sent, _ = await pictures_of(request, body, answering.limits, answering.reading)
-            if len(sent) != 1:
-                raise RefusedError(422, f"one picture is explained at a time, got {len(sent)}")
-            return Response(await answering.heat(model, sent[0], class_name), media_type="image/png")
+            sent = await _one(request, body, answering)
+            return Response(await answering.heat(model, sent, class_name), media_type="image/png")
+
+    @app.post(
+        "/neighbours", response_model=NeighboursOut, responses=REFUSALS, openapi_extra=PICTURE,
+        summary="Show the training pictures that the model sees as most like a picture",
+    )  # fmt: skip
+    async def neighbours(request: Request, model: Model = None, count: Count = 3) -> Any:
+        answering.model(model)
+        body = await body_of(request, answering.limits)
+        async with answering.in_time():
+            hosted, nearest = await answering.nearest(model, await _one(request, body, answering), count)
+            return JSONResponse({"model": hosted.name, "neighbours": nearest})
 
     @app.get("/models", response_model=list[ModelOut], summary="The models that answer")
     async def models() -> Any:
-        return JSONResponse([_described(hosted) for hosted in answering.hosting])
+        return JSONResponse([_described(hosted, answering) for hosted in answering.hosting])
 
     @app.get("/health", summary="Whether the server lives")
     async def health() -> dict[str, str]:
@@ -157,7 +168,21 @@ def _add_routes(app: FastAPI, answering: Answering) -> None:
     async def metrics() -> Response:
         for hosted in answering.hosting:
             answering.metrics.waiting.labels(hosted.name).set(hosted.batcher.waiting)
+            usual, seen = hosted.description.usual, hosted.watch.looks()
+            await asyncio.to_thread(answering.metrics.compare, hosted.name, usual, seen)
         return Response(answering.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _one(request: Request, body: bytes, answering: Answering) -> Sent:
+    """The picture of a request that has one.
+
+    Raises:
+        RefusedError: it has several, or none that is taken.
+    """
+    sent, _ = await pictures_of(request, body, answering.limits, answering.reading)
+    if len(sent) != 1:
+        raise RefusedError(422, f"one picture is explained at a time, got {len(sent)}")
+    return sent[0]
 
 
 def _plain(prediction: Json) -> Json:
@@ -165,11 +190,11 @@ def _plain(prediction: Json) -> Json:
             "error": prediction.get("error")}  # fmt: skip
 
 
-def _described(hosted: Hosted) -> Json:
+def _described(hosted: Hosted, answering: Answering) -> Json:
     """What may be known of a model."""
     description = hosted.description
     return {
         "name": hosted.name, "network": description.config.name, "engine": described(hosted.predictor.engine),
         "image": asdict(description.image), "min_confidence": hosted.predictor.min_confidence,
-        "class_names": list(description.class_names),
+        "class_names": list(description.class_names), "neighbours": answering.explainer.has_neighbours(hosted),
     }  # fmt: skip

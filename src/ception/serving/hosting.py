@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ception.artefacts import files_of, format_of
+from ception.drift import Watch
 from ception.errors import InputError, RunError
 from ception.model_file import model_file, name_of
 from ception.serving.batching import Batcher
@@ -34,6 +35,7 @@ class Hosted:
         predictor: The model in its engine.
         batcher: Runs its pictures.
         state: What changes when its file does.
+        watch: What the last pictures looked like that were sent to it.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Hosted:
     predictor: Predictor
     batcher: Batcher
     state: _State = field(repr=False)
+    watch: Watch = field(default_factory=Watch, repr=False)
 
     @property
     def description(self) -> ModelDescription:

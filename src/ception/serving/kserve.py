@@ -15,6 +15,7 @@ import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from ception.serving.answering import Decoded
 from ception.serving.bodies import body_of, from_base64, from_json, share_of
 from ception.serving.limits import Limits, RefusedError
 from ception.serving.schemas import PIXEL, REFUSALS, Json
@@ -86,11 +87,11 @@ def add_routes(app: FastAPI, answering: Answering) -> None:
             given, count = _input(told, answering.limits)
             share_of(request).take(count * hosted.picture_bytes)
             if given["datatype"] == "BYTES":
-                pixels = await _decoded(_texts(given, count), hosted, answering)
+                pictures = await _decoded(_texts(given, count), hosted, answering)
             else:
-                pixels = list(await answering.read(_tensor, given, rest, hosted))
-            logits = np.stack(await answering.logits(hosted, pixels))
-        return JSONResponse(_answer(told, hosted, hosted.description.softmax(logits)))
+                pictures = [Decoded(one) for one in await answering.read(_tensor, given, rest, hosted)]
+            probabilities = await answering.probabilities(hosted, pictures)
+        return JSONResponse(_answer(told, hosted, probabilities))
 
 
 def _metadata(hosted: Hosted) -> Json:
@@ -168,8 +169,8 @@ def _texts(given: Json, count: int) -> list[str]:
     return data
 
 
-async def _decoded(texts: list[str], hosted: Hosted, answering: Answering) -> list[NDArray[np.uint8]]:
-    """The pixels of files in base64, of which each has to be a picture."""
+async def _decoded(texts: list[str], hosted: Hosted, answering: Answering) -> list[Decoded]:
+    """The pictures of files in base64, of which each has to be a picture."""
     made = await answering.decoded(hosted, [from_base64(text, number) for number, text in enumerate(texts)])
     for number, one in enumerate(made):
         if isinstance(one, str):

@@ -41,6 +41,22 @@ class ModelOut(BaseModel):
     image: Json = Field(description="What the network takes of a picture.")
     min_confidence: float
     class_names: list[str]
+    neighbours: bool = Field(description="Whether it can show training pictures that are like others.")
+
+
+class NeighbourOut(BaseModel):
+    """A training picture that the model sees as like the one that was sent."""
+
+    class_name: str = Field(alias="class", examples=["glass"])
+    distance: float = Field(ge=0, le=2, examples=[0.13], description="0 where the model sees no difference.")
+    thumbnail: str = Field(description="A small copy, as a data URL with a JPEG.")
+
+
+class NeighboursOut(BaseModel):
+    """Training pictures, the nearest first."""
+
+    model: str = Field(examples=["001-xception-trashnet"])
+    neighbours: list[NeighbourOut]
 
 
 class ErrorOut(BaseModel):

@@ -45,6 +45,8 @@ class ServeSettings(EngineSettings):
         token_file: File with a token that requests have to bear, as Authorization: Bearer TOKEN.
         min_confidence: Probability, 0..1, below which an answer is `unknown`; an export's own, else 0, when not given.
         batch_size: Pictures that are computed at once at most.
+        neighbours: Show small copies of the training pictures that are most like a picture, where there is an index of
+            them beside the model.
         max_bytes: Largest body of a request, in MB.
         max_pixels: Largest picture, in millions of pixels.
         max_pictures: Most pictures in a request.
@@ -58,6 +60,7 @@ class ServeSettings(EngineSettings):
     token_file: Path | None = None
     min_confidence: float | None = None
     batch_size: int = 16
+    neighbours: bool = True
     max_bytes: float = 32.0
     max_pixels: float = 64.0
     max_pictures: int = 64

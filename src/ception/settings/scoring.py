@@ -19,6 +19,7 @@ class EvaluateSettings(EngineSettings):
         batch_size: Pictures in one step.
         target_precision: Share of right answers, 0..1, that is wished for: the confidence from which on the validation
             pictures promise it is tried here, and told as --min-confidence for predict.
+        explain: Show in the report what spoke for the worst mistakes, and the training pictures most like them.
         by: Score groups of pictures too: a further column of the CSV, or `size` (the picture's shorter side).
         out: Folder for the scores, the predictions and the report; when not given,
             evaluations/ in the model's run folder, or evaluation-DATA here when the model lies in no run.
@@ -27,6 +28,7 @@ class EvaluateSettings(EngineSettings):
     split: Split | None = None
     batch_size: int = 64
     target_precision: float | None = None
+    explain: bool = False
     by: str | None = None
     out: Path | None = None
 
@@ -79,9 +81,12 @@ class ExplainSettings(BackendSettings):
         out: Folder for the pictures and explanations.json; explanations-MODEL here when not given.
         checks: Check each map against one of the network with its weights shuffled, and by uncovering and covering what
             it marks.
+        neighbours: Training pictures to show beside each picture, those that the network sees as most like it; 3 where
+            the model has an index of them, when not given.
     """
 
     method: ExplainMethod = "gradcam"
     layer: str | None = None
     out: Path | None = None
     checks: bool = True
+    neighbours: int | None = None

@@ -66,6 +66,8 @@ class TrainSettings(DeviceSettings, CacheSettings):
             folder), original (a picture and its augmented copies, by names such as a_flipped.jpg), a column of the CSV,
             or a regular expression that is searched in each path, whose group in brackets names the picture's group,
             such as '(.+)_'.
+        neighbours: Keep small copies of the training pictures, and what the network sees in them, in the run's folder:
+            explain, the report and the server's page then show those that are most like a picture.
         skip_unreadable: Leave out pictures that cannot be read instead of stopping.
         seed: Start of every random choice: initial weights, order of the pictures, dropout.
         runs: Folder that receives the run's folder.
@@ -102,6 +104,7 @@ class TrainSettings(DeviceSettings, CacheSettings):
     dtype: Dtype | None = None
     time_budget: float | None = None
     group: str | None = None
+    neighbours: bool = True
     skip_unreadable: bool = False
     seed: int = 0
     runs: Path = Path("runs")

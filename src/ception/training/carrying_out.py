@@ -15,16 +15,20 @@ from ception.data import sources
 from ception.errors import RunError
 from ception.evaluation import read_log, write
 from ception.evaluation.plots import curves
+from ception.explaining import FILE
 from ception.files import write_json
+from ception.reporting import counted
 from ception.results import Scores
 from ception.training.callbacks import best_epoch
 from ception.training.fitting import fit
+from ception.training.indexing import index_of, insights
 from ception.training.run import Run
 from ception.training.scoring import beside_thumbnails, scored
 
 if TYPE_CHECKING:
     import keras
 
+    from ception.explaining.neighbours import Index
     from ception.reporting import Reporter
     from ception.training.planning import Plan
     from ception.training.run_folder import RunFolder
@@ -64,12 +68,31 @@ def carry_out(plan: Plan, network: keras.Model, folder: RunFolder, began: float,
             best_epoch=best, thumbnails=beside_thumbnails(plan, table),
         )  # fmt: skip
         classifier = replace(classifier, record=record | {"scores": scores.as_dict()})
+        index = _indexed(plan, classifier, network, folder, reporter) if plan.settings.neighbours else None
         curves(progress.rows, best, folder.path / "curves.png", [phase.name for phase in plan.phases])
         test, pictures = plan.data.indices(sources.TEST), plan.data.dataset.pictures
-        write(folder.path, table, scores, classifier, lambda row: pictures.open(int(test[row])), progress.rows)
+        with insights(classifier, index, reporter) as insight:
+            write(
+                folder.path,
+                table,
+                scores,
+                classifier,
+                lambda row: pictures.open(int(test[row])),
+                progress.rows,
+                insight,
+            )
         classifier.save(folder.model)
         folder.finish()
     return Run(classifier, progress.rows, scores, folder.path)
+
+
+def _indexed(plan: Plan, classifier: Classifier, network: keras.Model, folder: RunFolder, reporter: Reporter) -> Index:
+    """The index of training pictures, which is written, and its size told."""
+    index, path = index_of(plan, classifier, network, reporter), folder.path / FILE
+    index.save(path)
+    count = counted(len(index.labels), "training picture")
+    reporter.note(f"Index of {count} for explanations: {path} ({path.stat().st_size / 1e6:,.1f} MB)")
+    return index
 
 
 def finished(folder: RunFolder) -> Run:

@@ -8,8 +8,8 @@ const element = (tag, properties = {}, ...children) => {
 };
 
 export class Gallery {
-  constructor({ explain, classes }) {
-    Object.assign(this, { explain, classes, entries: [] });
+  constructor({ explain, nearest, classes }) {
+    Object.assign(this, { explain, nearest, classes, entries: [] });
     for (const id of ["class", "least", "most", "sort"]) $(id).addEventListener("input", () => this.show());
     $("predictions").addEventListener("click", () => this.download("predictions.csv", this.predictions()));
     $("corrections").addEventListener("click", () => this.download("labels.csv", this.labels()));
@@ -113,6 +113,29 @@ export class Gallery {
       return element("li", {}, button);
     }));
     $("closer").showModal();
+    this.near(entry);
+  }
+
+  async near(entry) {
+    this.looked = entry;
+    $("closer-near").hidden = true;
+    $("near-pictures").replaceChildren();
+    if (entry.error || !entry.top?.length) return;
+    $("near-note").textContent = "Looking ...";
+    let pictures = [], note = "";
+    try {
+      const asked = this.nearest(entry);
+      $("closer-near").hidden = false;
+      pictures = await asked;
+    } catch (error) {
+      note = error.message;
+    }
+    if (this.looked !== entry) return; // another picture is looked at by now
+    $("closer-near").hidden = pictures === null;
+    $("near-note").textContent = note;
+    $("near-pictures").replaceChildren(...(pictures ?? []).map((one) => element("li", {},
+      element("img", { src: one.thumbnail, alt: "" }),
+      element("span", { className: "name", textContent: `${one.class}, distance ${one.distance.toFixed(2)}` }))));
   }
 
   async heat(entry, name, button) {

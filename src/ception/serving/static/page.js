@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 let token = sessionStorage.getItem("token") ?? "";
 let models = [], ready;
 
-const gallery = new Gallery({ explain, classes: () => chosen()?.class_names ?? [] });
+const gallery = new Gallery({ explain, nearest, classes: () => chosen()?.class_names ?? [] });
 const chosen = () => models.find((model) => model.name === $("model").value);
 
 async function ask(path, options = {}) {
@@ -90,10 +90,18 @@ async function again(request, tries = 5) {
 }
 
 async function explain(entry, className) {
-  const query = new URLSearchParams({ model: $("model").value, class: className });
+  return (await about(entry, "explain", { class: className })).blob();
+}
+
+async function nearest(entry) { // null where the model shows no training pictures
+  return chosen()?.neighbours ? (await (await about(entry, "neighbours", {})).json()).neighbours : null;
+}
+
+async function about(entry, path, asked) {
+  const query = new URLSearchParams({ model: $("model").value, ...asked });
   const body = await entry.file.arrayBuffer();
   const headers = { "Content-Type": "application/octet-stream" };
-  return (await again(() => ask(`explain?${query}`, { method: "POST", body, headers }))).blob();
+  return again(() => ask(`${path}?${query}`, { method: "POST", body, headers }));
 }
 
 for (const id of ["files", "folder", "camera"])
