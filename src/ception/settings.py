@@ -111,13 +111,13 @@ class TrainSettings(DeviceSettings, CacheSettings):
             not given, as for the next four.
         colour: Largest change of the training pictures' brightness, contrast and saturation, as a share of each.
         randaugment: Magnitude, 0..30, of two operations of RandAugment; 0 makes none.
-        mixup: Mix training examples in pairs, by shares from a Beta distribution with this parameter (MixUp); 0 for
-            none.
+        mixup: Mix training examples in pairs, by shares from Beta distributions of this parameter (MixUp); 0 for none.
         cutmix: The same for rectangles of one in another (CutMix); 0 for none.
         views: Views of each training picture that a frozen part sees: plain, mirrored, then changed by chance; when not
             given, the recipe's (1 for the head, then 2), or 4 with --crop, --colour or --randaugment.
         dtype: Numbers that training computes with, float32 or bfloat16 (weights stay float32); when not given,
             with --weights bfloat16 where this machine is quicker with it, else float32.
+        stock_layers: Train with Keras's own layers, not the quicker ones that compute the same.
         time_budget: Minutes in which the training shall end, by fewer epochs where they take longer. The frozen part's
             work and one epoch of each phase take what they take, and scoring comes after.
         group: Keep pictures in one split that belong together, such as the frames of one track: folder (those in one
@@ -158,6 +158,7 @@ class TrainSettings(DeviceSettings, CacheSettings):
     cutmix: float | None = None
     views: int | None = None
     dtype: Dtype | None = None
+    stock_layers: bool = False
     time_budget: float | None = None
     group: str | None = None
     skip_unreadable: bool = False
@@ -183,7 +184,7 @@ TRAIN_GROUPS = {  # what help shows together, in this order; what it does not na
         "batch_size", "learning_rate", "patience", "dropout", "channels", "resize", "auxiliary", "depth_multiplier",
         "every",
     ),
-    "Machine": ("time_budget", "dtype", "backend", "device", "cache_limit"),
+    "Machine": ("time_budget", "dtype", "stock_layers", "backend", "device", "cache_limit"),
 }  # fmt: skip
 
 
@@ -282,8 +283,7 @@ class ConvertSettings(BackendSettings):
             network expects, when not given.
         classes: Names of the classes in the order of the outputs, as cat,dog or a text file with one a line; numbers
             when not given.
-        final_endpoint: End the network there, such as mixed8, for a file that ends there; at its own end when not
-            given.
+        final_endpoint: End the network there, such as mixed8, for a file that ends there; its own end when not given.
         partial: Accept a file that lacks some of the network's tensors.
         to: Write the weights of a model file as keras-applications or timm loads them.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from ception import backends
 from ception.classifier import Classifier
 from ception.data import loading, sources
 from ception.errors import InputError
+from ception.layers import quicker
 from ception.model_file import ModelDescription, shortened
 from ception.models.config import NetworkConfig, columns_of
 from ception.models.endpoints import truncate
@@ -110,6 +111,11 @@ def dtype_of(settings: TrainSettings) -> str:
     return "bfloat16" if settings.weights and backends.fast_at_bfloat16(settings.device) else "float32"
 
 
+def layers_of(settings: TrainSettings) -> Mapping[str, type[keras.layers.Layer]]:
+    """By kind, the classes that the network is made of where they are not Keras's."""
+    return {} if settings.stock_layers else quicker(settings.device)
+
+
 def logits_part(network: keras.Model, settings: TrainSettings) -> keras.Model:
     """A network that is trained, without its auxiliary head; it shares the weights."""
     return truncate(network, "logits") if settings.auxiliary else network
@@ -134,7 +140,7 @@ def _network(
     """The network as it is trained, with a fresh head."""
     network, report = filled(
         config, opened, auxiliary=settings.auxiliary, partial=settings.partial, seed=settings.seed,
-        dtype={"bfloat16": "mixed_bfloat16"}.get(dtype, dtype),
+        dtype={"bfloat16": "mixed_bfloat16"}.get(dtype, dtype), layers=layers_of(settings),
     )  # fmt: skip
     if opened and report:
         for said in (report.of_another_head() if report.left_out else "", opened.doubt):
