@@ -1,6 +1,7 @@
 """Layers that compute what Keras's own do, in less time: made in training, never saved.
 
-`classes.py` has the layers, one file for each backend the operations that they are made of.
+`classes.py` has the layers, one file for each backend the operations that they are made of, and another the same with
+the compiled kernels of `ception-kernels`.
 """
 
 from __future__ import annotations
@@ -26,3 +27,17 @@ def quicker(device: str | None = None) -> Mapping[str, type[keras.layers.Layer]]
     from ception.layers.classes import CLASSES, operations
 
     return {kind: CLASSES[kind] for kind in operations().KINDS}
+
+
+def remark() -> str | None:
+    """What to tell of the operations that the layers are made of: that compiled ones are missing where they would do.
+
+    None where they are there, or the backend is not quicker with them.
+    """
+    import keras
+
+    from ception.layers.compiled import kernels
+
+    if keras.backend.backend() != "torch" or kernels() is not None:
+        return None
+    return "without the compiled kernels of ception-kernels (docs/kernels.md), which train in less time and memory"

@@ -12,11 +12,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from ception.layers.compiled import are_used
+
 
 @cache
 def operations() -> Any:
-    """The module with the operations of the backend that runs."""
-    return import_module(f"ception.layers.{keras.backend.backend()}")
+    """The module with the operations of the backend that runs: the compiled ones where they are quicker."""
+    backend = keras.backend.backend()
+    return import_module(f"ception.layers.{'compiled_' if are_used(backend) else ''}{backend}")
 
 
 def _is_covered(layer: Any) -> bool:

@@ -29,10 +29,19 @@ def convolution(x: Any, kernel: Any, strides: tuple[int, int], padding: str) -> 
     return ops.conv(x, kernel, strides=strides, padding=padding, data_format="channels_last")
 
 
-def separable(x: Any, depthwise: Any, kernel: Any, strides: tuple[int, int], padding: str) -> Any:
+def depthwise(x: Any, kernel: Any, strides: tuple[int, int], padding: str) -> Any:
+    """A convolution of each channel alone, as Keras computes it."""
+    return ops.depthwise_conv(x, kernel, strides=strides, padding=padding, data_format="channels_last")
+
+
+def separable(x: Any, depthwise_kernel: Any, kernel: Any, strides: tuple[int, int], padding: str) -> Any:
     """A convolution of each channel alone, then one across all."""
-    x = ops.depthwise_conv(x, depthwise, strides=strides, padding=padding, data_format="channels_last")
-    return pointwise(x, kernel, (1, 1))
+    return pointwise(depthwise(x, depthwise_kernel, strides, padding), kernel, (1, 1))
+
+
+def max_pool(x: Any, window: tuple[int, int], strides: tuple[int, int], padding: str) -> Any:
+    """The largest value of each window, as Keras computes it."""
+    return ops.max_pool(x, window, strides, padding, data_format="channels_last")
 
 
 def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from ception import backends
+from ception import backends, layers
 from ception.classifier import Classifier
 from ception.data import loading, sources
 from ception.errors import InputError
-from ception.layers import quicker
 from ception.model_file import ModelDescription, shortened
 from ception.models.config import NetworkConfig, columns_of
 from ception.models.endpoints import truncate
@@ -113,7 +112,7 @@ def dtype_of(settings: TrainSettings) -> str:
 
 def layers_of(settings: TrainSettings) -> Mapping[str, type[keras.layers.Layer]]:
     """By kind, the classes that the network is made of where they are not Keras's."""
-    return {} if settings.stock_layers else quicker(settings.device)
+    return {} if settings.stock_layers else layers.quicker(settings.device)
 
 
 def logits_part(network: keras.Model, settings: TrainSettings) -> keras.Model:
@@ -138,9 +137,12 @@ def _network(
     config: NetworkConfig, opened: OpenedWeights | None, settings: TrainSettings, dtype: str, reporter: Reporter
 ) -> keras.Model:
     """The network as it is trained, with a fresh head."""
+    quick = layers_of(settings)
+    if quick and (said := layers.remark()):
+        reporter.detail(f"layers are computed {said}")
     network, report = filled(
         config, opened, auxiliary=settings.auxiliary, partial=settings.partial, seed=settings.seed,
-        dtype={"bfloat16": "mixed_bfloat16"}.get(dtype, dtype), layers=layers_of(settings),
+        dtype={"bfloat16": "mixed_bfloat16"}.get(dtype, dtype), layers=quick,
     )  # fmt: skip
     if opened and report:
         for said in (report.of_another_head() if report.left_out else "", opened.doubt):
