@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# The compiled kernels, where a C++ compiler is; without one the layers in Python are tested alone
+CXX_FOUND := $(shell command -v $(CXX) 2>/dev/null)
+KERNELS := $(shell find kernels -type f -not -path '*/build*')
+
 TORCH ?= torch
 CONSTRAINTS ?= constraints.txt
 INSTALL := -m pip install --quiet $(addprefix --constraint=,$(CONSTRAINTS))
@@ -10,12 +14,14 @@ PYTEST := python -m pytest -n 2
 # each of the two workers keeps to one core
 ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
-.PHONY: help demo test test-all coverage test-backends test-jax test-torch goldens lock check clean
+
+.PHONY: help demo test test-all coverage test-kernels test-backends test-jax test-torch goldens lock check clean
 
 help:
 	@echo "make demo      set up, then train, evaluate and predict on the pictures that come with the package"
 	@echo "make test      set up, then run the tests (make test-all: the slow ones too)"
 	@echo "make coverage  all tests, with the share of the package's lines that they run"
+	@echo "make test-kernels    the compiled kernels' own tests for each set of instructions, and under the sanitizers"
 	@echo "make test-backends   the tests on JAX and on PyTorch, in environments of their own"
 	@echo "make goldens   write the stored values that networks must give anew"
 	@echo "make lock      set up all environments anew with the latest packages, and write constraints.txt"
@@ -25,17 +31,31 @@ help:
 demo: $(VENV)/installed
 	$(BIN)/ception demo
 
-test: $(VENV)/installed-dev
+test: $(VENV)/installed-dev $(VENV)/kernels
 	$(ONE_THREAD) $(BIN)/$(PYTEST) -m "not slow"
 
-test-all: $(VENV)/installed-dev
+test-all: $(VENV)/installed-dev $(VENV)/kernels
 	$(ONE_THREAD) $(BIN)/$(PYTEST)
 
 # Slower than `test-all` by half or more, because every line of Keras is watched too
-coverage: $(VENV)/installed-dev
+coverage: $(VENV)/installed-dev $(VENV)/kernels
 	$(ONE_THREAD) $(BIN)/$(PYTEST) --cov --cov-report=term
 
+test-kernels: $(VENV)/kernels
+ifneq ($(CXX_FOUND),)
+	$(call tested-kernels,build/kernels,Release,OFF)
+	$(call tested-kernels,build/kernels-sanitized,Debug,ON)
+endif
+
+define tested-kernels
+	$(BIN)/cmake -S kernels -B $(1) -DCMAKE_CXX_COMPILER=$(CXX) -DCMAKE_BUILD_TYPE=$(2) -DCEPTION_SANITIZE=$(3)
+	$(BIN)/cmake --build $(1) --parallel 2
+	$(BIN)/ctest --test-dir $(1) --output-on-failure
+endef
+
 test-backends: test-jax test-torch
+
+test-torch: $(VENV)-torch/kernels
 
 test-jax test-torch: test-%: $(VENV)-%/installed-dev
 	KERAS_BACKEND=$* $(ONE_THREAD) $(VENV)-$*/bin/$(PYTEST) -m "not slow"
@@ -86,6 +106,15 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 $(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(BIN)/python $(INSTALL) --editable '.[tensorflow,dev]'
 	@touch $(VENV)/installed $@
+
+$(VENV)/kernels $(VENV)-torch/kernels: %/kernels: $(KERNELS) | %/bin/python
+ifneq ($(CXX_FOUND),)
+	$*/bin/python $(INSTALL) cmake
+	$*/bin/python -m pip install --quiet --force-reinstall --no-deps ./kernels
+else
+	@echo "There is no C++ compiler ($(CXX)): the kernels are not built, and the layers in Python are tested alone"
+endif
+	@touch $@
 
 clean:
 	rm -rf $(VENV) $(VENV)-jax $(VENV)-torch build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
+from ception import layers
 from ception.classifier import Classifier
 from ception.data.images import ImageContract
 from ception.models import NetworkConfig
 from ception.models.building import build_network
 from ception.models.kinds import kind, stock_class, stock_config
+from ception.settings import TrainSettings
+from ception.training.planning import layers_of
 from support.parity import fill
 
 
@@ -73,6 +77,33 @@ def test_what_is_saved_is_kerass_own(tmp_path):
     for again in (keras.models.load_model(tmp_path / "m.keras"), Classifier.load(tmp_path / "m.keras").network):
         assert {type(layer).__module__.split(".")[0] for layer in again.layers} == {"keras"}
         np.testing.assert_allclose(keras.ops.convert_to_numpy(again(pixels, training=False)), expected, rtol=1e-5)
+
+
+def test_training_takes_quicker_layers_unless_told_otherwise():
+    settings = TrainSettings(model="xception")
+    assert layers_of(settings).keys() == layers.quicker().keys() != set()
+    assert layers_of(replace(settings, stock_layers=True)) == {}
+
+
+def test_a_training_follows_that_of_kerass_layers():
+    """The loss at each of 100 steps: what is left of rounding."""
+    config = NetworkConfig.of("separable_cnn", classes=4, image_size=16, channels=1, depth_multiplier=0.5)
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 4, 160)
+    pixels = random.uniform(0, 100, (160, 16, 16, 1)).astype("float32")
+    pixels[np.arange(160), :, 4 * labels] += 100  # no two values are equal, or rounding says which is the largest
+    losses = []
+    for classes in (layers.quicker(), {}):
+        network = build_network(config, layers=classes, seed=1)
+        network.compile(
+            keras.optimizers.SGD(0.01, momentum=0.9),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=keras.backend.backend() == "jax",
+        )
+        batches = [slice(start, start + 16) for start in range(0, 160, 16)] * 10
+        losses.append([float(network.train_on_batch(pixels[batch], labels[batch])) for batch in batches])
+    assert losses[0][-1] < 0.5 * losses[0][0]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
 
 
 def test_a_stock_configuration_is_what_keras_writes():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from typing import Unpack
@@ -74,6 +75,7 @@ def filled(
     dtype: str = "float32",
     seed: int | None = None,
     exact: bool = False,
+    layers: Mapping[str, type[keras.layers.Layer]] | None = None,
 ) -> tuple[keras.Model, Report | None]:
     """The network of a config, and what became of the weights that it is filled with; fresh without any.
 
@@ -85,11 +87,13 @@ def filled(
         dtype: Keras dtype policy.
         seed: Start of the initial weights and of dropout.
         exact: Whether it has to compute what the file's network does, as for `ception.weights.loading.load`.
+        layers: As for `build_network`.
 
     Raises:
         InputError: the network cannot be built so, or the weights do not fit it.
     """
-    network, whole = build_with_whole(config, auxiliary=auxiliary, layers=Layers(dtype=dtype, random=Random(seed)))
+    made = Layers(dtype=dtype, classes=layers or {}, random=Random(seed))
+    network, whole = build_with_whole(config, auxiliary=auxiliary, layers=made)
     if weights is None:
         return network, None
     return network, load(network, weights, partial=partial, whole=whole, exact=exact)

@@ -46,6 +46,7 @@ class TrainOptions(TypedDict, total=False):
     cutmix: float | None
     views: int | None
     dtype: Dtype | None
+    stock_layers: bool
     time_budget: float | None
     group: str | None
     neighbours: bool

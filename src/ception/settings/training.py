@@ -60,6 +60,7 @@ class TrainSettings(DeviceSettings, CacheSettings):
             given, the recipe's (1 for the head, then 2), or 4 with --crop, --colour or --randaugment.
         dtype: Numbers that training computes with, float32 or bfloat16 (weights stay float32); when not given,
             with --weights bfloat16 where this machine is quicker with it, else float32.
+        stock_layers: Train with Keras's own layers, not the quicker ones that compute the same.
         time_budget: Minutes in which the training shall end, by fewer epochs where they take longer. The frozen part's
             work and one epoch of each phase take what they take, and scoring comes after.
         group: Keep pictures in one split that belong together, such as the frames of one track: folder (those in one
@@ -102,6 +103,7 @@ class TrainSettings(DeviceSettings, CacheSettings):
     cutmix: float | None = None
     views: int | None = None
     dtype: Dtype | None = None
+    stock_layers: bool = False
     time_budget: float | None = None
     group: str | None = None
     neighbours: bool = True
@@ -128,5 +130,5 @@ TRAIN_GROUPS = {  # what help shows together, in this order; what it does not na
         "batch_size", "learning_rate", "patience", "dropout", "channels", "resize", "auxiliary", "depth_multiplier",
         "every",
     ),
-    "Machine": ("time_budget", "dtype", "backend", "device", "cache_limit"),
+    "Machine": ("time_budget", "dtype", "stock_layers", "backend", "device", "cache_limit"),
 }  # fmt: skip

@@ -25,7 +25,7 @@ from ception.training.callbacks import NotFiniteError
 from ception.training.examples import Examples, batches_of, examples_of, plain_batches
 from ception.training.optimizers import loss_of, optimizer_of
 from ception.training.phases import INPUT, Phase
-from ception.training.planning import Plan, logits_part
+from ception.training.planning import Plan, layers_of, logits_part
 from ception.training.recipes import Recipe
 from ception.training.run_folder import RunFolder
 from ception.training.solving import solved
@@ -218,7 +218,9 @@ def assign(variables: Sequence[Any], beginning: Sequence[NDArray[Any]]) -> None:
 def _in_float32(plan: Plan, network: keras.Model) -> keras.Model:
     """The network with the same weights, computing in float32."""
     settings = plan.settings
-    made = build_network(plan.description.config, auxiliary=settings.auxiliary, seed=settings.seed)
+    made = build_network(
+        plan.description.config, auxiliary=settings.auxiliary, seed=settings.seed, layers=layers_of(settings)
+    )
     made.set_weights(network.get_weights())
     return made
 

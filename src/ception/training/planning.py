@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from ception import backends
+from ception import backends, layers
 from ception.classifier import Classifier
 from ception.data import loading, sources
 from ception.errors import InputError
@@ -111,6 +111,11 @@ def dtype_of(settings: TrainSettings) -> str:
     return "bfloat16" if settings.weights and backends.fast_at_bfloat16(settings.device) else "float32"
 
 
+def layers_of(settings: TrainSettings) -> Mapping[str, type[keras.layers.Layer]]:
+    """By kind, the classes that the network is made of where they are not Keras's."""
+    return {} if settings.stock_layers else layers.quicker(settings.device)
+
+
 def logits_part(network: keras.Model, settings: TrainSettings) -> keras.Model:
     """A network that is trained, without its auxiliary head; it shares the weights."""
     return truncate(network, "logits") if settings.auxiliary else network
@@ -133,9 +138,12 @@ def _network(
     config: NetworkConfig, opened: OpenedWeights | None, settings: TrainSettings, dtype: str, reporter: Reporter
 ) -> keras.Model:
     """The network as it is trained, with a fresh head."""
+    quick = layers_of(settings)
+    if quick and (said := layers.remark()):
+        reporter.detail(f"layers are computed {said}")
     network, report = filled(
         config, opened, auxiliary=settings.auxiliary, partial=settings.partial, seed=settings.seed,
-        dtype={"bfloat16": "mixed_bfloat16"}.get(dtype, dtype),
+        dtype={"bfloat16": "mixed_bfloat16"}.get(dtype, dtype), layers=quick,
     )  # fmt: skip
     if opened and report:
         for said in (report.of_another_head() if report.left_out else "", opened.doubt):

@@ -1,0 +1,75 @@
+"""Where the library lies, and what it says of itself."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+from pathlib import Path
+
+__all__ = ["INTERFACE", "instructions", "library", "set_threads", "tensorflow_operations"]
+
+INTERFACE = 1  # which version of include/ception_kernels.h this is written for
+
+
+class Windows(ctypes.Structure):
+    """`ception_windows`."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_int64)
+        for name in (
+            "batch", "height", "width", "channels", "window_height", "window_width", "down", "right", "top", "left",
+            "out_height", "out_width",
+        )
+    )  # fmt: skip
+
+
+_POINTER, _INT, _LONG, _FLOAT = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_float
+_WINDOWS = ctypes.POINTER(Windows)
+_SIGNATURES = {
+    "ception_product": (_LONG, _LONG, _LONG, _POINTER, _INT, _POINTER, _INT, _POINTER),
+    "ception_depthwise": (_WINDOWS, *[_POINTER] * 3),
+    "ception_depthwise_gradients": (_WINDOWS, *[_POINTER] * 5),
+    "ception_separable": (_WINDOWS, _LONG, *[_POINTER] * 4),
+    "ception_separable_gradients": (_WINDOWS, _LONG, *[_POINTER] * 7),
+    "ception_batch_norm": (_LONG, _LONG, *[_POINTER] * 3, _FLOAT, *[_POINTER] * 3),
+    "ception_batch_norm_gradients": (_LONG, _LONG, *[_POINTER] * 4, _FLOAT, *[_POINTER] * 4),
+    "ception_max_pool": (_WINDOWS, *[_POINTER] * 2),
+    "ception_max_pool_gradient": (_WINDOWS, *[_POINTER] * 4),
+}
+
+
+def _file(name: str) -> Path:
+    suffix = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+    return Path(__file__).with_name(f"lib{name}{suffix}")
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The library, with the types of its functions; calls let other threads of Python run.
+
+    Raises:
+        OSError: it cannot be loaded, or has another interface.
+    """
+    loaded = ctypes.CDLL(str(_file("ception_kernels")))
+    if loaded.ception_interface() != INTERFACE:
+        raise OSError(f"ception_kernels has interface {loaded.ception_interface()} instead of {INTERFACE}")
+    for name, types in _SIGNATURES.items():
+        getattr(loaded, name).argtypes = types
+    loaded.ception_instructions.restype = ctypes.c_char_p
+    return loaded
+
+
+def instructions() -> str:
+    """Which instructions of the processor it uses: avx512, avx2 or portable."""
+    return str(library().ception_instructions().decode())
+
+
+def set_threads(number: int) -> None:
+    """Compute in so many threads, at most as many as this process may use processors."""
+    library().ception_set_threads(number)
+
+
+def tensorflow_operations() -> Path:
+    """The library for `tf.load_op_library`."""
+    return _file("ception_tensorflow")

@@ -1,0 +1,100 @@
+// The C interface: each call goes to the copy of the operations that fits the processor.
+#include <cstdlib>
+#include <cstring>
+
+#include "operations.h"
+#include "threads.h"
+
+namespace ception {
+namespace {
+
+const Operations &fitting() {
+#if defined(CEPTION_X86)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512bw"))
+    return operations_avx512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return operations_avx2;
+#endif
+  return operations_portable;
+}
+
+// What the environment names, where the processor has it: never more than that.
+const Operations &chosen() {
+  const Operations &best = fitting();
+  const char *named = std::getenv("CEPTION_KERNELS");
+  if (!named) return best;
+  if (std::strcmp(named, "portable") == 0) return operations_portable;
+#if defined(CEPTION_X86)
+  if (std::strcmp(named, "avx2") == 0 && &best != &operations_portable) return operations_avx2;
+#endif
+  return best;
+}
+
+const Operations &operations() {
+  static const Operations &found = chosen();
+  return found;
+}
+
+}  // namespace
+}  // namespace ception
+
+using ception::operations;
+
+extern "C" {
+
+int32_t ception_interface(void) { return 1; }
+
+const char *ception_instructions(void) { return operations().name; }
+
+int32_t ception_threads(void) { return ception::threads(); }
+
+void ception_set_threads(int32_t threads) { ception::set_threads(threads); }
+
+int32_t ception_product(int64_t m, int64_t n, int64_t k, const float *a, int32_t transposed_a, const float *b,
+                        int32_t transposed_b, float *c) {
+  return operations().product(m, n, k, a, transposed_a, b, transposed_b, c);
+}
+
+int32_t ception_depthwise(const ception_windows *windows, const float *x, const float *kernel, float *y) {
+  return operations().depthwise(windows, x, kernel, y);
+}
+
+int32_t ception_depthwise_gradients(const ception_windows *windows, const float *x, const float *kernel,
+                                    const float *gradient, float *of_x, float *of_kernel) {
+  return operations().depthwise_gradients(windows, x, kernel, gradient, of_x, of_kernel);
+}
+
+int32_t ception_separable(const ception_windows *windows, int64_t filters, const float *x, const float *depthwise,
+                          const float *pointwise, float *y) {
+  return operations().separable(windows, filters, x, depthwise, pointwise, y);
+}
+
+int32_t ception_separable_gradients(const ception_windows *windows, int64_t filters, const float *x,
+                                    const float *depthwise, const float *pointwise, const float *gradient, float *of_x,
+                                    float *of_depthwise, float *of_pointwise) {
+  return operations().separable_gradients(windows, filters, x, depthwise, pointwise, gradient, of_x, of_depthwise,
+                                          of_pointwise);
+}
+
+int32_t ception_batch_norm(int64_t values, int64_t channels, const float *x, const float *gamma, const float *beta,
+                           float epsilon, float *y, float *mean, float *variance) {
+  return operations().batch_norm(values, channels, x, gamma, beta, epsilon, y, mean, variance);
+}
+
+int32_t ception_batch_norm_gradients(int64_t values, int64_t channels, const float *x, const float *gamma,
+                                     const float *mean, const float *variance, float epsilon, const float *gradient,
+                                     float *of_x, float *of_gamma, float *of_beta) {
+  return operations().batch_norm_gradients(values, channels, x, gamma, mean, variance, epsilon, gradient, of_x,
+                                           of_gamma, of_beta);
+}
+
+int32_t ception_max_pool(const ception_windows *windows, const float *x, float *y) {
+  return operations().max_pool(windows, x, y);
+}
+
+int32_t ception_max_pool_gradient(const ception_windows *windows, const float *x, const float *y,
+                                  const float *gradient, float *of_x) {
+  return operations().max_pool_gradient(windows, x, y, gradient, of_x);
+}
+}

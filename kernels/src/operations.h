@@ -1,0 +1,23 @@
+// What is compiled once for each set of instructions, and how one of them is chosen.
+#pragma once
+
+#include "ception_kernels.h"
+
+namespace ception {
+
+struct Operations {
+  const char *name;
+  decltype(&ception_product) product;
+  decltype(&ception_depthwise) depthwise;
+  decltype(&ception_depthwise_gradients) depthwise_gradients;
+  decltype(&ception_separable) separable;
+  decltype(&ception_separable_gradients) separable_gradients;
+  decltype(&ception_batch_norm) batch_norm;
+  decltype(&ception_batch_norm_gradients) batch_norm_gradients;
+  decltype(&ception_max_pool) max_pool;
+  decltype(&ception_max_pool_gradient) max_pool_gradient;
+};
+
+extern const Operations operations_portable, operations_avx2, operations_avx512;
+
+}  // namespace ception

@@ -1,0 +1,136 @@
+// Matrix products: both operands are packed into panels, and tiles of the result are kept in registers.
+//
+// Source: Van Zee and van de Geijn, BLIS, ACM TOMS 41(3), 2015.
+#pragma once
+
+#include "vectors.h"
+
+namespace {
+
+constexpr int64_t kDepth = 256;                                          // of a panel: 32 KB of B stay in the cache
+constexpr int64_t kBlock = ceiling(240, kRows) * kRows;                  // rows of A that are packed at a time
+
+// How a depth is cut into equal parts of at most kDepth.
+inline int64_t depth_of(int64_t k) { return most(1, ceiling(k, ceiling(most(k, 1), kDepth))); }
+
+inline int64_t packed_columns(int64_t n) { return ceiling(n, kColumns) * kColumns; }
+
+// One tile: c (kRows, kColumns) = or += a b, with b (depth, kColumns) packed; element (i, p) of a lies at
+// a[i * down + p * right].
+inline __attribute__((always_inline)) void tile(int64_t depth, const float *a, int64_t down, int64_t right,
+                                                const float *b, float *c, int64_t ldc, bool add) {
+  for (int i = 0; i < kRows; ++i)  // the result is there when the sums are
+    for (int v = 0; v < kColumns; v += 16) __builtin_prefetch(c + i * ldc + v, 1);
+  Vector sums[kRows][kVectors] = {};
+  for (int64_t p = 0; p < depth; ++p) {
+    Vector column[kVectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) column[v] = load(b + p * kColumns + v * kWidth);
+#pragma GCC unroll 14
+    for (int i = 0; i < kRows; ++i) {
+      const Vector row = a[i * down + p * right] - Vector{};
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) sums[i][v] += row * column[v];
+    }
+  }
+#pragma GCC unroll 14
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      float *to = c + i * ldc + v * kWidth;
+      store(to, add ? load(to) + sums[i][v] : sums[i][v]);
+    }
+  }
+}
+
+void whole_tile(int64_t depth, const float *a, const float *b, float *c, int64_t ldc, bool add) {
+  tile(depth, a, 1, kRows, b, c, ldc, add);
+}
+
+// Of rows as they lie in memory: what packing would cost is saved.
+void tile_of_rows(int64_t depth, const float *a, int64_t down, const float *b, float *c, int64_t ldc, bool add) {
+  tile(depth, a, down, 1, b, c, ldc, add);
+}
+
+void part_of_tile(int64_t depth, const float *a, int64_t down, int64_t right, const float *b, float *c, int64_t ldc,
+                  bool add, int64_t rows, int64_t columns) {
+  float whole[kRows * kColumns] __attribute__((aligned(64)));
+  tile(depth, a, down, right, b, whole, kColumns, false);
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j)
+      c[i * ldc + j] = add ? c[i * ldc + j] + whole[i * kColumns + j] : whole[i * kColumns + j];
+}
+
+// Panels of kRows rows: to[p][i]. Element (i, p) of a lies at a[i * down + p * right]; one of both is 1.
+void pack_rows(int64_t rows, int64_t depth, const float *a, int64_t down, int64_t right, float *to) {
+  for (int64_t first = 0; first < rows; first += kRows, to += depth * kRows) {
+    const int64_t count = least(kRows, rows - first);
+    const float *from = a + first * down;
+    if (count < kRows) memset(to, 0, sizeof(float) * depth * kRows);
+    if (down == 1 && count == kRows) {
+      for (int64_t p = 0; p < depth; ++p) memcpy(to + p * kRows, from + p * right, sizeof(float) * kRows);
+    } else {
+      for (int64_t i = 0; i < count; ++i)
+        for (int64_t p = 0; p < depth; ++p) to[p * kRows + i] = from[i * down + p * right];
+    }
+  }
+}
+
+// Panels of kColumns columns: to[p][j]. Element (p, j) of b lies at b[p * down + j * right]; one of both is 1.
+void pack_columns(int64_t depth, int64_t columns, const float *b, int64_t down, int64_t right, float *to) {
+  for (int64_t first = 0; first < columns; first += kColumns, to += depth * kColumns) {
+    const int64_t count = least(kColumns, columns - first);
+    const float *from = b + first * right;
+    if (count < kColumns) memset(to, 0, sizeof(float) * depth * kColumns);
+    if (right == 1) {
+      for (int64_t p = 0; p < depth; ++p) memcpy(to + p * kColumns, from + p * down, sizeof(float) * count);
+    } else {
+      for (int64_t j = 0; j < count; ++j)
+        for (int64_t p = 0; p < depth; ++p) to[p * kColumns + j] = from[p * down + j * right];
+    }
+  }
+}
+
+// All of b (k, n), one part of the depth after another.
+void pack_whole(int64_t k, int64_t n, const float *b, int64_t down, int64_t right, float *to) {
+  const int64_t part = depth_of(k);
+  for (int64_t p = 0; p < k; p += part)
+    pack_columns(least(part, k - p), n, b + p * down, down, right, to + p * packed_columns(n));
+}
+
+// Floats that `multiply` needs for a's panels.
+constexpr int64_t kPacked = kBlock * kDepth;
+
+// c (m, n) = or += a b, with b as `pack_whole` left it. Element (i, p) of a lies at a[i * down + p * right].
+void multiply(int64_t m, int64_t n, int64_t k, const float *a, int64_t down, int64_t right, const float *packed_b,
+              float *c, int64_t ldc, bool add, float *packed_a) {
+  const int64_t part = depth_of(k);
+  const bool direct = right == 1 && down % 512 != 0;  // rows that are so apart would drive each other out of the cache
+  for (int64_t p = 0; p < k; p += part) {
+    const int64_t depth = least(part, k - p);
+    const float *panels = packed_b + p * packed_columns(n);
+    for (int64_t block = 0; block < m; block += kBlock) {
+      const int64_t rows = least(kBlock, m - block);
+      const float *from = a + block * down + p * right;
+      const int64_t packed = direct ? rows / kRows * kRows : 0;  // the first row that has to be packed
+      if (packed < rows) pack_rows(rows - packed, depth, from + packed * down, down, right, packed_a + packed * depth);
+      for (int64_t j = 0; j < n; j += kColumns)
+        for (int64_t i = 0; i < rows; i += kRows) {
+          const bool as_it_lies = i < packed;
+          const float *of_a = as_it_lies ? from + i * down : packed_a + i * depth, *of_b = panels + j * depth;
+          float *to = c + (block + i) * ldc + j;
+          if (rows - i < kRows || n - j < kColumns)
+            part_of_tile(depth, of_a, as_it_lies ? down : 1, as_it_lies ? 1 : kRows, of_b, to, ldc, add || p > 0,
+                         least(kRows, rows - i), least(kColumns, n - j));
+          else if (as_it_lies)
+            tile_of_rows(depth, of_a, down, of_b, to, ldc, add || p > 0);
+          else
+            whole_tile(depth, of_a, of_b, to, ldc, add || p > 0);
+        }
+    }
+  }
+  if (k == 0 && !add)
+    for (int64_t i = 0; i < m; ++i) memset(c + i * ldc, 0, sizeof(float) * n);
+}
+
+}  // namespace

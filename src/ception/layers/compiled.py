@@ -1,0 +1,71 @@
+"""The compiled kernels of the distribution `ception-kernels`, where it is installed."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from ception.backends import cores
+
+BACKENDS = ("tensorflow", "torch")  # that can call them
+_QUICK = "tensorflow"  # is as quick by itself, and calls them where the environment asks for it: docs/kernels.md
+
+
+@cache
+def kernels() -> ModuleType | None:
+    """The module, which computes in as many threads as this process may use; None where there is none.
+
+    `CEPTION_KERNELS=none` in the environment stands for that.
+    """
+    if os.environ.get("CEPTION_KERNELS") == "none" or find_spec("ception_kernels") is None:
+        return None
+    import ception_kernels
+
+    try:
+        ception_kernels.set_threads(_threads())
+    except OSError:  # built for another machine, or of another version
+        return None
+    module: ModuleType = ception_kernels
+    return module
+
+
+def are_used(backend: str) -> bool:
+    """Whether layers on a backend are made of the kernels."""
+    return backend in BACKENDS and (backend != _QUICK or "CEPTION_KERNELS" in os.environ) and kernels() is not None
+
+
+def _threads() -> int:
+    """As many as the backends are told to use by the environment; else one for each core."""
+    for variable in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+        if os.environ.get(variable, "").isdigit():
+            return max(1, int(os.environ[variable]))
+    return cores()
+
+
+def margins(size: int, window: int, stride: int, padding: str) -> tuple[int, int]:
+    """How many windows fit along an axis, and the margin before the first.
+
+    Args:
+        size: Of the maps.
+        window: Places of a window.
+        stride: Places from one window to the next.
+        padding: "same" or "valid".
+    """
+    if padding == "valid":
+        return max(0, (size - window) // stride + 1), 0
+    made = -(-size // stride)
+    return made, max(0, (made - 1) * stride + window - size) // 2
+
+
+def windows(shape: Any, window: tuple[int, int], strides: tuple[int, int], padding: str) -> Any:
+    """The structure `ception_windows` for maps of a shape (batch, height, width, channels)."""
+    batch, height, width, channels = shape
+    (out_height, top), (out_width, left) = (
+        margins(size, window[axis], strides[axis], padding) for axis, size in enumerate((height, width))
+    )
+    module = kernels()
+    assert module is not None  # or nobody would ask
+    return module.Windows(batch, height, width, channels, *window, *strides, top, left, out_height, out_width)

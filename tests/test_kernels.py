@@ -1,0 +1,111 @@
+"""How the compiled kernels are found, and what their library refuses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from ception import layers
+from ception.layers import classes, compiled
+
+needs_kernels = pytest.mark.skipif(compiled.kernels() is None, reason="the compiled kernels are not installed")
+
+
+@pytest.fixture
+def fresh_choice():
+    for function in (compiled.kernels, classes.operations):
+        function.cache_clear()
+    yield
+    for function in (compiled.kernels, classes.operations):
+        function.cache_clear()
+
+
+def test_without_kernels_the_layers_in_python_are_made(fresh_choice, monkeypatch):
+    monkeypatch.setenv("CEPTION_KERNELS", "none")
+    assert compiled.kernels() is None
+    assert classes.operations().__name__ == f"ception.layers.{keras.backend.backend()}"
+
+
+@needs_kernels
+def test_tensorflow_calls_them_where_the_environment_asks_for_it(monkeypatch):
+    monkeypatch.delenv("CEPTION_KERNELS", raising=False)
+    assert [compiled.are_used(backend) for backend in ("tensorflow", "torch", "jax")] == [False, True, False]
+    monkeypatch.setenv("CEPTION_KERNELS", "avx512")
+    assert [compiled.are_used(backend) for backend in ("tensorflow", "torch", "jax")] == [True, True, False]
+
+
+@needs_kernels
+def test_a_library_that_cannot_be_loaded_is_none(fresh_choice, monkeypatch):
+    import ception_kernels
+
+    def refuse(number: int) -> None:
+        raise OSError("of another version")
+
+    monkeypatch.setattr(ception_kernels, "set_threads", refuse)
+    assert compiled.kernels() is None
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "stride", "padding", "made", "before"),
+    [(7, 3, 2, "same", 4, 1), (8, 3, 2, "same", 4, 0), (8, 3, 1, "same", 8, 1), (8, 3, 2, "valid", 3, 0),
+     (2, 3, 1, "valid", 0, 0)],
+)  # fmt: skip
+def test_margins_are_those_of_keras(size, window, stride, padding, made, before):
+    assert compiled.margins(size, window, stride, padding) == (made, before)
+
+
+def test_the_environment_says_how_many_threads(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+    assert compiled._threads() == 3
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")
+    assert compiled._threads() == compiled.cores()
+
+
+@needs_kernels
+@pytest.mark.parametrize("named", ["portable", "avx2"])
+def test_simpler_instructions_give_the_same(named):
+    """In a process of its own, because the choice is made when the library is loaded."""
+    code = """
+import ctypes, numpy as np, ception_kernels as kernels
+random = np.random.default_rng(0)
+a, b = random.standard_normal((37, 19)).astype("float32"), random.standard_normal((19, 41)).astype("float32")
+c = np.full((37, 41), np.nan, "float32")
+point = lambda array: array.ctypes.data
+assert kernels.library().ception_product(37, 41, 19, point(a), 0, point(b), 0, point(c)) == 0
+assert np.abs(c - a @ b).max() < 1e-5 * np.abs(a @ b).max()
+print(kernels.instructions())
+"""
+    told = subprocess.run([sys.executable, "-c", code], env=os.environ | {"CEPTION_KERNELS": named}, check=True,
+                          capture_output=True, text=True).stdout.split()  # fmt: skip
+    assert told[0] in (named, "portable")  # where the processor has no AVX2
+
+
+@needs_kernels
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's operations")
+def test_shapes_that_do_not_fit_are_refused():
+    import tensorflow as tf
+
+    from ception.layers.compiled_tensorflow import _operations
+
+    options = {"window_height": 3, "window_width": 3, "down": 1, "right": 1, "same": 1}
+    x = np.zeros((1, 4, 4, 5), "float32")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the kernel does not fit the input"):
+        _operations().ception_depthwise(x=x, kernel=np.zeros((3, 3, 4, 1), "float32"), **options)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the gradient does not fit the input"):
+        _operations().ception_max_pool_gradient(x=x, y=x[:, 1:], gradient=x, **options)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="gamma and beta do not fit"):
+        _operations().ception_batch_norm(x=x, gamma=x[0, 0, 0, :4], beta=x[0, 0, 0], epsilon=1e-3)
+
+
+def test_what_is_missing_is_told(fresh_choice, monkeypatch):
+    monkeypatch.setenv("CEPTION_KERNELS", "none")
+    told = layers.remark()
+    assert (told is not None and "ception-kernels" in told) == (keras.backend.backend() == "torch")
+    monkeypatch.setattr(compiled, "kernels", lambda: compiled)
+    assert layers.remark() is None
