@@ -53,7 +53,7 @@ def trained(place: Path, runs: Path, **settings) -> tuple[ception.training.Run, 
 
 
 class TestHead:
-    def test_the_body_stays_and_the_head_learns(self, place, tmp_path):
+    def test_the_body_stays_and_the_head_learns(self, place, tmp_path, own_cache):
         run, notes = trained(place, tmp_path, final_endpoint=None)
         assert "Phase 1 of 1, head: trained: 615 weights after the pooling; frozen: the rest" in notes.lines
         stored, kept = read(place / "xception.weights.h5").tensors, variables(run.classifier.network)
