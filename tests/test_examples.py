@@ -86,10 +86,6 @@ def test_onnx_runtime_alone_says_what_predict_says(run, tmp_path, resize, channe
     assert said == expected
 
 
-@pytest.mark.skipif(
-    not (importlib.util.find_spec("tensorflow") and importlib.util.find_spec("ai_edge_litert")),
-    reason="tensorflow or ai-edge-litert is not installed",
-)
 def test_a_client_of_the_open_inference_protocol(run, server, trained, monkeypatch):
     asked = []
 
@@ -109,6 +105,10 @@ def test_a_client_of_the_open_inference_protocol(run, server, trained, monkeypat
         assert float(told) == pytest.approx(prediction.top[0].probability, abs=1e-4)
 
 
+@pytest.mark.skipif(
+    not (importlib.util.find_spec("tensorflow") and importlib.util.find_spec("ai_edge_litert")),
+    reason="tensorflow or ai-edge-litert is not installed",
+)
 @pytest.mark.parametrize(("resize", "crop"), [("squash", 1.0), ("crop", 0.8), ("pad", 1.0)])
 def test_litert_with_numpy_alone(run, trained, tmp_path, resize, crop):
     classifier = ception.Classifier.load(trained)
