@@ -129,9 +129,10 @@ def dark(tmp_path_factory):
 
 class TestModel:
     def test_a_training_keeps_what_is_usual(self, trained):
-        usual = describe(trained).usual
-        training = 120 - len(usual.confidence) - 24
-        assert abs(training - 84) < 12
+        described = describe(trained)
+        usual, training = described.usual, len(described.training_digests)
+        assert len(usual.brightness) == len(usual.shorter_side) == training
+        assert len(usual.confidence) == 120 - training  # of those that it was not trained on
         assert set(usual.shorter_side.tolist()) == {20.0}
         middles = [sum(colour) / 3 / 255 for colour in COLOURS.values()]
         assert min(middles) - 0.05 < np.median(usual.brightness) < max(middles) + 0.05

@@ -185,7 +185,7 @@ class TestExplain:
     def test_a_classifier_in_memory_has_none(self, classifier, index, tmp_path):
         (told,) = ception.explain(classifier, index.paths[0], checks=False, out=tmp_path, reporter=(notes := Notes()))
         assert told.nearest is None
-        assert notes.lines == []
+        assert not any("training pictures" in line for line in notes.lines)
         with pytest.raises(InputError, match="in memory has no index"):
             ception.explain(classifier, index.paths[0], neighbours=2, out=tmp_path)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
 
 import ception
+from ception import settings
 from ception.demo import demo
 from ception.errors import InputError
 from ception.prediction import predictions
@@ -178,3 +181,10 @@ def test_a_value_is_kept_as_its_type_has_it(option: str, given: Any, kept: Any):
     value = getattr(settings_of(TrainSettings, {option: given}), option)
     assert value == kept
     assert type(value) is type(kept)
+
+
+def test_the_types_of_inherited_fields_are_found_where_a_task_is_declared():
+    """What the command line looks up them by: the namespace of the class that is made, not that of its base."""
+    for kind in vars(settings).values():
+        if inspect.isclass(kind) and is_dataclass(kind):
+            assert get_type_hints(kind.__init__).keys() >= {field.name for field in fields(kind)}

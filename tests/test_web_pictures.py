@@ -124,7 +124,7 @@ class TestStandardInput:
             code, out, err = run_cli("predict", trained, "-", "--quiet")
             assert (code, out) == (2, "")
             assert says in err
-            assert "1 of 1 pictures could not be read" in err
+            assert "1 of 1 picture could not be read" in err
 
     @pytest.mark.parametrize(
         ("named", "tty", "says"), [(["-", "-"], False, "give - once"), (["-"], True, "predict MODEL - < FILE")]

@@ -69,7 +69,8 @@ def application(
         responses={422: REFUSALS[422]},
     )  # fmt: skip
     _add_errors(app)
-    _add_routes(app, answering)
+    _add_pictures(app, answering)
+    _add_states(app, answering)
     kserve.add_routes(app, answering)
     public = page.add_routes(app)
     return Guard(app, limits=limits, token=token, metrics=metrics, public=public, local=local)
@@ -113,7 +114,7 @@ def _add_errors(app: FastAPI) -> None:
         return JSONResponse({"error": "the server failed: its log says why"}, 500)
 
 
-def _add_routes(app: FastAPI, answering: Answering) -> None:
+def _add_pictures(app: FastAPI, answering: Answering) -> None:
     @app.post(
         "/predict", response_model=PredictionsOut, responses=REFUSALS, openapi_extra=PICTURES,
         summary="Name the most probable classes of pictures",
@@ -151,6 +152,8 @@ def _add_routes(app: FastAPI, answering: Answering) -> None:
             hosted, nearest = await answering.nearest(model, await _one(request, body, answering), count)
             return JSONResponse({"model": hosted.name, "neighbours": nearest})
 
+
+def _add_states(app: FastAPI, answering: Answering) -> None:
     @app.get("/models", response_model=list[ModelOut], summary="The models that answer")
     async def models() -> Any:
         return JSONResponse([_described(hosted, answering) for hosted in answering.hosting])

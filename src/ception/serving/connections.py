@@ -33,7 +33,7 @@ class Connection(H11Protocol):
     """
 
     server_state: State
-    _since = 0.0  # when it began to wait for a request
+    since = 0.0  # when it began to wait for a request
     _heard_all = False  # whether the client sends no more
     _reading: asyncio.TimerHandle | None = None  # ends it if the client does not read
 
@@ -49,7 +49,7 @@ class Connection(H11Protocol):
             if not waiting:
                 transport.abort()
                 return
-            longest = min(waiting, key=lambda one: one._since)
+            longest = min(waiting, key=lambda one: one.since)
             self.connections.discard(longest)
             longest.transport.abort()
         super().connection_made(transport)
@@ -78,7 +78,7 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         super().on_response_complete()
-        self._since = self.loop.time()
+        self.since = self.loop.time()
         if self._heard_all and self.idle and not self.transport.is_closing():
             self.transport.close()
 
@@ -111,7 +111,7 @@ class Connection(H11Protocol):
             self._make_last()
 
     def _await_head(self) -> None:
-        self._since = self.loop.time()
+        self.since = self.loop.time()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def timeout_keep_alive_handler(self) -> None:

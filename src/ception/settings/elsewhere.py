@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ception.settings.shared import Backend as Backend  # of the bases' fields, whose types are looked up here
 from ception.settings.shared import BackendSettings, CacheSettings, EngineSettings, Precision
+from ception.settings.shared import Dtype as Dtype  # of the bases' fields, whose types are looked up here
+from ception.settings.shared import EngineName as EngineName  # of the bases' fields, whose types are looked up here
 
 
 @dataclass(frozen=True, kw_only=True)

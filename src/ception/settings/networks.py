@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ception.settings.shared import Backend as Backend  # of the bases' fields, whose types are looked up here
 from ception.settings.shared import BackendSettings, Dtype
 
 
