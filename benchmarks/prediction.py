@@ -112,7 +112,7 @@ def in_turn(predictor: Predictor, paths: list[str]) -> tuple[dict[str, NDArray[n
     def decoding(share: Given) -> None:
         contract, size = predictor.description.image, predictor.batch_size
         stream = loading.stream(share, np.arange(len(share)), contract, size, reporter=Reporter(), label="")
-        decoded[:] = [pixels for _, pixels, _ in stream]
+        decoded[:] = [batch.pixels for batch in stream]
 
     def inference(_: Given) -> None:
         for pixels in decoded:

@@ -161,15 +161,31 @@ class TestStream:
         assert seen == [9, 2, 88, 1]
         assert reasons == {4: "the file is empty"}
 
+    def test_threads_tell_of_the_pixels_that_they_decoded(self, folder):
+        dataset = sources.load(folder)
+        Path(dataset.pictures.name(1)).write_bytes(b"")
+        threads = set()
+
+        def tell(pixels):
+            threads.add(threading.get_ident())
+            return pixels.copy()
+
+        for batch in loading.stream(
+            dataset.pictures, np.arange(9), CONTRACT, 4, reporter=Reporter(), label="", tell=tell
+        ):
+            np.testing.assert_array_equal(batch.told, batch.pixels)
+        assert threads
+        assert threading.get_ident() not in threads
+
     def test_decodes_a_bounded_number_ahead(self, folder, monkeypatch):
         dataset = sources.load(folder)
         opened = []
-        read = images.read
-        monkeypatch.setattr(images, "read", lambda path: opened.append(path) or read(path))
+        read = images.read_bytes
+        monkeypatch.setattr(images, "read_bytes", lambda path: opened.append(path) or read(path))
         batches = loading.stream(dataset.pictures, np.arange(90), CONTRACT, 4, reporter=Reporter(), label="")
         next(batches)
         batches.close()
-        assert len(opened) <= 4 * (3 + -(-2 * loading.THREADS // 4))
+        assert 4 <= len(opened) <= 4 * (2 + -(-2 * loading.THREADS // 4))
 
 
 def test_mean_and_std_are_exact():

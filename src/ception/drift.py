@@ -100,7 +100,11 @@ class Watch:
 
 def brightness(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Mean of each picture (pictures, height, width, channels), 0..1."""
-    return np.asarray(pixels.mean((1, 2, 3)) / 255, np.float64)
+    count, height, width, channels = pixels.shape
+    lines = pixels.reshape(count, height, width * channels).sum(
+        2, dtype=np.uint32
+    )  # exact, in half the time of 64 bits
+    return np.asarray(lines.sum(1, dtype=np.uint64) / (height * width * channels) / 255, np.float64)
 
 
 def drifts(usual: Looks, seen: Looks) -> tuple[Drift, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,10 +18,11 @@ from ception.artefacts import Artefact, format_of, metadata
 from ception.artefacts.opening import LogitsEngine, engine_of
 from ception.data import loading
 from ception.data.collecting import collected
+from ception.data.loading import Streamed
 from ception.data.pictures import Encoded, Given
 from ception.drift import Looks
 from ception.engines import Engine, Precision
-from ception.engines.batching import BatchRunner
+from ception.engines.batching import BatchRunner, one_ahead
 from ception.engines.choosing import Runnable, choose
 from ception.errors import InputError
 from ception.model_file import ModelDescription, describe, model_file
@@ -279,12 +281,21 @@ def answered(
         reporter: Receives the progress.
         digests: Whether those of the pixels are wanted.
     """
-    contract, size = predictors[0].description.image, min(predictor.batch_size for predictor in predictors)
-    for batch in loading.stream(pictures, indices, contract, size, reporter=reporter, label=label):
+
+    def look(pixels: NDArray[np.uint8]) -> tuple[float, bytes]:
+        return drift.brightness(pixels[None])[0], loading.pixel_digests(pixels[None])[0].tobytes() if digests else b""
+
+    def answer(batch: Streamed) -> Answers:
         logits = tuple(predictor.logits(batch.pixels) for predictor in predictors)
-        found = loading.pixel_digests(batch.pixels) if digests else None
-        bright = drift.brightness(batch.pixels)
-        yield Answers(batch.indices, logits, bright, batch.shorter_sides, batch.errors, found)
+        bright = np.array([one for one, _ in batch.told], np.float64)
+        found = np.array([one for _, one in batch.told], "V16") if digests else None
+        return Answers(batch.indices, logits, bright, batch.shorter_sides, batch.errors, found)
+
+    contract, size = predictors[0].description.image, min(predictor.batch_size for predictor in predictors)
+    batches = loading.stream(pictures, indices, contract, size, reporter=reporter, label=label, tell=look)
+    with closing(batches):
+        ahead = all(predictor.engine.any_thread for predictor in predictors)
+        yield from one_ahead(answer, batches) if ahead else map(answer, batches)
 
 
 def _runnable(

@@ -48,6 +48,11 @@ class LogitsEngine:
         """Numbers that it computes with."""
         return self._engine.precision
 
+    @property
+    def any_thread(self) -> bool:
+        """Whether it computes alike in whichever thread."""
+        return self._engine.any_thread
+
     def run(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """As `Engine.run`."""
         return np.log(np.maximum(self._engine.run(batch), _LEAST)) * self._temperature

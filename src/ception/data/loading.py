@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import PIL
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 THREADS = min(8, (os.cpu_count() or 1) + 1)
-_One: TypeAlias = "tuple[NDArray[np.uint8], int]"  # a picture's pixels, and its shorter side before
 _MOST_AT_ONCE = 1 << 22  # values of pixels, when any number of pictures would do
 _STEP = 64  # pictures decoded between two writes
 DECODER = f"1, Pillow {PIL.__version__}"  # the number changes with what `images.to_pixels` computes
@@ -59,12 +58,22 @@ class Streamed:
         pixels: Of these, (pictures, height, width, channels).
         shorter_sides: Of these, before they were resized.
         errors: Why the others cannot be read, by index.
+        told: Of those that can be read, what `stream` was asked to tell of their pixels.
     """
 
     indices: NDArray[np.integer]
     pixels: NDArray[np.uint8]
     shorter_sides: NDArray[np.int64]
     errors: dict[int, str]
+    told: list[Any]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What is known of a picture whose pixels are decoded: its shorter side before, and what was told of them."""
+
+    shorter_side: int
+    told: Any
 
 
 @dataclass(frozen=True)
@@ -189,8 +198,11 @@ def stream(
     *,
     reporter: Reporter,
     label: str,
-) -> Iterator[Streamed]:
+    tell: Callable[[NDArray[np.uint8]], Any] = lambda pixels: None,
+) -> Generator[Streamed, None, None]:
     """Some pictures in the given order, decoded ahead by threads; memory does not grow with their number.
+
+    A batch's memory is its own, and each thread decodes into it.
 
     Args:
         pictures: All pictures.
@@ -199,14 +211,19 @@ def stream(
         batch_size: Pictures in a batch; the last one may be smaller.
         reporter: Receives the progress.
         label: What the progress is called.
+        tell: Asked of the pixels of each picture (height, width, channels), by the thread that has decoded it.
 
     Yields:
         A batch of them after another.
     """
 
-    def submit(start: int) -> tuple[NDArray[np.integer], list[Future[_One | str]]]:
+    def submit(start: int) -> tuple[NDArray[np.integer], NDArray[np.uint8], list[Future[_Read | str]]]:
         chosen = indices[start : start + batch_size]
-        return chosen, [pool.submit(_one_or_reason, pictures, int(index), contract) for index in chosen]
+        pixels = np.empty((len(chosen), *contract.shape), np.uint8)
+        return chosen, pixels, [
+            pool.submit(_read_or_reason, pictures, int(index), contract, row, tell)
+            for index, row in zip(chosen, pixels, strict=True)
+        ]  # fmt: skip
 
     with ThreadPoolExecutor(THREADS) as pool, reporter.task(label, len(indices)) as task:
         ahead = 1 + -(-2 * THREADS // batch_size)
@@ -214,33 +231,39 @@ def stream(
         waiting = deque(submit(start) for start in islice(starts, ahead))
         try:
             while waiting:
-                chosen, futures = waiting.popleft()
+                chosen, pixels, futures = waiting.popleft()
                 waiting.extend(submit(start) for start in islice(starts, 1))
-                yield _parted(chosen, [future.result() for future in futures], contract)
+                yield _parted(chosen, pixels, [future.result() for future in futures])
                 task.advance(len(chosen))
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _one_or_reason(pictures: Pictures, index: int, contract: ImageContract) -> _One | str:
-    """A picture's pixels and its shorter side, or why it cannot be read."""
+def _read_or_reason(
+    pictures: Pictures,
+    index: int,
+    contract: ImageContract,
+    row: NDArray[np.uint8],
+    tell: Callable[[NDArray[np.uint8]], Any],
+) -> _Read | str:
+    """Put a picture's pixels into `row`; why it cannot be read, where it cannot."""
     try:
         image = pictures.open(index)
-        return to_pixels(image, contract), min(image.size)
+        row[:] = to_pixels(image, contract)
     except PictureError as error:
         return str(error)
+    return _Read(min(image.size), tell(row))
 
 
-def _parted(indices: NDArray[np.integer], results: Sequence[_One | str], contract: ImageContract) -> Streamed:
+def _parted(indices: NDArray[np.integer], pixels: NDArray[np.uint8], results: Sequence[_Read | str]) -> Streamed:
     """What `stream` yields."""
-    decoded = [result for result in results if not isinstance(result, str)]
-    readable = np.array([not isinstance(result, str) for result in results], bool)
-    pixels = np.zeros((len(decoded), *contract.shape), np.uint8)
-    if decoded:
-        np.stack([one for one, _ in decoded], out=pixels)
-    sides = np.array([side for _, side in decoded], np.int64)
+    read = [result for result in results if not isinstance(result, str)]
     errors = {int(i): result for i, result in zip(indices, results, strict=True) if isinstance(result, str)}
-    return Streamed(indices[readable], pixels, sides, errors)
+    if errors:
+        readable = np.array([not isinstance(result, str) for result in results], bool)
+        indices, pixels = indices[readable], pixels[readable]
+    sides = np.array([one.shorter_side for one in read], np.int64)
+    return Streamed(indices, pixels, sides, errors, [one.told for one in read])
 
 
 def pixel_digests(pixels: NDArray[np.uint8]) -> NDArray[np.void]:
@@ -250,7 +273,7 @@ def pixel_digests(pixels: NDArray[np.uint8]) -> NDArray[np.void]:
     """
     found = np.zeros(len(pixels), "V16")
     for row, picture in enumerate(pixels):
-        found[row] = np.void(hashlib.blake2b(np.ascontiguousarray(picture).tobytes(), digest_size=16).digest())
+        found[row] = np.void(hashlib.blake2b(np.ascontiguousarray(picture).data, digest_size=16).digest())
     return found
 
 

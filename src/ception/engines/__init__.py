@@ -23,6 +23,7 @@ class Engine(Protocol):
     Attributes:
         name: What runs it, with its version, such as `openvino 2026.4.1`.
         precision: Numbers that it computes with.
+        any_thread: Whether it computes alike in whichever thread; Keras's backend keeps its device for each.
     """
 
     @property
@@ -30,6 +31,9 @@ class Engine(Protocol):
 
     @property
     def precision(self) -> Precision: ...
+
+    @property
+    def any_thread(self) -> bool: ...
 
     def run(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """The network's output for a batch.

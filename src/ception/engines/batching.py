@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -12,6 +15,9 @@ from ception.reporting import Reporter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Batch = TypeVar("Batch")
+Result = TypeVar("Result")
 
 
 class BatchRunner:
@@ -35,21 +41,48 @@ class BatchRunner:
         outputs: list[NDArray[np.float32]] = []
         done = 0
         while done < len(inputs):
-            batch = inputs[done : done + self.batch_size]
+            size = self.batch_size
+            batch = inputs[done : done + size]
             try:
-                outputs.append(self.engine.run(self._padded(batch))[: len(batch)])
+                outputs.append(self.engine.run(_padded(batch, size))[: len(batch)])
             except Exception as error:
-                if not ran_out_of_memory(error) or self.batch_size == 1:
+                if not ran_out_of_memory(error) or size == 1:
                     raise
-                self.batch_size //= 2
+                self.batch_size = size // 2
                 self.reporter.warn(f"memory ran out; {self._what} are computed {self.batch_size} at a time")
                 continue
             done += len(batch)
         return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
-    def _padded(self, batch: NDArray[Any]) -> NDArray[Any]:
-        if len(batch) == self.batch_size:
-            return batch
-        padded = np.zeros((self.batch_size, *batch.shape[1:]), batch.dtype)
-        padded[: len(batch)] = batch
-        return padded
+
+def _padded(batch: NDArray[Any], size: int) -> NDArray[Any]:
+    if len(batch) == size:
+        return batch
+    padded = np.zeros((size, *batch.shape[1:]), batch.dtype)
+    padded[: len(batch)] = batch
+    return padded
+
+
+def one_ahead(compute: Callable[[Batch], Result], batches: Iterator[Batch]) -> Iterator[Result]:
+    """What a function makes of each batch, in their order: a thread computes the next while the caller has the last.
+
+    The batches themselves are asked for in the caller's thread. What fails is raised in its place, after all that came
+    before it. Whoever ends early waits for no more than the batch that is computed.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="ception engine")
+    computing: deque[Future[Result]] = deque()
+    try:
+        while True:
+            try:
+                computing.append(pool.submit(compute, next(batches)))
+            except Exception as error:  # StopIteration, or there is no next one for another reason
+                end = error
+                break
+            if len(computing) > 1:
+                yield computing.popleft().result()
+        while computing:
+            yield computing.popleft().result()
+        if not isinstance(end, StopIteration):
+            raise end
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -34,6 +34,8 @@ class KerasEngine:
         InputError: another precision is asked for than the network was built with.
     """
 
+    any_thread = False
+
     def __init__(self, network: keras.Model, precision: Precision | None = None) -> None:
         own = precision_of(network)
         if precision not in (None, own):

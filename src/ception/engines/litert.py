@@ -29,6 +29,8 @@ class LiteRtEngine:
         precision: Numbers that it was written with.
     """
 
+    any_thread = True
+
     def __init__(self, model: Path | bytes, precision: Precision) -> None:
         given = {"model_path": str(model)} if isinstance(model, Path) else {"model_content": model}
         with backends.importing():

@@ -30,6 +30,8 @@ class OnnxRuntimeEngine:
         precision: Numbers that it was written with.
     """
 
+    any_thread = True
+
     def __init__(self, model: Path | bytes, precision: Precision) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = cores(), _ERRORS

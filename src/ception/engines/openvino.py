@@ -37,6 +37,8 @@ class OpenVinoEngine:
         InputError: this processor has no bfloat16.
     """
 
+    any_thread = True
+
     def __init__(self, graph: ov.Model, precision: Precision | None = None) -> None:
         core = ov.Core()
         options = {"PERFORMANCE_HINT": "LATENCY"}  # one batch at a time, on all cores

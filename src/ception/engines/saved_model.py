@@ -54,6 +54,8 @@ class SavedModelEngine:
         InputError: it holds something else; the message names it.
     """
 
+    any_thread = True
+
     def __init__(self, folder: Path) -> None:
         require_network(folder)
         with backends.importing():

@@ -30,6 +30,8 @@ class TorchEngine:
         UnsafeError: it holds something else than tensors and plain operations.
     """
 
+    any_thread = True
+
     def __init__(self, path: Path, precision: Precision) -> None:
         archive = safe(path)
         with silenced("torch.export"):  # it logs what it raises
