@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 from ception import backends, hub
 from ception.artefacts import FORMATS, FormatName, files_of, metadata, size_of
 from ception.errors import InputError, RunError, nearest, reason
-from ception.exporting import gate, mixed, quantising, targets
+from ception.exporting import gate, mixed, targets
 from ception.exporting.private import described_without_paths, without_paths
 from ception.exporting.writing import with_probabilities, write
 from ception.files import write_json
@@ -161,7 +161,7 @@ def _written(job: _Job, unfinished: Path) -> ExportReport:
 
         found = attempt()
         notes: tuple[str, ...] = ()
-        if job.samples is not None and job.to in quantising.FORMATS and mixed.costs_too_much(found, job.allowed):
+        if job.samples is not None and mixed.costs_too_much(found, job.allowed):
             job.reporter.note("Looking for the layers that int8 costs most ...")
             layers = mixed.costly_layers(network, job.to, unfinished, job.samples)
             found, notes = mixed.tried(found, layers, attempt, allowed=job.allowed)

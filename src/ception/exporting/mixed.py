@@ -41,8 +41,8 @@ def costly_layers(network: Operations, to: FormatName, path: Path, samples: NDAr
     with tempfile.TemporaryDirectory(prefix="ception-") as folder:
         plain = Path(folder) / path.name
         writing.write(network, to, plain, "float32", None)
-        first = quantising.first_layers(network)
-        return [name for name in noise.added(network, plain, path, samples[:_COMPARED]) if name not in first]
+        spared = quantising.spared(network, to)
+        return [name for name in noise.added(network, plain, path, samples[:_COMPARED]) if name not in spared]
 
 
 def tried(
@@ -66,6 +66,6 @@ def tried(
     if first.accuracy is not None:
         lost += f" and the accuracy {first.accuracy[0]:.4f} for {first.accuracy[1]:.4f}"
     return found, (
-        f"With all layers but the first in int8 {lost}. Most is lost in {', '.join(layers[:_NAMED])}",
+        f"With {len(layers)} layers in int8 {lost}. Most is lost in {', '.join(layers[:_NAMED])}",
         f"{len(kept)} of {len(layers)} layers stay in float32: {', '.join(kept)}",
     )
