@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,14 +68,19 @@ def _in_litert(path: Path, names: Sequence[str]) -> Results:
     tensors, wanted = litert_tensors(path), set(names)
 
     def run(pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
-        return {name: made for tensor, made in tensors(pixels).items() for name in wanted.intersection(parts(tensor))}
+        return {name: made for tensor, made in tensors(pixels).items() for name in owners(tensor, wanted)}
 
     return run
 
 
-def parts(tensor: str) -> list[str]:
-    """The operations that are in one tensor of LiteRT, such as `relu/Relu;conv/Conv2D`."""
-    return [part.partition("/")[0] for part in tensor.split(";")]
+def owners(tensor: str, names: Collection[str]) -> set[str]:
+    """Those operations of some that are in one tensor of LiteRT, such as `relu/Relu;conv/Conv2D`."""
+    found = set()
+    for part in tensor.split(";"):
+        while (part := part.rpartition("/")[0]) and part not in names:  # a name may itself hold a stroke
+            continue
+        found.add(part)
+    return found - {""}
 
 
 def litert_tensors(model: Path | bytes) -> Results:

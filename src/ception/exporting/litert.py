@@ -18,7 +18,7 @@ from ception.engines import Precision
 from ception.engines.operations import Operations
 from ception.engines.tensorflow_graph import Graph
 from ception.exporting import ranges
-from ception.exporting.intermediate import litert_tensors, parts
+from ception.exporting.intermediate import litert_tensors, owners
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,7 +72,7 @@ def _tensors_of(model: bytes, layers: Collection[str]) -> list[str]:
     with _of_its_own_interpreter():
         interpreter = tf.lite.Interpreter(model_content=model)
     names = [tensor["name"] for tensor in interpreter.get_tensor_details()]
-    return [name for name in names if not set(layers).isdisjoint(parts(name))]
+    return [name for name in names if owners(name, layers)]
 
 
 @contextmanager
