@@ -111,8 +111,9 @@ def _products(
             for step in layers:
                 if step.inputs[0] in made:
                     taken = _taken(step, made[step.inputs[0]][0], random)
-                    products = (taken.T @ taken).astype(np.float64)
-                    found[step.name] = found[step.name] + products if step.name in found else products
+                    if step.name not in found:
+                        found[step.name] = np.zeros((taken.shape[1],) * 2)
+                    found[step.name] += taken.T @ taken  # in place, for there are many and large ones
     return found
 
 
