@@ -188,14 +188,19 @@ class TestMixed:
             asked.append(list(kept))
             return agreement(differing=2 if len(kept) < 3 else 1)
 
-        found, notes = mixed.tried(first, layers, attempt, allowed=0.01)
+        found, notes = mixed.tried(first, layers[::-1], attempt, allowed=0.01, order=layers)
         assert asked == [layers[:2], layers[:6]]
         assert found.differing == 1
         assert notes == (
             "With 20 layers in int8 9.0% of the labels would be other ones and the accuracy 0.9000 for "
-            "0.9000. Most is lost in layer0, layer1, layer2, layer3, layer4",
+            "0.9000. Most is lost in layer19, layer18, layer17, layer16, layer15",
             f"6 of 20 layers stay in float32: {', '.join(layers[:6])}",
         )
+
+    def test_in_litert_those_nearest_the_pictures_come_first(self):
+        network, layers = operations(wide()), ["logits", "pointwise", "depthwise"]
+        assert mixed.in_turn(network, "litert", layers) == ["depthwise", "pointwise", "logits"]
+        assert mixed.in_turn(network, "onnx", layers) == layers
 
     def test_what_is_too_much(self):
         for found, too_much in (

@@ -166,7 +166,8 @@ def _written(job: _Job, unfinished: Path) -> ExportReport:
         if job.samples is not None and mixed.costs_too_much(found, job.allowed):
             job.reporter.note("Looking for the layers that int8 costs most ...")
             layers = mixed.costly_layers(network, job.to, unfinished, job.samples)
-            found, notes = mixed.tried(found, layers, attempt, allowed=job.allowed)
+            order = mixed.in_turn(network, job.to, layers)
+            found, notes = mixed.tried(found, layers, attempt, allowed=job.allowed, order=order)
         _require_agreement(job, found, notes)
         return _report(job, unfinished, reference, found, notes)
 
