@@ -15,7 +15,7 @@ import ception
 from ception.artefacts import files_of, metadata, size_of
 from ception.engines.translating import operations
 from ception.errors import InputError, RunError
-from ception.exporting import gate, mixed, quantising, writing
+from ception.exporting import gate, mixed, quantising, ranges, writing
 from ception.exporting.gate import Agreement
 from support.contents import require_private
 from support.reporters import Notes
@@ -25,7 +25,14 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 ov = pytest.importorskip("openvino", reason="openvino is not installed")
 pytest.importorskip("nncf", reason="nncf is not installed")
 
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite"}
+BY_NNCF = ("onnx", "openvino")
+KERNELS = ("/Conv2D", "/depthwise", "/MatMul")  # LiteRT's names of what TensorFlow's operations take
+
+
+def litert_interpreter():
+    pytest.importorskip("tensorflow", reason="tensorflow is not installed")
+    return pytest.importorskip("ai_edge_litert.interpreter", reason="ai-edge-litert is not installed")
 
 
 def weights_of(path) -> dict[str, str]:
@@ -41,6 +48,11 @@ def weights_of(path) -> dict[str, str]:
                 kernel = node.input[1]
                 found[node.name] = kept[made[kernel].input[0] if kernel in made else kernel]
         return found
+    if path.suffix == ".tflite":
+        tensors = litert_interpreter().Interpreter(str(path)).get_tensor_details()
+        kernels = [tensor for tensor in tensors if tensor["name"].endswith(KERNELS) and len(tensor["shape"]) > 1]
+        return {tensor["name"].partition("/")[0]: tensor["dtype"].__name__ for tensor in kernels
+                if tensor["shape_signature"][0] != -1}  # fmt: skip
     found = {}
     for node in ov.Core().read_model(path).get_ops():
         if node.get_type_name() in ("Convolution", "GroupConvolution", "MatMul"):
@@ -130,8 +142,10 @@ def test_what_takes_pictures_stays_in_floats(padding):
 
 
 class TestMixed:
-    @pytest.mark.parametrize("to", quantising.FORMATS)
+    @pytest.mark.parametrize("to", SUFFIXES)
     def test_the_layer_that_loses_most_is_found(self, to, tmp_path):
+        if to == "litert":
+            litert_interpreter()
         network = writing.with_probabilities(operations(wide()), 1.0)
         out, samples = tmp_path / f"it{SUFFIXES[to]}", pixels(4, 12)
         coarse = [
@@ -143,10 +157,10 @@ class TestMixed:
         writing.write(replace(network, steps=tuple(coarse)), to, out, "float32", None)
         layers = mixed.costly_layers(network, to, out, samples)
         assert layers[0] == "pointwise"
-        assert sorted(layers) == ["depthwise", "logits", "pointwise"]
+        assert sorted(layers) == ["depthwise", *["logits"] * (to != "litert"), "pointwise"]
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("to", quantising.FORMATS)
+    @pytest.mark.parametrize("to", BY_NNCF)
     def test_small_channels_beside_a_large_one_count_and_stay(self, to, tmp_path):
         network = writing.with_probabilities(operations(wide()), 1.0)
         out, samples = tmp_path / f"it{SUFFIXES[to]}", pixels(16, 12)
@@ -157,6 +171,16 @@ class TestMixed:
         kept = weights_of(out)
         assert kept == {"first": "float32", "depthwise": "float32", "pointwise": "int8", "logits": "int8"}
 
+    def test_what_is_named_stays_in_floats_in_litert(self, tmp_path):
+        litert_interpreter()
+        network, out = writing.with_probabilities(operations(wide()), 1.0), tmp_path / "it.tflite"
+        writing.write(network, "litert", out, "int8", pixels(4, 12))
+        kept = {"first": "float32", "depthwise": "int8", "pointwise": "int8", "logits": "float32"}
+        assert weights_of(out) == kept
+        assert mixed.costly_layers(network, "litert", out, pixels(4, 12))[0] == "depthwise"
+        writing.write(network, "litert", out, "int8", pixels(4, 12), kept=["depthwise"])
+        assert weights_of(out) == kept | {"depthwise": "float32"}
+
     def test_more_of_them_until_it_is_enough(self):
         first, layers, asked = agreement(differing=9), [f"layer{number}" for number in range(20)], []
 
@@ -164,14 +188,19 @@ class TestMixed:
             asked.append(list(kept))
             return agreement(differing=2 if len(kept) < 3 else 1)
 
-        found, notes = mixed.tried(first, layers, attempt, allowed=0.01)
+        found, notes = mixed.tried(first, layers[::-1], attempt, allowed=0.01, order=layers)
         assert asked == [layers[:2], layers[:6]]
         assert found.differing == 1
         assert notes == (
-            "With all layers but the first in int8 9.0% of the labels would be other ones and the accuracy 0.9000 for "
-            "0.9000. Most is lost in layer0, layer1, layer2, layer3, layer4",
+            "With 20 layers in int8 9.0% of the labels would be other ones and the accuracy 0.9000 for "
+            "0.9000. Most is lost in layer19, layer18, layer17, layer16, layer15",
             f"6 of 20 layers stay in float32: {', '.join(layers[:6])}",
         )
+
+    def test_in_litert_those_nearest_the_pictures_come_first(self):
+        network, layers = operations(wide()), ["logits", "pointwise", "depthwise"]
+        assert mixed.in_turn(network, "litert", layers) == ["depthwise", "pointwise", "logits"]
+        assert mixed.in_turn(network, "onnx", layers) == layers
 
     def test_what_is_too_much(self):
         for found, too_much in (
@@ -201,15 +230,58 @@ class TestMixed:
         assert [len(kept) for kept in tries] == [0, 1, 4]
         assert found.differing == 0
         assert len(timed) == 2  # the last version and the model in Keras, not what came before
-        assert "With all layers but the first in int8 " in found.notes[0]
+        assert "With 12 layers in int8 " in found.notes[0]
         assert found.notes[1].startswith("4 of 12 ")
         monkeypatch.setattr(mixed, "_SHARES", (0.1,))
-        with pytest.raises(
-            RunError, match=r"nothing is left.*With all layers but the first in int8 .*Most is lost in logits, [^.]*$"
-        ):
+        with pytest.raises(RunError, match=r"nothing is left.*With 12 layers in int8 .*Most is lost in logits, [^.]*$"):
             ception.export(trained, "onnx", out=tmp_path / "other.onnx", dtype="int8", reporter=Notes())
         assert not (tmp_path / "other.onnx").exists()
         assert len(timed) == 2
+
+
+class TestRanges:
+    def test_what_is_lost_least(self):
+        """The best of all shares, by brute force on the values themselves."""
+        values = np.append(np.random.default_rng(0).normal(size=200000), [-8.0, 8.0])
+        low, high = min(0.0, values.min()), values.max()
+
+        def lost(share):
+            step = (high - low) * share / 255
+            return np.square(
+                np.clip(np.round((values - low * share) / step), 0, 255) * step + low * share - values
+            ).sum()
+
+        counts = np.histogram(values, 2048, (low, high))[0]
+        found = ranges.least_square(counts, low, high)
+        assert found[0] / low == pytest.approx(found[1] / high)
+        assert found[1] < 0.9 * high  # the largest values are far off
+        best = min(lost(share) for share in np.linspace(0.2, 1, 81))
+        assert lost(found[1] / high) < 1.02 * best < 0.97 * lost(1)
+
+    def test_what_fills_its_range_keeps_all_of_it(self):
+        assert ranges.least_square(np.ones(2048, np.int64), 0.0, 5.0) == (0.0, 5.0)
+        assert ranges.least_square(np.array([7] + [0] * 2047), 0.0, 0.0) == (0.0, 0.0)
+
+    def test_of_all_pictures(self):
+        made = {0: [3.0, -1.0], 1: [1.0, 5.0]}
+        samples = np.arange(2, dtype=np.uint8)[:, None, None, None]
+        found = ranges.of(lambda batch: {"it": np.array(made[int(batch.item())], np.float32)}, samples)
+        assert found["it"] == pytest.approx((-1, 5), rel=0.1)
+
+    def test_litert_gets_them(self, tmp_path, monkeypatch):
+        litert = litert_interpreter()
+        network, out = writing.with_probabilities(operations(wide()), 1.0), tmp_path / "it.tflite"
+        monkeypatch.setattr(ranges, "least_square", lambda counts, low, high: (low / 2, high / 2))
+        factors = []
+        for _ in range(2):
+            writing.write(network, "litert", out, "int8", pixels(4, 12))
+            tensors = litert.Interpreter(str(out)).get_tensor_details()
+            factors.append({one["name"]: one["quantization"][0] for one in tensors
+                            if one["dtype"] == np.int8 and one["shape_signature"][0] == -1})  # fmt: skip
+            monkeypatch.setattr(ranges, "least_square", lambda counts, low, high: (low, high))
+        halves, wholes = factors
+        assert len(wholes) >= 3
+        assert {name: 2 * factor for name, factor in halves.items()} == pytest.approx(wholes)
 
 
 def agreement(*, differing: int, accuracy: float = 0.9) -> Agreement:

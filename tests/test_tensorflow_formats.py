@@ -98,13 +98,13 @@ def test_int8_has_a_range_for_each_filter_and_keeps_to_its_budget(trained, tmp_p
     assert report.size < 0.5 * report.size_of_model
 
 
-def test_what_takes_pictures_stays_in_floats():
+def test_what_is_kept_stays_in_floats():
     given = keras.Input((12, 12, 3))
     x = keras.layers.Conv2D(8, 3, name="first", activation="relu")(keras.layers.Rescaling(1 / 127.5, offset=-1)(given))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name="firstborn", activation="relu")(x))
     network = with_probabilities(operations(keras.Model(given, keras.layers.Dense(2, name="logits")(x))), 1.0)
     samples = np.random.default_rng(0).integers(0, 256, (8, 12, 12, 3), np.uint8)
-    written = model_of(network, output="probabilities", precision="int8", samples=samples)
+    written = model_of(network, output="probabilities", precision="int8", samples=samples, kept=["first"])
     kernels = {tensor["name"].split("/")[0]: tensor["dtype"]
                for tensor in interpreter.Interpreter(model_content=written).get_tensor_details()
                if len(tensor["shape"]) == 4 and tensor["shape"][1] == 3}  # fmt: skip

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 from ception import backends, hub
 from ception.artefacts import FORMATS, FormatName, files_of, metadata, size_of
 from ception.errors import InputError, RunError, nearest, reason
-from ception.exporting import gate, mixed, quantising, targets
+from ception.exporting import gate, mixed, rounding, targets
 from ception.exporting.private import described_without_paths, without_paths
 from ception.exporting.writing import with_probabilities, write
 from ception.files import write_json
@@ -148,10 +148,12 @@ def _written(job: _Job, unfinished: Path) -> ExportReport:
     settings = job.settings
     with _in_keras(job) as (reference, network):
         public = described_without_paths(reference.description)
+        prepared = network if job.samples is None else _rounded(job, network)
 
         def attempt(kept: Sequence[str] = ()) -> gate.Agreement:
             job.reporter.note(f"Writing {job.to} in {settings.dtype} ...")
-            write(network, job.to, unfinished, settings.dtype, job.samples, kept)
+            written = rounding.with_exact(prepared, network, kept)
+            write(written, job.to, unfinished, settings.dtype, job.samples, kept)
             metadata.write(
                 unfinished, job.to, precision=settings.dtype, described=public.as_json(),
                 min_confidence=settings.min_confidence,
@@ -161,10 +163,11 @@ def _written(job: _Job, unfinished: Path) -> ExportReport:
 
         found = attempt()
         notes: tuple[str, ...] = ()
-        if job.samples is not None and job.to in quantising.FORMATS and mixed.costs_too_much(found, job.allowed):
+        if job.samples is not None and mixed.costs_too_much(found, job.allowed):
             job.reporter.note("Looking for the layers that int8 costs most ...")
             layers = mixed.costly_layers(network, job.to, unfinished, job.samples)
-            found, notes = mixed.tried(found, layers, attempt, allowed=job.allowed)
+            order = mixed.in_turn(network, job.to, layers)
+            found, notes = mixed.tried(found, layers, attempt, allowed=job.allowed, order=order)
         _require_agreement(job, found, notes)
         return _report(job, unfinished, reference, found, notes)
 
@@ -180,6 +183,13 @@ def _in_keras(job: _Job) -> Iterator[tuple[Predictor, Operations]]:
     classifier = Classifier.load(job.model)
     with Predictor(classifier, KerasEngine(classifier.network), batch_size=16, reporter=job.reporter) as reference:
         yield reference, with_probabilities(operations(classifier.network), classifier.temperature)
+
+
+def _rounded(job: _Job, network: Operations) -> Operations:
+    """The network with weights that int8 keeps exactly."""
+    assert job.samples is not None
+    job.reporter.note("Rounding weights by what they do to pictures ...")
+    return rounding.compensated(network, job.to, job.samples)
 
 
 def _read_back(job: _Job, unfinished: Path) -> Predictor:

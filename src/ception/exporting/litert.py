@@ -6,17 +6,19 @@ Source: https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/pos
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
+from tensorflow.lite.tools import flatbuffer_utils
 
 from ception import backends
 from ception.engines import Precision
 from ception.engines.operations import Operations
 from ception.engines.tensorflow_graph import Graph
-from ception.exporting.quantising import first_layers
+from ception.exporting import ranges
+from ception.exporting.intermediate import litert_tensors, owners
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +34,12 @@ _SELU = [
 
 
 def model_of(
-    network: Operations, *, output: str, precision: Precision, samples: NDArray[np.uint8] | None = None
+    network: Operations,
+    *,
+    output: str,
+    precision: Precision,
+    samples: NDArray[np.uint8] | None = None,
+    kept: Collection[str] = (),
 ) -> bytes:
     """A network as a model that takes any number of uint8 pictures and gives float32.
 
@@ -42,6 +49,7 @@ def model_of(
         precision: `float32`; `float16` for weights, of which CPUs make float32 when they read them, and GPUs do not; or
             `int8` for weights, each filter with a range of its own, and all that is computed from them.
         samples: Pictures (pictures, height, width, channels) that int8 takes its ranges from; else unused.
+        kept: Convolutions and dense layers that stay in float32 beside int8.
     """
     graph = Graph(network, output=output, takes="uint8", plain=True)
     with backends.importing():
@@ -53,8 +61,8 @@ def model_of(
             if samples is None:
                 raise ValueError("int8 needs samples")
             functions = {step.options.get("function") for step in network.steps}
-            first = _tensors_of(converter.convert(), first_layers(network))
-            return _quantised(converter, samples, _SOFTMAX + (_SELU if "selu" in functions else []), first)
+            in_floats = _SOFTMAX + (_SELU if "selu" in functions else [])
+            return _quantised(converter, samples, in_floats, kept)
         model: bytes = converter.convert()
         return model
 
@@ -64,7 +72,7 @@ def _tensors_of(model: bytes, layers: Collection[str]) -> list[str]:
     with _of_its_own_interpreter():
         interpreter = tf.lite.Interpreter(model_content=model)
     names = [tensor["name"] for tensor in interpreter.get_tensor_details()]
-    return [name for name in names if any(part.partition("/")[0] in layers for part in name.split(";"))]
+    return [name for name in names if owners(name, layers)]
 
 
 @contextmanager
@@ -75,25 +83,42 @@ def _of_its_own_interpreter() -> Iterator[None]:
         yield
 
 
-def _quantised(converter: Any, samples: NDArray[np.uint8], in_floats: list[str], first: list[str]) -> bytes:
+def _quantised(converter: Any, samples: NDArray[np.uint8], in_floats: list[str], kept: Collection[str]) -> bytes:
     """What the converter gives in int8 but for some of LiteRT's operations, which only its debugger can be told.
+
+    It looks at one picture, which gives each tensor a range, and then gets ours: its own go up to the largest values.
 
     Args:
         converter: Of the network.
         samples: Pictures that the ranges are taken from.
         in_floats: Kinds of operations that stay in float32.
-        first: Tensors whose operations do so too.
+        kept: Layers that do so too.
     """
+    plain: bytes = converter.convert()
+    found = ranges.of(litert_tensors(plain), samples)
 
     def given() -> Iterator[list[NDArray[np.uint8]]]:
-        return ([sample[None]] for sample in samples)
+        yield [samples[:1]]
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = given
-    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=in_floats, denylisted_nodes=first)
+    options = tf.lite.experimental.QuantizationDebugOptions(
+        denylisted_ops=in_floats, denylisted_nodes=_tensors_of(plain, kept)
+    )
     with _of_its_own_interpreter():
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=converter, debug_dataset=given, debug_options=options
         )
+    debugger.calibrated_model = _with_ranges(debugger.calibrated_model, found)
     model: bytes = debugger.get_nondebug_quantized_model()
     return model
+
+
+def _with_ranges(calibrated: bytes, found: Mapping[str, tuple[float, float]]) -> bytes:
+    """A model that the converter has calibrated, with other ranges of its tensors, all of which must be given."""
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(calibrated))
+    for tensor in model.subgraphs[0].tensors:
+        if tensor.quantization is not None and tensor.quantization.min is not None:
+            low, high = found[tensor.name.decode()]
+            tensor.quantization.min, tensor.quantization.max = [low], [high]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))

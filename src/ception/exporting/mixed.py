@@ -41,12 +41,25 @@ def costly_layers(network: Operations, to: FormatName, path: Path, samples: NDAr
     with tempfile.TemporaryDirectory(prefix="ception-") as folder:
         plain = Path(folder) / path.name
         writing.write(network, to, plain, "float32", None)
-        first = quantising.first_layers(network)
-        return [name for name in noise.added(network, plain, path, samples[:_COMPARED]) if name not in first]
+        spared = quantising.spared(network, to)
+        return [name for name in noise.added(network, plain, path, samples[:_COMPARED]) if name not in spared]
+
+
+def in_turn(network: Operations, to: FormatName, layers: Sequence[str]) -> list[str]:
+    """Costly layers, those that are to stay in float32 first: as they are, but in LiteRT those nearest the pictures.
+
+    There what a layer gives is rounded wherever one in int8 takes it. Only layers in a row pass floats to each other.
+    """
+    return [step.name for step in network.steps if step.name in layers] if to == "litert" else list(layers)
 
 
 def tried(
-    first: Agreement, layers: Sequence[str], attempt: Callable[[Sequence[str]], Agreement], *, allowed: float
+    first: Agreement,
+    layers: Sequence[str],
+    attempt: Callable[[Sequence[str]], Agreement],
+    *,
+    allowed: float,
+    order: Sequence[str],
 ) -> tuple[Agreement, tuple[str, ...]]:
     """The comparison of the first mixed version that costs no more than it may, or of the last one, and what it is.
 
@@ -55,10 +68,11 @@ def tried(
         layers: Those that can stay in float32, those that lose most first.
         attempt: Writes the artefact anew with such layers, and compares it with the model.
         allowed: Share of the pictures that may get another label.
+        order: The same, as `in_turn` gives them.
     """
-    found, kept = first, layers[:0]
+    found, kept = first, order[:0]
     for share in _SHARES:
-        kept = layers[: max(1, round(share * len(layers)))]
+        kept = order[: max(1, round(share * len(order)))]
         found = attempt(kept)
         if not costs_too_much(found, allowed):
             break
@@ -66,6 +80,6 @@ def tried(
     if first.accuracy is not None:
         lost += f" and the accuracy {first.accuracy[0]:.4f} for {first.accuracy[1]:.4f}"
     return found, (
-        f"With all layers but the first in int8 {lost}. Most is lost in {', '.join(layers[:_NAMED])}",
+        f"With {len(layers)} layers in int8 {lost}. Most is lost in {', '.join(layers[:_NAMED])}",
         f"{len(kept)} of {len(layers)} layers stay in float32: {', '.join(kept)}",
     )

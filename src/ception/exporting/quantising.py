@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ception.engines.operations import Operations
 
 _PROCESS = "ception.exporting.nncf_process"
-FORMATS: tuple[FormatName, ...] = ("onnx", "openvino")
 WEIGHED = ("conv", "dense")  # the kinds of operations that have weights
 
 
@@ -43,6 +42,14 @@ def first_layers(network: Operations) -> list[str]:
         elif step.kind in ("affine", "pad", "crop"):
             pictures.add(step.name)
     return found
+
+
+def spared(network: Operations, to: FormatName) -> list[str]:
+    """The layers that stay in float32 at all times: those that take the pictures, and in LiteRT what gives the logits.
+
+    For LiteRT would round the logits too, to 256 values between the largest and the least of them.
+    """
+    return first_layers(network) + (list(network.steps[-1].inputs) if to == "litert" else [])
 
 
 def quantise(plain: Path, out: Path, samples: NDArray[np.uint8], kept: Collection[str] = ()) -> None:

@@ -56,28 +56,40 @@ def write(
         path: What to write.
         precision: Numbers to compute with.
         samples: Pictures as the network takes them, (pictures, height, width, channels), that int8 is calibrated on.
-        kept: Convolutions and dense layers that stay in float32 beside int8, in the formats of `quantising`; those that
-            take the pictures always do.
+        kept: Convolutions and dense layers that stay in float32 beside int8; those of `quantising.spared` always do.
 
     Raises:
         RunError: the network cannot be quantised.
     """
-    if precision == "int8" and samples is not None and to in quantising.FORMATS:
-        with tempfile.TemporaryDirectory(prefix="ception-") as folder:
-            plain = Path(folder) / path.name
-            write(network, to, plain, "float32", None)
-            quantising.quantise(plain, path, samples, {*kept, *quantising.first_layers(network)})
+    if precision == "int8" and samples is not None:
+        _write_int8(network, to, path, samples, {*kept, *quantising.spared(network, to)})
+    else:
+        _WRITERS[to](network, path, precision)
+
+
+def _write_int8(
+    network: Operations, to: FormatName, path: Path, samples: NDArray[np.uint8], kept: Collection[str]
+) -> None:
+    """As `write`, in int8 but for what is kept: LiteRT's by its own converter, else a float32 file by NNCF."""
+    if to == "litert":
+        backends.import_tensorflow()
+        from ception.exporting.litert import model_of
+
+        path.write_bytes(model_of(network, output=OUTPUT, precision="int8", samples=samples, kept=kept))
         return
-    _WRITERS[to](network, path, precision, samples)
+    with tempfile.TemporaryDirectory(prefix="ception-") as folder:
+        plain = Path(folder) / path.name
+        write(network, to, plain, "float32", None)
+        quantising.quantise(plain, path, samples, kept)
 
 
-def _onnx(network: Operations, path: Path, precision: Precision, samples: NDArray[np.uint8] | None) -> None:
+def _onnx(network: Operations, path: Path, precision: Precision) -> None:
     from ception.engines.onnx_graph import model_of
 
     path.write_bytes(model_of(network, output=OUTPUT, takes="uint8", precision=precision).SerializeToString())
 
 
-def _openvino(network: Operations, path: Path, precision: Precision, samples: NDArray[np.uint8] | None) -> None:
+def _openvino(network: Operations, path: Path, precision: Precision) -> None:
     import openvino as ov
 
     from ception.artefacts.containers import KEY
@@ -88,21 +100,21 @@ def _openvino(network: Operations, path: Path, precision: Precision, samples: ND
     ov.save_model(graph, path, compress_to_fp16=precision == "float16")
 
 
-def _litert(network: Operations, path: Path, precision: Precision, samples: NDArray[np.uint8] | None) -> None:
+def _litert(network: Operations, path: Path, precision: Precision) -> None:
     backends.import_tensorflow()
     from ception.exporting.litert import model_of
 
-    path.write_bytes(model_of(network, output=OUTPUT, precision=precision, samples=samples))
+    path.write_bytes(model_of(network, output=OUTPUT, precision=precision))
 
 
-def _saved_model(network: Operations, path: Path, precision: Precision, samples: NDArray[np.uint8] | None) -> None:
+def _saved_model(network: Operations, path: Path, precision: Precision) -> None:
     backends.import_tensorflow()
     from ception.engines.tensorflow_graph import save
 
     save(network, path, output=OUTPUT)
 
 
-def _torch(network: Operations, path: Path, precision: Precision, samples: NDArray[np.uint8] | None) -> None:
+def _torch(network: Operations, path: Path, precision: Precision) -> None:
     import torch
 
     from ception.engines.torch_archive import UnsafeError, safe
@@ -117,7 +129,7 @@ def _torch(network: Operations, path: Path, precision: Precision, samples: NDArr
         ) from None
 
 
-_WRITERS: dict[FormatName, Callable[[Operations, Path, Precision, NDArray[np.uint8] | None], None]] = {
+_WRITERS: dict[FormatName, Callable[[Operations, Path, Precision], None]] = {
     "onnx": _onnx,
     "openvino": _openvino,
     "litert": _litert,
