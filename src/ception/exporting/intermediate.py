@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Results = Callable[["NDArray[np.uint8]"], Mapping[str, "NDArray[np.float32]"]]
 
 
-def results(path: Path, names: Sequence[str]) -> Results:
+def results(path: Path, names: Sequence[str], among: Collection[str]) -> Results:
     """What gives the results of operations for pictures (batch, height, width, channels), channels last.
 
     LiteRT fuses an activation with what comes before it: both have the activation's result. An operation that left no
@@ -27,9 +27,10 @@ def results(path: Path, names: Sequence[str]) -> Results:
     Args:
         path: An artefact in one of the formats that can be in int8.
         names: Of the operations.
+        among: The names of all operations: one may begin like another's, such as `conv` and `conv/2`.
     """
     if path.suffix == SUFFIXES["litert"]:
-        return _in_litert(path, names)
+        return _in_litert(path, names, among)
     run = (_in_onnxruntime if path.suffix == SUFFIXES["onnx"] else _in_openvino)(path, names)
     return lambda pixels: {name: np.moveaxis(values, 1, -1) for name, values in run(pixels).items()}
 
@@ -64,11 +65,12 @@ def _in_openvino(path: Path, names: Sequence[str]) -> Results:
     return run
 
 
-def _in_litert(path: Path, names: Sequence[str]) -> Results:
-    tensors, wanted = litert_tensors(path), set(names)
+def _in_litert(path: Path, names: Sequence[str], among: Collection[str]) -> Results:
+    tensors, wanted, known = litert_tensors(path), set(names), set(among)
 
     def run(pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
-        return {name: made for tensor, made in tensors(pixels).items() for name in owners(tensor, wanted)}
+        made = tensors(pixels).items()
+        return {name: values for tensor, values in made for name in owners(tensor, known) & wanted}
 
     return run
 

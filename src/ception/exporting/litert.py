@@ -62,17 +62,18 @@ def model_of(
                 raise ValueError("int8 needs samples")
             functions = {step.options.get("function") for step in network.steps}
             in_floats = _SOFTMAX + (_SELU if "selu" in functions else [])
-            return _quantised(converter, samples, in_floats, kept)
+            names = [step.name for step in network.steps]
+            return _quantised(converter, samples, in_floats, kept, names)
         model: bytes = converter.convert()
         return model
 
 
-def _tensors_of(model: bytes, layers: Collection[str]) -> list[str]:
-    """What a model calls the tensors of layers: with what is fused into one, such as `relu/Relu;conv/Conv2D`."""
+def _tensors_of(model: bytes, layers: Collection[str], among: Collection[str]) -> list[str]:
+    """What a model calls the tensors of some layers: with what is fused into one, such as `relu/Relu;conv/Conv2D`."""
     with _of_its_own_interpreter():
         interpreter = tf.lite.Interpreter(model_content=model)
     names = [tensor["name"] for tensor in interpreter.get_tensor_details()]
-    return [name for name in names if owners(name, layers)]
+    return [name for name in names if not owners(name, among).isdisjoint(layers)]
 
 
 @contextmanager
@@ -83,7 +84,9 @@ def _of_its_own_interpreter() -> Iterator[None]:
         yield
 
 
-def _quantised(converter: Any, samples: NDArray[np.uint8], in_floats: list[str], kept: Collection[str]) -> bytes:
+def _quantised(
+    converter: Any, samples: NDArray[np.uint8], in_floats: list[str], kept: Collection[str], names: Collection[str]
+) -> bytes:
     """What the converter gives in int8 but for some of LiteRT's operations, which only its debugger can be told.
 
     It looks at one picture, which gives each tensor a range, and then gets ours: its own go up to the largest values.
@@ -93,6 +96,7 @@ def _quantised(converter: Any, samples: NDArray[np.uint8], in_floats: list[str],
         samples: Pictures that the ranges are taken from.
         in_floats: Kinds of operations that stay in float32.
         kept: Layers that do so too.
+        names: Of all layers.
     """
     plain: bytes = converter.convert()
     found = ranges.of(litert_tensors(plain), samples)
@@ -103,7 +107,7 @@ def _quantised(converter: Any, samples: NDArray[np.uint8], in_floats: list[str],
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = given
     options = tf.lite.experimental.QuantizationDebugOptions(
-        denylisted_ops=in_floats, denylisted_nodes=_tensors_of(plain, kept)
+        denylisted_ops=in_floats, denylisted_nodes=_tensors_of(plain, kept, names)
     )
     with _of_its_own_interpreter():
         debugger = tf.lite.experimental.QuantizationDebugger(

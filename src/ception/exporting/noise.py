@@ -29,7 +29,7 @@ def added(network: Operations, plain: Path, quantised: Path, samples: NDArray[np
         samples: Pictures as the network takes them.
     """
     names = [step.name for step in network.steps[:-1]]
-    one, other = intermediate.results(plain, names), intermediate.results(quantised, names)
+    one, other = (intermediate.results(path, names, names) for path in (plain, quantised))
     differences: defaultdict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(1))
     squares: defaultdict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(1))
     for picture in samples:

@@ -102,15 +102,17 @@ def _products(
     """The sums of products of what layers take, by their names, as far as the runtime shows it."""
     random = np.random.default_rng(0)
     found: dict[str, NDArray[np.float64]] = {}
+    names = [step.name for step in network.steps]
     with tempfile.TemporaryDirectory(prefix="ception-") as folder:
         plain = Path(folder) / f"plain{SUFFIXES[to]}"
         writing.write(network, to, plain, "float32", None)
-        run = intermediate.results(plain, sorted({step.inputs[0] for step in layers}))
+        run = intermediate.results(plain, sorted({step.inputs[0] for step in layers}), names)
         for picture in samples:
             made = run(picture[None])
             for step in layers:
                 if step.inputs[0] in made:
                     taken = _taken(step, made[step.inputs[0]][0], random)
+                    assert taken.shape[1] == step.arrays["kernel"][..., 0].size, step.name
                     if step.name not in found:
                         found[step.name] = np.zeros((taken.shape[1],) * 2)
                     found[step.name] += taken.T @ taken  # in place, for there are many and large ones
