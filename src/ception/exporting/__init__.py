@@ -148,7 +148,7 @@ def _written(job: _Job, unfinished: Path) -> ExportReport:
     settings = job.settings
     with _in_keras(job) as (reference, network):
         public = described_without_paths(reference.description)
-        prepared = network if job.samples is None else _rounded(job, network)
+        prepared = _rounded(job, network)
 
         def attempt(kept: Sequence[str] = ()) -> gate.Agreement:
             job.reporter.note(f"Writing {job.to} in {settings.dtype} ...")
@@ -186,8 +186,9 @@ def _in_keras(job: _Job) -> Iterator[tuple[Predictor, Operations]]:
 
 
 def _rounded(job: _Job, network: Operations) -> Operations:
-    """The network with weights that int8 keeps exactly."""
-    assert job.samples is not None
+    """The network with weights that int8 keeps exactly, where that brings it nearer."""
+    if job.samples is None or job.to not in rounding.FORMATS:
+        return network
     job.reporter.note("Rounding weights by what they do to pictures ...")
     return rounding.compensated(network, job.to, job.samples)
 

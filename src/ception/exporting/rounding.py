@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ception.engines.operations import Operation, Operations
 
+FORMATS: tuple[FormatName, ...] = ("onnx", "litert")  # OpenVINO's files are not nearer for it
 _PICTURES = 64
 _POSITIONS = 128  # of each picture
 _LARGEST = 127  # steps to the largest weight of a filter, in every format
