@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 import threading
@@ -13,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from ception.errors import RunError
+from ception.reporting import silenced
 from ception.serving.connections import Connection, State
 
 _LONGEST_HEADERS = 32 << 10  # bytes
@@ -53,7 +53,7 @@ class Server(uvicorn.Server):
         Raises:
             RunError: it could not go on.
         """
-        with _quiet_about_forms():
+        with silenced("python_multipart"):  # what is wrong with a form is told to who sent it
             self.run(sockets=[listening])
         if self._failure is not None:
             raise RunError(self._failure)
@@ -70,15 +70,3 @@ class Server(uvicorn.Server):
         finally:
             for told, handler in before.items():
                 signal.signal(told, handler)
-
-
-@contextmanager
-def _quiet_about_forms() -> Iterator[None]:
-    """What is wrong with a form is told to who sent it: none of it fills the log."""
-    log = logging.getLogger("python_multipart")
-    before = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
