@@ -91,7 +91,7 @@ def found_of(groups: list[np.ndarray], originals: np.ndarray, first: int) -> flo
 def main() -> None:
     """Measure the folder that the command line names."""
     dataset = sources.load(sys.argv[1])
-    paths = list(dataset.pictures.paths)
+    paths = [dataset.pictures.name(index) for index in range(len(dataset.pictures))]
     facts = read(paths)
     began = time.monotonic()
     known = groups_of(paths, facts)

@@ -18,6 +18,7 @@ TASKS: dict[str, tuple[type[Any], set[str]]] = {
     "TrainOptions": (settings.TrainSettings, set()),
     "EvaluateOptions": (settings.EvaluateSettings, set()),
     "PredictOptions": (settings.PredictSettings, {"top"}),
+    "JobOptions": (settings.JobSettings, set()),
     "CompareOptions": (settings.CompareSettings, set()),
     "CheckOptions": (settings.CheckSettings, set()),
     "ShardOptions": (settings.ShardSettings, set()),

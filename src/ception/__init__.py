@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ception.explaining import explain as explain
     from ception.exporting import export as export
     from ception.inspection import summary as summary
+    from ception.jobs import predict_into as predict_into
     from ception.models import MODELS as MODELS
     from ception.models.endpoints import endpoints as endpoints
     from ception.models.endpoints import features as features
@@ -60,6 +61,7 @@ _HOMES = {
     "export": "exporting",
     "find_learning_rate": "training.searching",
     "predict": "prediction",
+    "predict_into": "jobs",
     "resume": "training",
     "runs": "run_list",
     "serve": "serving",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from ception.settings import Backend, BatchNorm, Dtype, EngineName, ExplainMethod, Precision, Resize, Split
+from ception.settings import Backend, BatchNorm, Dtype, EngineName, ExplainMethod, Precision, Resize, Split, TableFormat
 
 
 class TrainOptions(TypedDict, total=False):
@@ -84,6 +84,26 @@ class PredictOptions(TypedDict, total=False):
     weights: str | None
     batch_size: int
     allow_urls: bool
+
+
+class JobOptions(TypedDict, total=False):
+    """Fields of `JobSettings`."""
+
+    cache_limit: float
+    backend: Backend | None
+    device: str | None
+    engine: EngineName | None
+    dtype: Dtype
+    top: int
+    min_confidence: float | None
+    calibration: bool
+    weights: str | None
+    batch_size: int
+    allow_urls: bool
+    on: str | None
+    table: TableFormat
+    part_size: int
+    worker_cores: int
 
 
 class CompareOptions(TypedDict, total=False):

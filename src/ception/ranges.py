@@ -12,6 +12,7 @@ _LOWEST: dict[str, float] = {
     "epochs": 1, "head_epochs": 1, "batch_size": 1, "patience": 1, "image_size": 1, "seed": 0,
     "cache_limit": 0, "top": 1, "mixup": 0, "cutmix": 0, "randaugment": 0, "views": 1,
     "port": 0, "max_pictures": 1, "max_requests": 1,
+    "part_size": 1, "worker_cores": 1,
 }  # fmt: skip
 _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (("target_precision", "min_confidence", "max_disagreement"), lambda share: 0 <= share <= 1, "from 0 to 1,"),

@@ -16,6 +16,7 @@ from ception.settings import (
     EvaluateSettings,
     ExplainSettings,
     ExportSettings,
+    JobSettings,
     PredictSettings,
     ServeSettings,
     ShardSettings,
@@ -27,6 +28,7 @@ from ception.values import flag, typed
 Settings = TypeVar(
     "Settings", TrainSettings, EvaluateSettings, PredictSettings, CompareSettings, SummarySettings, ConvertSettings,
     CheckSettings, ExplainSettings, ExportSettings, ServeSettings, ShardSettings, BenchSettings,
+    JobSettings,
 )  # fmt: skip
 
 RENAMED: dict[type[Any], dict[str, str]] = {  # what options were called before -> what they are called

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openvino as ov
 
+from ception.backends import cores, threads
 from ception.engines import Precision, keeping
 from ception.engines.openvino_graph import graph_of
 from ception.errors import InputError
@@ -41,7 +42,9 @@ class OpenVinoEngine:
 
     def __init__(self, graph: ov.Model, precision: Precision | None = None) -> None:
         core = ov.Core()
-        options = {"PERFORMANCE_HINT": "LATENCY"}  # one batch at a time, on all cores
+        options: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY"}  # one batch at a time, on all cores
+        if threads() < cores():
+            options["INFERENCE_NUM_THREADS"] = threads()
         if precision:
             if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
                 raise InputError("this processor does not compute in bfloat16: take float32")

@@ -25,6 +25,7 @@ from ception.results.findings import CasePicture as CasePicture
 from ception.results.findings import CheckResult as CheckResult
 from ception.results.findings import Finding as Finding
 from ception.results.findings import Severity as Severity
+from ception.results.jobs import JobResult as JobResult
 from ception.results.predictions import Guess as Guess
 from ception.results.predictions import Prediction as Prediction
 from ception.results.result import Result as Result
