@@ -111,7 +111,8 @@ def main() -> None:
                 change(dataset.pictures.open(int(index)), random).convert("RGB").save(path, quality=90)
             groups = groups_of(paths + planted, np.concatenate([facts, read(planted)]))
         row = {
-            "data": Path(sys.argv[1]).resolve().name, "photos": len(paths), "planted": name + among_many * ", as among many",
+            "data": Path(sys.argv[1]).resolve().name, "photos": len(paths),
+            "planted": name + among_many * ", as among many",
             "found": round(found_of(groups, chosen, len(paths)), 4), "other_pairs": pairs_of(known),
             "groups": len(known), "of_two_classes": crossing,
             "share_of_pairs": pairs_of(known) / (len(paths) * (len(paths) - 1) / 2), "seconds": round(seconds, 2),

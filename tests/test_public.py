@@ -11,7 +11,7 @@ NAMES = [
     "Classifier", "InputError", "MODELS", "Predictor", "Reporter", "Run", "RunError", "__version__", "bench", "build",
     "check", "compare", "convert", "doctor", "endpoints", "evaluate", "explain", "export", "features",
     "find_learning_rate", "predict", "predict_into", "resume", "runs", "serve", "shard", "stages", "summary", "train",
-    "truncate",
+    "truncate", "tune",
 ]  # fmt: skip
 SIGNATURES = {
     "Classifier": "(*, config, class_names, image, record=<factory>, training_digests=<factory>, "
@@ -55,6 +55,7 @@ SIGNATURES = {
     "summary": "(model, *, image_size=None, every=None, batch_size=32, dtype='float32', **unknown)",
     "train": "(data, *, reporter=None, **options)",
     "truncate": "(model, at)",
+    "tune": "(data, *, reporter=None, **options)",
 }
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ception.training import resume as resume
     from ception.training import train as train
     from ception.training.searching import find_learning_rate as find_learning_rate
+    from ception.tuning import tune as tune
 
 __version__ = version("ception")
 
@@ -70,6 +71,7 @@ _HOMES = {
     "summary": "inspection",
     "train": "training",
     "truncate": "models.endpoints",
+    "tune": "tuning",
 }
 _NEEDS_KERAS = {"Classifier", "build", "convert", "endpoints", "features", "stages", "summary", "truncate"}
 

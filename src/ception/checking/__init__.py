@@ -76,16 +76,18 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
         **numbers,
         verdict=findings.verdict(numbers),
         ok=not (numbers["errors"] or numbers["warnings"]),
-        not_checked=(
-            *((_OF_ARRAYS,) if scan.are_arrays(dataset.pictures) else ()),
-            *((_OF_MANY,) if len(facts) > cropped.MOST else ()),
-            *unchecked,
-        ),
+        not_checked=_not_checked(dataset) + unchecked,
         page=str(out),
     )
     looked_at = _seen(dataset, facts, settings, described, size, reporter)
     page.write_page(out, result, cases | doubted, looked_at, dataset, reporter)
     return result
+
+
+def _not_checked(dataset: sources.Dataset) -> tuple[str, ...]:
+    """What is left out because of what the data set is."""
+    arrays = (_OF_ARRAYS,) if scan.are_arrays(dataset.pictures) else ()
+    return (*arrays, *((_OF_MANY,) if len(dataset.labels) > cropped.MOST else ()))
 
 
 def _described(settings: CheckSettings) -> ModelDescription | None:

@@ -41,3 +41,5 @@ from ception.results.scores import Selective as Selective
 from ception.results.scores import Slices as Slices
 from ception.results.scores import Thumbnails as Thumbnails
 from ception.results.sharded import ShardResult as ShardResult
+from ception.results.tunings import TrialEntry as TrialEntry
+from ception.results.tunings import TuneResult as TuneResult

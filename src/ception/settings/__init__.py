@@ -32,3 +32,4 @@ from ception.settings.shared import Split as Split
 from ception.settings.shared import TableFormat as TableFormat
 from ception.settings.training import TRAIN_GROUPS as TRAIN_GROUPS
 from ception.settings.training import TrainSettings as TrainSettings
+from ception.settings.training import TuneSettings as TuneSettings
