@@ -22,7 +22,9 @@ def runs(trained, tmp_path, monkeypatch) -> Path:
     for number, (name, accuracy) in enumerate({"separable_cnn-colours": 0.75, "xception-colours": 0.875}.items(), 1):
         folder = shutil.copytree(trained, tmp_path / "runs" / f"00{number}-{name}")
         scores = json.loads((folder / "scores.json").read_text())
-        (folder / "scores.json").write_text(json.dumps(scores | {"accuracy": accuracy}))
+        (folder / "scores.json").write_text(
+            json.dumps(scores | {"accuracy": accuracy, "training_seconds": 100 * accuracy})
+        )
     mark(tmp_path / "runs" / "010-xception-flowers")
     (tmp_path / "runs" / "notes").mkdir()
     return tmp_path / "runs"
@@ -75,11 +77,12 @@ def test_the_table(runs, run_cli):
     assert [Path(entry.folder).name[:3] for entry in entries] == ["002", "001", "010"]
     assert [entry.accuracy for entry in entries] == [0.875, 0.75, None]
     assert [entry.finished for entry in entries] == [True, True, False]
-    assert entries[0].seconds > 0
+    assert [entry.seconds for entry in entries] == [87.5, 75, 0]
     assert entries[0].model_bytes == (runs / "002-xception-colours" / "model.keras").stat().st_size
     code, out, _ = run_cli("runs")
     assert code == 0
     assert "87.5%" in out.splitlines()[1]
+    assert "1 min 28 s" in out.splitlines()[1]
     assert out.splitlines()[-1] == "Next: ception train --resume runs/010-xception-flowers"
     assert json.loads(run_cli("runs", "--json")[1]) == [entry.as_dict() for entry in entries]
     code, _, err = run_cli("runs", "nowhere")

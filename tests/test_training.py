@@ -59,12 +59,15 @@ class TestRun:
         rows = list(csv.DictReader((trained / "log.csv").read_text().splitlines()))
         assert [row["epoch"] for row in rows] == ["1", "2", "3"]
         assert float(rows[-1]["val_loss"]) < float(rows[0]["val_loss"])
+        whole = json.loads((trained / "scores.json").read_text())["training_seconds"]
+        assert whole >= sum(float(row["seconds"]) for row in rows)
 
     def test_scores_follow_from_the_saved_table(self, trained):
         saved = json.loads((trained / "scores.json").read_text())
         temperature = ception.Classifier.load(trained / "model.keras").temperature
         computed = Table.read(trained / "predictions.csv").scores(temperature).as_dict()
-        beside = ("model", "data", "split", "output", "best_epoch", "thumbnails", "better_than_thumbnails")
+        beside = ("model", "data", "split", "output", "best_epoch", "thumbnails", "better_than_thumbnails",
+                  "training_seconds")  # fmt: skip
         assert saved == computed | {key: saved[key] for key in beside}
 
     def test_settings_are_recorded_in_the_model_too(self, trained):

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from ception.serving import serve as serve
     from ception.sharding import shard as shard
     from ception.training import Run as Run
-    from ception.training import find_learning_rate as find_learning_rate
     from ception.training import resume as resume
     from ception.training import train as train
+    from ception.training.searching import find_learning_rate as find_learning_rate
 
 __version__ = version("ception")
 
@@ -58,7 +58,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "explain": "explaining",
     "export": "exporting",
-    "find_learning_rate": "training",
+    "find_learning_rate": "training.searching",
     "predict": "prediction",
     "resume": "training",
     "runs": "run_list",

@@ -134,7 +134,7 @@ def _entry(folder: Path) -> RunEntry:
         accuracy=scores.get("accuracy"),
         accuracy_interval=None if low is None or high is None else (low, high),
         pictures=scores.get("count"),
-        seconds=_seconds(folder / "log.csv"),
+        seconds=scores.get("training_seconds") or _seconds(folder / "log.csv"),
         model_bytes=model.stat().st_size if model.is_file() else None,
         finished=bool(scores) and model.is_file(),
     )

@@ -30,8 +30,9 @@ def train(
     quiet: Quiet = False, verbose: Verbose = False, json: AsJson = False,
 ) -> int:  # fmt: skip
     """Train a network on DATA, score it on test pictures and save all in a new run folder."""
-    from ception.training import find_learning_rate, train
     from ception.training import resume as go_on
+    from ception.training import train
+    from ception.training.searching import find_learning_rate
 
     if data is None and resume is None:
         raise InputError("train needs DATA, or --resume RUN")

@@ -32,7 +32,7 @@ class Provenance:
         counts: Pictures by split.
         heads: Heads that were solved.
         epochs: Epochs that were made; None where the log is not known.
-        seconds: How long all of them took; None where the log is not known.
+        seconds: How long the training took in all; None where that is not known.
         computed: The numbers and the backend it was computed with.
         changed: The settings that are not the defaults, as they are typed; empty where there are none.
         command: What repeats it.
@@ -65,10 +65,11 @@ class Provenance:
             ("Computed", self.computed),
             ("Settings that are not the defaults", self.changed or "none"),
         ]
-        if self.epochs is not None and self.seconds is not None:
-            made = [counted(self.heads, "solved head")] if self.heads else []
-            made += [counted(self.epochs, "epoch")] if self.epochs else []
-            rows.insert(-2, ("Time", f"{duration(self.seconds)} for {' and '.join(made)}, each validated"))
+        made = [f"{duration(self.seconds)} in all"] if self.seconds is not None else []
+        made += [counted(self.heads, "solved head")] if self.heads else []
+        made += [counted(self.epochs, "epoch")] if self.epochs else []
+        if made:
+            rows.insert(-2, ("Time", ", ".join(made)))
         return rows
 
 
@@ -107,7 +108,7 @@ def _read(record: Mapping[str, Any], image: ImageContract, history: Sequence[Map
         counts=data["counts"],
         heads=sum(row["epoch"] == 0 for row in history),
         epochs=sum(row["epoch"] > 0 for row in history) if history else None,
-        seconds=sum(row["seconds"] for row in history) if history else None,
+        seconds=record.get("scores", {}).get("training_seconds"),
         computed=f"in {record['precision']} by {versions['backend']}, Keras {versions['keras']}, "
         f"Ception {versions['ception']}",
         changed=flags.strip(),

@@ -19,7 +19,7 @@ class RunEntry(Result):
         accuracy: On the test pictures; None while it is not finished, as the next two.
         accuracy_interval: The 95 % interval of it.
         pictures: Test pictures that were scored.
-        seconds: How long its epochs took.
+        seconds: How long it took in all; its epochs alone where it has not ended.
         model_bytes: Size of the model file; None where there is none.
         finished: Whether it came to its end.
     """

@@ -148,10 +148,12 @@ class Scores(Result):
             scores are without them. None where the model does not say what it was trained on.
         including_seen: The accuracy with them; None where no other number comes from that.
         thumbnails: How a linear classifier on thumbnails compares, after a training.
+        training_seconds: How long a training took, from its data to these scores, without what interruptions lost.
     """
 
     _OMITTED = frozenset({
         "best_epoch", "selective", "slices", "including_seen", "thumbnails", "better_than_thumbnails",
+        "training_seconds",
     })  # fmt: skip
     _DERIVED = ("seen_share", "majority_share", "better_than_guessing", "better_than_thumbnails")
 
@@ -176,6 +178,7 @@ class Scores(Result):
     seen_in_training: int | None = None
     including_seen: GroupScores | None = None
     thumbnails: Thumbnails | None = None
+    training_seconds: float | None = None
 
     @property
     def all_seen(self) -> bool:

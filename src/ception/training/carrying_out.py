@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -41,7 +42,7 @@ def carry_out(plan: Plan, network: keras.Model, folder: RunFolder, began: float,
         plan: What to do.
         network: The network that the plan begins with.
         folder: The run folder.
-        began: When, on the clock of `time.monotonic`, for the time budget.
+        began: When, on the clock of `time.monotonic`.
         reporter: Receives notes, warnings and progress.
 
     Raises:
@@ -52,9 +53,8 @@ def carry_out(plan: Plan, network: keras.Model, folder: RunFolder, began: float,
         write_json(folder.settings, plan.description.record)
         with _explained(folder):
             progress = folder.progress()
-            deadline = None
-            if plan.settings.time_budget:
-                deadline = began + 60 * plan.settings.time_budget - sum(row["seconds"] for row in progress.rows)
+            began -= sum(row["seconds"] for row in progress.rows)  # as if there had been no interruption
+            deadline = began + 60 * plan.settings.time_budget if plan.settings.time_budget else None
             progress, _ = fit(plan, network, folder, progress, deadline=deadline, reporter=reporter)
             classifier = Classifier.load(folder.best(len(plan.phases)))
             record = classifier.record | {"precision": progress.decisions.dtype}
@@ -66,6 +66,7 @@ def carry_out(plan: Plan, network: keras.Model, folder: RunFolder, began: float,
             table.scores(classifier.temperature),
             model=str(folder.model), data=record["data"]["source"], split="test", output=str(folder.path),
             best_epoch=best, thumbnails=beside_thumbnails(plan, table),
+            training_seconds=round(time.monotonic() - began, 1),
         )  # fmt: skip
         classifier = replace(classifier, record=record | {"scores": scores.as_dict()})
         index = _indexed(plan, classifier, network, folder, reporter) if plan.settings.neighbours else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ception.reporting import counted
+from ception.reporting import counted, duration
 from ception.results.result import html_table
 
 if TYPE_CHECKING:
@@ -40,22 +40,22 @@ class Run:
         """A small table for notebooks."""
         return html_table(f"Run in {self.folder}", list(self._facts().items()))
 
-    def _made(self, seconds: float) -> dict[str, str]:
+    def _made(self) -> dict[str, str]:
         """What was made, and which of it is kept."""
         epochs, kept = sum(row["epoch"] > 0 for row in self.history), self.scores.best_epoch
         if not epochs:
-            return {"head": f"the best of {counted(len(self.history), 'solved one')} in {seconds:,.0f} s"}
-        return {"epochs": f"{epochs} in {seconds:,.0f} s, the best one {kept or 'none: the solved head'}"}
+            return {"head": f"the best of {counted(len(self.history), 'solved one')}"}
+        return {"epochs": f"{epochs}, the best one {kept or 'none: the solved head'}"}
 
     def _facts(self) -> dict[str, str]:
         scores, names = self.scores, self.classifier.class_names
         low, high = scores.accuracy_interval
-        seconds = sum(row["seconds"] for row in self.history)
         more = "" if len(names) <= 5 else f" ... {names[-1]}"
         return {
             "network": f"{self.classifier.config.name} at {' x '.join(map(str, self.classifier.image.shape))}",
             "classes": f"{len(names)}: {', '.join(names[:5])}{more}",
             "accuracy": f"{scores.accuracy:.4f} ({low:.4f} to {high:.4f}) on {scores.count:,} test pictures",
             **({"but": "; ".join(scores.cautions)} if scores.cautions else {}),
-            **self._made(seconds),
+            **self._made(),
+            **({"time": duration(scores.training_seconds)} if scores.training_seconds is not None else {}),
         }

@@ -1,0 +1,50 @@
+"""From a data set to the learning rate of its training: `find_learning_rate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from ception import backends
+from ception.errors import InputError
+from ception.options import TrainOptions
+from ception.reporting import Reporter, or_default
+from ception.settings import TrainSettings
+from ception.training import preparation, run_folder
+from ception.validation import settings_of
+
+if TYPE_CHECKING:
+    from ception.training.learning_rate import Search
+
+
+def find_learning_rate(
+    data: str | Path,
+    *,
+    picture: str | Path | None = None,
+    reporter: Reporter | None = None,
+    **options: Unpack[TrainOptions],
+) -> Search:
+    """Look for the learning rate of a training, or of its last phase, without training to the end.
+
+    Args:
+        data: As for `train`.
+        picture: PNG to draw the losses in; `find-lr-<data>.png` in the current folder when not given.
+        reporter: Receives notes, warnings and progress; None for what `ception.reporting.default` gives.
+        options: As for `train`.
+
+    Raises:
+        InputError, RunError: as for `train`.
+    """
+    reporter = or_default(reporter)
+    dataset, settings, recipes = preparation.opened(data, settings_of(TrainSettings, options), reporter)
+    if recipes[-1].solver:
+        raise InputError("the head is solved, which needs no learning rate: train without --find-lr, or name --epochs")
+    listed = preparation.read(dataset, str(data), settings, reporter)
+    backends.start(settings.backend, reporter)
+    with backends.on(settings.device), backends.standard_settings():
+        from ception.training import planning
+        from ception.training.learning_rate import search
+
+        plan, network = planning.plan(listed, settings, recipes, planning.dtype_of(settings), reporter)
+        name = run_folder.plain_name(listed.dataset.name)
+        return search(plan, network, Path(picture or f"find-lr-{name}.png"), reporter)
