@@ -12,6 +12,7 @@ import inspect
 import json
 import re
 import typing
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -50,14 +51,22 @@ _PARSER = GoogleParser([
 ])  # fmt: skip
 
 
+def grouped(groups: Mapping[str, tuple[str, ...]], names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The groups with all names; those that none has come last, in a group of their own."""
+    named = {name for group in groups.values() for name in group}
+    others = tuple(name for name in names if name not in named)
+    return {**groups, **({"More": others} if others else {})}
+
+
 def commands() -> str:
     """The page of every command with its arguments and options."""
     text = f"{NOTE}# Commands\n\n"
     text += "`ception COMMAND --help` shows the same in a terminal. Exit codes are in [environment](environment.md).\n"
-    for group, names in COMMANDS.items():
+    groups = grouped(COMMANDS, (name for name in cli.app if not name.startswith("-") and name != "help"))
+    for group, names in groups.items():
         text += f"\n- {group}: " + ", ".join(f"[{name}](#{name})" for name in names)
     text += "\n"
-    for names in COMMANDS.values():
+    for names in groups.values():
         text += "".join(map(_command, names))
     return text + "\nNext: [Python](python.md), [files](files.md).\n"
 
@@ -107,7 +116,7 @@ def python() -> str:
     text = f"{NOTE}# Python\n\n"
     text += "What `import ception` gives. Options of tasks are those of the command of that name, with `_` for `-`: "
     text += "[commands](commands.md) explains them, editors complete them.\n"
-    for group, names in GROUPS.items():
+    for group, names in grouped(GROUPS, (name for name in ception.__all__ if name != "__version__")).items():
         text += f"\n## {group}\n" + "".join(_member(name, getattr(ception, name)) for name in names)
     text += "\n## Results\n\nWhat tasks return; `as_dict()` gives what `--json` writes.\n"
     text += "".join(_member(name, getattr(results, name)) for name in result_names())
