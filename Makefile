@@ -15,12 +15,14 @@ PYTEST := python -m pytest -n 2
 ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
 
-.PHONY: help demo test test-all coverage test-kernels test-backends test-jax test-torch goldens lock check clean
+.PHONY: help demo docs tutorials test test-all coverage test-kernels test-backends test-jax test-torch goldens lock check clean
 
 help:
 	@echo "make demo      set up, then train, evaluate and predict on the pictures that come with the package"
 	@echo "make test      set up, then run the tests (make test-all: the slow ones too)"
 	@echo "make coverage  all tests, with the share of the package's lines that they run"
+	@echo "make docs      build the documentation's site into build/site/html; a link that leads nowhere is an error"
+	@echo "make tutorials run the tutorials and write their pages anew"
 	@echo "make test-kernels    the compiled kernels' own tests for each set of instructions, and under the sanitizers"
 	@echo "make test-backends   the tests on JAX and on PyTorch, in environments of their own"
 	@echo "make goldens   write the stored values that networks must give anew"
@@ -40,6 +42,13 @@ test-all: $(VENV)/installed-dev $(VENV)/kernels
 # Slower than `test-all` by half or more, because every line of Keras is watched too
 coverage: $(VENV)/installed-dev $(VENV)/kernels
 	$(ONE_THREAD) $(BIN)/$(PYTEST) --cov --cov-report=term
+
+docs: $(VENV)/installed-dev
+	$(BIN)/python tools/build_site.py
+
+tutorials: $(VENV)/installed-dev
+	$(BIN)/python $(INSTALL) --editable '.[tutorials]'
+	$(BIN)/python tools/write_tutorials.py
 
 test-kernels: $(VENV)/kernels
 ifneq ($(CXX_FOUND),)
@@ -63,6 +72,7 @@ test-jax test-torch: test-%: $(VENV)-%/installed-dev
 lock:
 	rm -rf $(VENV) $(VENV)-jax $(VENV)-torch
 	$(MAKE) CONSTRAINTS= $(VENV)/installed-dev $(VENV)-jax/installed-dev $(VENV)-torch/installed-dev
+	$(BIN)/python -m pip install --quiet --editable '.[fuzz,tutorials]'
 	$(BIN)/python tools/write_constraints.py $(VENV) $(VENV)-jax $(VENV)-torch
 
 goldens: $(VENV)/installed-dev

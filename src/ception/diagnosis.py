@@ -120,7 +120,7 @@ def _extras() -> dict[str, bool]:
         requirement, _, marker = line.partition(";")
         _, named, extra = marker.partition("extra == ")
         name = extra.strip(" '\"")
-        if named and name not in ("dev", "test", *backends.BACKENDS) and "platform_machine" not in marker:
+        if named and name not in ("dev", "docs", "test", *backends.BACKENDS) and "platform_machine" not in marker:
             package = requirement.split(">")[0].split("[")[0].strip()
             extras[name] = extras.get(name, True) and _version(package) is not None
     return extras
