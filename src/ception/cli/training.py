@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from ception.cli.app import TRAINING, AsJson, Flat, Quiet, Verbose, app, options_of
 from ception.cli.terminal import print_json, print_next, print_report, print_scores, print_where, quoted, terminal
+from ception.distributed import is_first
 from ception.errors import InputError
 from ception.settings import TrainSettings
 from ception.values import flags_of
@@ -42,6 +43,8 @@ def train(
             raise InputError("--find-lr is for a new training: leave out --resume")
         with terminal(quiet, verbose) as reporter:
             search = find_learning_rate(str(data), reporter=reporter, **options_of(settings))
+        if not is_first():
+            return 0
         if json:
             print_json(search.as_dict())
         else:
@@ -53,6 +56,8 @@ def train(
     with terminal(quiet, verbose) as reporter:
         new = options_of(settings)
         run = go_on(resume, data, reporter=reporter) if resume else train(str(data), reporter=reporter, **new)
+    if not is_first():
+        return 0
     if json:
         print_json(run.scores.as_dict())
     else:

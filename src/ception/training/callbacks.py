@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from ception.distributed import LostError
 from ception.errors import RunError
 from ception.files import whole
 from ception.reporting import Reporter, Task
@@ -75,7 +76,7 @@ class Interruptible(keras.callbacks.Callback):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.before is not None:
             signal.signal(signal.SIGINT, self.before)
-        if self.asked and kind is None:
+        if self.asked and (kind is None or issubclass(kind, LostError)):  # another process was quicker to end
             raise KeyboardInterrupt
 
     def _ask(self, *_: object) -> None:

@@ -8,7 +8,10 @@ from typing import Any
 
 import keras
 
-from ception.keras_internals import with_averages
+from ception.distributed import ALONE, Team
+from ception.keras_internals import reseeded, with_averages
+
+_APART = 0x01000193  # an odd number that keeps the seeds of processes apart from those of layers
 
 
 class Trainee(keras.Model):
@@ -45,6 +48,46 @@ class Trainee(keras.Model):
         first = y_pred[0] if isinstance(y_pred, list) else y_pred
         metrics: dict[str, Any] = super().compute_metrics(x, y, first, sample_weight)
         return metrics
+
+
+class Share(Trainee):
+    """A network that one of several processes trains with its share of each batch, as if it were the whole.
+
+    Attributes:
+        team: The processes.
+    """
+
+    team: Team = ALONE
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """The outputs; in training each process hides other units than the rest."""
+        if not training:
+            return super().call(inputs, training=training, mask=mask)
+        self._reseed()
+        try:
+            return super().call(inputs, training=training, mask=mask)
+        finally:
+            self._reseed()
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """As `Trainee.compute_loss`, of this process's share, which may be empty."""
+        first = y_pred[0] if isinstance(y_pred, list) else y_pred
+        if training:
+            self.optimizer.share = self.team.weight(first.shape[0])
+        if not first.shape[0]:  # whose mean would be no number
+            return sum(keras.ops.sum(output) for output in (y_pred if isinstance(y_pred, list) else [y_pred]))
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def get_metrics_result(self) -> Any:
+        """The metrics of all processes together."""
+        with self.team.totals([variable for metric in self.metrics for variable in metric.variables]):
+            return super().get_metrics_result()
+
+    def _reseed(self) -> None:
+        for layer in self.layers:
+            reseeded(layer, _APART * self.team.index % 2**32)
 
 
 class Averages(keras.callbacks.Callback):
