@@ -62,7 +62,6 @@ def joined(backend: Callable[[], str | None], reporter: Reporter) -> Iterator[tu
     team = _joined(place, backend(), reporter)
     with _ended_by_launcher(team):
         try:
-            reporter.note(f"{place.count} processes train together")
             yield team, reporter
         finally:
             team.close()
@@ -73,7 +72,12 @@ def _joined(place: Place, backend: str | None, reporter: Reporter) -> Several:
     if name == "tensorflow":
         said = "several processes train together with --backend torch or jax, not with tensorflow"
         raise ToldElsewhereError(said) if place.index else InputError(said)
-    backends.start(name, reporter)
+    reporter.note(f"{place.count} processes train together on {name} ...")
+    if name == "jax":  # before anything is computed, as importing Keras may
+        from ception.distributed.jax import join as join_on_jax
+
+        return join_on_jax(place)
+    backends.start(name)
     from ception.distributed.torch import join
 
     return join(place)

@@ -7,8 +7,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from ception.errors import InputError, RunError
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ception.distributed.places import Place
 
 Value = TypeVar("Value")
+Manner = Literal["alone", "added", "spread"]
+GATHERING_S = 300  # in which all processes must have been started
 SILENCE_S = 45.0  # after which a process that says nothing counts as lost
 _PULSE_S = 5.0
 _LAST_WORDS_S = 2.0  # in which those that are left tell each other so
@@ -56,11 +58,12 @@ class Team:
         index: Number of this process, from 0 on. The first one writes, prints and decides.
         count: How many there are.
         neighbours: How many of them run on this machine.
-        splits: Whether each computes with its share of a batch alone, so that what follows from the whole is added up.
+        manner: How a batch is computed: `alone`; each its share, and what follows from the whole `added` up; or by one
+            program `spread` over all, which takes batches that can be divided evenly.
     """
 
     index, count, neighbours = 0, 1, 1
-    splits = False
+    manner: Manner = "alone"
 
     @property
     def shard(self) -> tuple[int, int]:
@@ -109,6 +112,17 @@ class Team:
     def sharing(self, kind: Any) -> Any:
         """The optimiser class whose steps all processes make together."""
         return kind
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """A context in which Keras makes functions for all devices."""
+        return nullcontext()
+
+    def spread(self, variables: Sequence[Any]) -> None:
+        """Let variables lie on every device."""
+
+    def spreading(self, function: Callable[..., Any], is_whole: Callable[[], bool]) -> Callable[..., Any]:
+        """Keras's function of a step, for all devices."""
+        return function
 
     def weight(self, examples: int) -> float:
         """The share of a batch that so many examples of this process are."""

@@ -14,14 +14,12 @@ import torch
 from torch import distributed
 
 from ception.distributed.places import Place
-from ception.distributed.team import SILENCE_S, Several, Value
+from ception.distributed.team import GATHERING_S, SILENCE_S, Several, Value
 from ception.errors import RunError
 from ception.keras_internals import sharing, with_moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_GATHERING_S = 300  # in which all processes must have been started
 
 
 class _Store:
@@ -46,7 +44,7 @@ class _Store:
 class TorchTeam(Several):
     """Processes of which each computes with its share of each batch; gradients, statistics and metrics are added up."""
 
-    splits = True
+    manner = "added"
 
     def __init__(self, place: Place, store: distributed.Store) -> None:
         super().__init__(place, _Store(distributed.PrefixStore("ception", store)))
@@ -163,7 +161,7 @@ def join(place: Place) -> TorchTeam:
     Raises:
         RunError: they do not come together.
     """
-    waited = timedelta(seconds=_GATHERING_S)
+    waited = timedelta(seconds=GATHERING_S)
     try:
         address = "env://" if "RANK" in os.environ else f"tcp://{place.host}:{place.port}"
         store, _, _ = next(distributed.rendezvous(address, place.index, place.count, timeout=waited))

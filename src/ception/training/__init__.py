@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from ception import backends
 from ception.data import sources
-from ception.distributed import Team, joined
+from ception.distributed import ALONE, Team, joined
 from ception.errors import InputError
 from ception.options import TrainOptions
 from ception.reporting import Reporter, or_default
@@ -171,5 +171,7 @@ def find_learning_rate(
             with team.agreed():
                 plan, network = planning.plan(listed, settings, recipes, dtype, reporter, team=team)
             plan.require_same()
-            name = run_folder.plain_name(listed.dataset.name)
-            return search(plan, network, Path(picture or f"find-lr-{name}.png"), reporter)
+            if team.manner == "spread":  # only whole trainings are: here each process searches for itself
+                plan = replace(plan, team=ALONE)
+            path = Path(picture or f"find-lr-{run_folder.plain_name(listed.dataset.name)}.png")
+            return search(plan, network, path, reporter, drawn=team.index == 0)

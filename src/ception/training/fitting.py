@@ -363,9 +363,7 @@ def _train(
     epochs = _Epochs(job, made, network, progress)
     recipe, parts, settings = epochs.recipe, progress.decisions.parts[job.number], job.plan.settings
     classes = len(job.plan.description.class_names)
-    training, validation = batches_of(
-        examples, recipe, classes=classes, seed=settings.seed, parts=parts, shard=job.team.shard
-    )
+    training, validation = batches_of(examples, recipe, classes=classes, seed=settings.seed, parts=parts, team=job.team)
     rates = phases.rates(logits_part(network, settings), recipe)
     compile_for(made, recipe, optimizer_of(recipe, len(training), rates, parts=parts, team=job.team))
     begun = len(epochs.rows)
@@ -386,6 +384,7 @@ def _train(
                     interruptible,
                     *([epochs.averages] if epochs.averages else []),
                     callbacks.Order(training),
+                    *([callbacks.Whole(training, validation)] if job.team.manner == "spread" else []),
                     callbacks.StepProgress(task, recipe.epochs),
                     callbacks.EpochEnd(progress.epochs, job.number, epochs.after),
                     callbacks.TensorBoard(job.folder.path / "tensorboard", lambda: epochs.progress.rows, job.reporter),

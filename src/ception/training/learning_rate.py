@@ -77,7 +77,7 @@ class Search:
         return asdict(self) | {"losses": losses, "picture": str(self.picture)}
 
 
-def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter) -> Search:
+def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter, *, drawn: bool = True) -> Search:
     """Try learning rates in the last phase of a training, after those before it were carried out.
 
     With each rate the phase is trained for two epochs, 40 steps at least and 100 at most, from the same weights, with
@@ -91,6 +91,7 @@ def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter) 
         network: The network that it begins with.
         picture: PNG to draw, also where no rate can be suggested.
         reporter: Receives notes, warnings and progress.
+        drawn: Whether this process draws it.
 
     Raises:
         RunError: no rate can be suggested, or memory runs out.
@@ -121,7 +122,7 @@ def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter) 
             scale = trainings.scale()
             tried = trials.bracketed(trainings.run, phase.recipe.learning_rate, level)
     with plan.team.agreed():
-        return _judged(tried, level, scale, trainings.steps, phase.name, picture, drawn=plan.team.index == 0)
+        return _judged(tried, level, scale, trainings.steps, phase.name, picture, drawn=drawn)
 
 
 def _judged(
@@ -179,7 +180,7 @@ class _ShortTrainings:
         self.made, self.examples, self.parts, self.reporter = made, examples, parts, reporter
         self.recipe, self.classes = recipe, len(plan.description.class_names)
         self.batches, validation = batches_of(
-            examples, recipe, classes=self.classes, seed=plan.settings.seed, parts=parts, shard=plan.team.shard
+            examples, recipe, classes=self.classes, seed=plan.settings.seed, parts=parts, team=plan.team
         )
         self.judges, self.averaged = _in_eighths(validation), bool(recipe.averaging)
         an_epoch = -(-len(examples.training) // recipe.batch_size)
@@ -255,5 +256,5 @@ def _in_eighths(validation: Batches) -> Batches:
     count = min(2 * _JUDGED, len(chosen) // size)
     return Batches(
         validation.inputs, validation.labels, chosen[: count * size], size, seed=None, weight_of=validation.weight_of,
-        shard=validation.shard,
+        shard=validation.shard, even=validation.even,
     )  # fmt: skip

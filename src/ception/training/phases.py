@@ -17,10 +17,11 @@ from ception.models.endpoints import endpoints, stages, truncate
 from ception.settings import BatchNorm, TrainSettings
 from ception.training.batch_norm import normalisations
 from ception.training.recipes import Recipe
-from ception.training.trainee import Share, Trainee
+from ception.training.trainee import Share, Spread, Trainee
 from ception.weights.names import variables
 
 INPUT, POOL = "input", "pool"
+_KINDS = {"alone": Trainee, "added": Share, "spread": Spread}
 _NAMES = {"frozen": "frozen", "adapt": "statistics of these pictures, then frozen", "train": "trained"}
 
 
@@ -117,9 +118,8 @@ def trainee(network: keras.Model, phase: Phase, team: Team = ALONE) -> Iterator[
         RunError: at the end a frozen weight is another than at the beginning.
     """
     start = network.input if phase.after == INPUT else network.get_layer(phase.after).output
-    made = (Share if team.splits else Trainee)(start, network.output, name=network.name)
-    if isinstance(made, Share):
-        made.team = team
+    made = _KINDS[team.manner](start, network.output, name=network.name)
+    made.team = team
     made.l2, made.auxiliary_weight = phase.recipe.l2, phase.recipe.auxiliary_weight
     trained = {id(layer) for layer in made.layers}
     frozen = [layer for layer in network.layers if id(layer) not in trained]

@@ -20,10 +20,12 @@ class Trainee(keras.Model):
     Validation and metrics see the first output alone.
 
     Attributes:
+        team: The processes that train it.
         auxiliary_weight: Factor of the auxiliary head's loss.
         l2: Factor of the sum of the squared kernels.
     """
 
+    team: Team = ALONE
     auxiliary_weight: float = 0.0
     l2: float = 0.0
 
@@ -51,13 +53,7 @@ class Trainee(keras.Model):
 
 
 class Share(Trainee):
-    """A network that one of several processes trains with its share of each batch, as if it were the whole.
-
-    Attributes:
-        team: The processes.
-    """
-
-    team: Team = ALONE
+    """A network that one of several processes trains with its share of each batch, as if it were the whole."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """The outputs; in training each process hides other units than the rest."""
@@ -88,6 +84,45 @@ class Share(Trainee):
     def _reseed(self) -> None:
         for layer in self.layers:
             reseeded(layer, _APART * self.team.index % 2**32)
+
+
+class Spread(Trainee):
+    """A network that lies on the devices of several processes while it is trained.
+
+    Attributes:
+        whole: Whether every process has the whole of the next batch, and not its share.
+    """
+
+    whole: bool = False
+    train_function: Any
+    test_function: Any
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Make what computes a step over all devices."""
+        if self.train_function is None or force:
+            self.team.spread(self._all_variables())
+            with self.team.scope():
+                super().make_train_function(force)
+            self.train_function = self.team.spreading(self.train_function, lambda: self.whole)
+
+    def make_test_function(self, force: bool = False) -> None:
+        """Make what computes a step of validation over all devices."""
+        if self.test_function is None or force:
+            self.team.spread(self._all_variables())
+            with self.team.scope():
+                super().make_test_function(force)
+            self.test_function = self.team.spreading(self.test_function, lambda: self.whole)
+
+    def fit(self, *arguments: Any, **options: Any) -> Any:
+        """As of Keras; after it the network lies on this process's device alone."""
+        try:
+            return super().fit(*arguments, **options)
+        finally:
+            for variable in self._all_variables():
+                variable.assign(keras.ops.convert_to_numpy(variable))
+
+    def _all_variables(self) -> list[Any]:
+        return [*self.variables, *self.optimizer.variables, *self.metrics_variables]
 
 
 class Averages(keras.callbacks.Callback):
