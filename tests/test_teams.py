@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from ception.data import rows
 from ception.distributed import ALONE, LostError, Place, ToldElsewhereError, place_of
 from ception.distributed import team as teams
 from ception.errors import InputError, RunError
-from ception.training import limits, run_folder, sharing, state
+from ception.training import limits, planning, run_folder, sharing, state
 from support.reporters import Notes
 from support.teams import Dictionary, together
 
@@ -198,6 +199,30 @@ class TestTraining:
         first, second = together(make)
         assert "cannot be written" in str(first)
         assert isinstance(second, ToldElsewhereError)
+
+
+class TestPlan:
+    def plan(self, manner, fingerprint="same", batch_size=32):
+        def refuse(team):
+            team.manner = manner
+            recipe = SimpleNamespace(solver=None, batch_size=batch_size)
+            plan = planning.Plan(
+                settings=None, data=SimpleNamespace(fingerprint=lambda: fingerprint.format(team.index)),
+                phases=[SimpleNamespace(recipe=recipe)], description=None, dtype="float32", team=team,
+            )  # fmt: skip
+            plan.require_together()
+
+        return together(refuse, 3)
+
+    def test_other_data_are_refused(self):
+        assert "reads other pictures" in str(self.plan("added", "{}")[0])
+        assert self.plan("added") == [None] * 3
+
+    def test_batches_that_jax_cannot_divide_are_refused(self):
+        for error in self.plan("spread"):
+            assert str(error).startswith("batches of 32 cannot be divided evenly among 3 processes")
+            assert str(error).endswith("give another --batch-size, such as 33")
+        assert self.plan("spread", batch_size=33) == [None] * 3
 
 
 class TestSharing:

@@ -56,7 +56,7 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
             reporter.detail(f"Backend: {backend}, computing in {dtype}")
             with team.agreed():
                 plan, network = planning.plan(listed, settings, recipes, dtype, reporter, team=team)
-            plan.require_same()
+            plan.require_together()
 
             def create() -> RunFolder:
                 folder = run_folder.create(settings.runs, f"{settings.network}-{listed.dataset.name}")
@@ -127,7 +127,7 @@ def _resumed(
         with team.agreed():
             plan, network = planning.plan(listed, saved.settings, recipes, dtype, reporter, weights=weights, team=team)
             folder.require_same(plan.as_dict(), saved, listed.source if data else saved.data)
-        plan.require_same()
+        plan.require_together()
         if data:
             reporter.note(f"The pictures, labels and split of {data} are those that the training began with")
             folder.save_plan(plan.as_dict() | run_folder.origin(data, saved.settings, saved.backend))
@@ -170,7 +170,7 @@ def find_learning_rate(
             dtype = team.first(planning.dtype_of(settings))
             with team.agreed():
                 plan, network = planning.plan(listed, settings, recipes, dtype, reporter, team=team)
-            plan.require_same()
+            plan.require_together()
             if team.manner == "spread":  # only whole trainings are: here each process searches for itself
                 plan = replace(plan, team=ALONE)
             path = Path(picture or f"find-lr-{run_folder.plain_name(listed.dataset.name)}.png")

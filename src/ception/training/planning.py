@@ -60,10 +60,17 @@ class Plan:
         """What must be the same when the training is resumed, in plain values."""
         return {"fingerprint": self.data.fingerprint(), "phases": [asdict(phase) for phase in self.phases]}
 
-    def require_same(self) -> None:
-        """Raise an InputError where a process of the team is about to train on other data."""
-        if self.team.count > 1:
+    def require_together(self) -> None:
+        """Raise an InputError where the team cannot carry it out: on other data, or with batches it cannot divide."""
+        count = self.team.count
+        if count > 1:
             self.team.require_same(self.data.fingerprint(), "reads other pictures, labels or splits")
+        last = self.phases[-1].recipe  # a head's batches, which no option changes, each may compute whole
+        if self.team.manner == "spread" and not last.solver and last.batch_size % count:
+            raise InputError(
+                f"batches of {last.batch_size} cannot be divided evenly among {count} processes, as JAX needs: give "
+                f"another --batch-size, such as {-(-last.batch_size // count) * count}"
+            )
 
 
 def plan(

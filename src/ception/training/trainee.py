@@ -115,11 +115,10 @@ class Spread(Trainee):
 
     def fit(self, *arguments: Any, **options: Any) -> Any:
         """As of Keras; after it the network lies on this process's device alone."""
-        try:
-            return super().fit(*arguments, **options)
-        finally:
-            for variable in self._all_variables():
-                variable.assign(keras.ops.convert_to_numpy(variable))
+        history = super().fit(*arguments, **options)
+        for variable in self._all_variables():
+            variable.assign(keras.ops.convert_to_numpy(variable))
+        return history
 
     def _all_variables(self) -> list[Any]:
         return [*self.variables, *self.optimizer.variables, *self.metrics_variables]
