@@ -87,6 +87,7 @@ else
 	$(BIN)/ruff check --fix .
 endif
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file benchmarks/mypy.ini benchmarks
 	$(BIN)/lint-imports
 
 $(VENV)/bin/python:

@@ -43,6 +43,7 @@ def _activations(options: argparse.Namespace) -> None:
     import numpy as np
 
     from ception import build
+    from ception.data import sources
     from ception.data.augmentation import Augmentation
     from ception.engines.choosing import fastest
     from ception.models import NetworkConfig
@@ -51,7 +52,7 @@ def _activations(options: argparse.Namespace) -> None:
     from ception.training import activations, preparation
 
     settings = TrainSettings(model="inception_v3", image_size=options.image_size)
-    listed = preparation.read(options.data, settings, Reporter())
+    listed = preparation.read(sources.load(options.data), options.data, settings, Reporter())
     prepared = preparation.decode(listed, settings, Reporter())
     config = NetworkConfig.of("inception_v3", classes=6, final_endpoint="mixed8", image_size=options.image_size)
     network = build(

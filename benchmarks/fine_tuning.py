@@ -150,8 +150,9 @@ def _folders(options: argparse.Namespace, folder: Path, size: int) -> list[str]:
     from ception.training import preparation
 
     os.environ["CEPTION_CACHE"] = str(folder / "cache")
-    settings = TrainSettings(model=options.model, image_size=size)
-    prepared = preparation.decode(preparation.read(options.data, settings, Reporter()), settings, Reporter())
+    settings, reporter = TrainSettings(model=options.model, image_size=size), Reporter()
+    listed = preparation.read(sources.load(options.data), options.data, settings, reporter)
+    prepared = preparation.decode(listed, settings, reporter)
     dataset = prepared.dataset
     for part, number in {"train": sources.TRAIN, "val": sources.VAL, "test": sources.TEST}.items():
         for index in prepared.indices(number):

@@ -66,13 +66,15 @@ def _photos(folder: Path, count: int) -> Path:
 
 
 def _prepared(data: Path) -> tuple[Any, float]:
+    from ception.data import sources
     from ception.reporting import Reporter
     from ception.settings import TrainSettings
     from ception.training import preparation
 
     start = time.perf_counter()
-    settings = TrainSettings(model="xception", image_size=SIZE)
-    prepared = preparation.decode(preparation.read(data, settings, Reporter()), settings, Reporter())
+    settings, reporter = TrainSettings(model="xception", image_size=SIZE), Reporter()
+    listed = preparation.read(sources.load(data), str(data), settings, reporter)
+    prepared = preparation.decode(listed, settings, reporter)
     return prepared, time.perf_counter() - start
 
 

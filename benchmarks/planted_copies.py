@@ -1,6 +1,7 @@
 """How many planted copies `ception check` finds among photos, and how many pairs it finds beside them.
 
     python benchmarks/planted_copies.py FOLDER
+    python benchmarks/planted_copies.py FOLDER --as-among-many     # as `check` looks among more than 20,000 pictures
 
 Of each kind, copies of 150 photos, saved as JPEG of quality 90, are looked for among all photos as `check` does; each
 kind appends a row to results/planted_copies.csv. `seconds` are those of the comparison of the photos alone, without the
@@ -21,7 +22,8 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 import results
-from ception.checking import copies
+from ception.checking import copies, duplicates
+from ception.checking import cropped as part_of
 from ception.checking.scan import scan
 from ception.data import sources
 from ception.reporting import Reporter
@@ -90,8 +92,11 @@ def found_of(groups: list[np.ndarray], originals: np.ndarray, first: int) -> flo
 
 def main() -> None:
     """Measure the folder that the command line names."""
+    among_many = "--as-among-many" in sys.argv
+    if among_many:
+        duplicates.ALL_PAIRS = part_of.MOST = 0
     dataset = sources.load(sys.argv[1])
-    paths = list(dataset.pictures.paths)
+    paths = [dataset.pictures.name(index) for index in range(len(dataset.pictures))]
     facts = read(paths)
     began = time.monotonic()
     known = groups_of(paths, facts)
@@ -106,7 +111,8 @@ def main() -> None:
                 change(dataset.pictures.open(int(index)), random).convert("RGB").save(path, quality=90)
             groups = groups_of(paths + planted, np.concatenate([facts, read(planted)]))
         row = {
-            "data": Path(sys.argv[1]).resolve().name, "photos": len(paths), "planted": name,
+            "data": Path(sys.argv[1]).resolve().name, "photos": len(paths),
+            "planted": name + among_many * ", as among many",
             "found": round(found_of(groups, chosen, len(paths)), 4), "other_pairs": pairs_of(known),
             "groups": len(known), "of_two_classes": crossing,
             "share_of_pairs": pairs_of(known) / (len(paths) * (len(paths) - 1) / 2), "seconds": round(seconds, 2),

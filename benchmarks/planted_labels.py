@@ -72,7 +72,7 @@ def row_of(labels: np.ndarray, wrong: np.ndarray, found: np.ndarray) -> dict[str
 def main() -> None:
     """Compute the features once, then probe with changed labels."""
     options = arguments()
-    from ception.checking import _copies, features, scan
+    from ception.checking import copies, features, scan
     from ception.checking import labels as checking
     from ception.data import sources
     from ception.reporting import Reporter
@@ -91,7 +91,7 @@ def main() -> None:
     began = time.monotonic()
     seen = features.features(dataset, facts["digest"], chosen, settings, reporter)
     seconds_features = time.monotonic() - began
-    equal, near = _copies(facts, reporter)
+    equal, near = copies.find(dataset.pictures, facts, reporter)
     groups = checking.together(len(dataset.labels), [*equal, *near], None)[seen.indices]
     true = dataset.labels[seen.indices]
     _, clean = checking.out_of_fold(seen, true, groups, reporter)

@@ -27,8 +27,8 @@ def write_keras(name: str, folder: Path) -> Path:
     """A network of keras.applications in the layout of the published files."""
     import keras
 
-    from parity import fill
-    from test_weights import write_legacy
+    from support.originals import write_legacy
+    from support.parity import fill
 
     network = getattr(keras.applications, {"xception": "Xception", "inception_v3": "InceptionV3"}[name])(weights=None)
     fill(network, seed=4)
@@ -39,9 +39,9 @@ def write_torch(name: str, folder: Path) -> Path:
     """A network of timm or torchvision as safetensors."""
     from safetensors.torch import save_file
 
-    from test_weights import TestTorch
+    from support.originals import in_torch
 
-    save_file(TestTorch.original(name).state_dict(), folder / f"{name}.safetensors")
+    save_file(in_torch(name).state_dict(), folder / f"{name}.safetensors")
     return folder / f"{name}.safetensors"
 
 

@@ -28,6 +28,7 @@ from ception.settings import (
     SummarySettings,
     TrainSettings,
 )
+from ception.training.callbacks import StepProgress
 from ception.values import flag
 from support.pictures import write_pictures
 
@@ -280,6 +281,26 @@ def test_a_disk_that_fills_up_is_one_line(run_cli, folder, tmp_path, monkeypatch
     assert code == 1
     assert err.splitlines()[-1] == "ception: a file cannot be used: No space left on device"
     assert not list(tmp_path.rglob("model.keras"))
+
+
+def test_ctrl_c_ends_after_the_step(run_cli, folder, tmp_path, monkeypatch):
+    real, steps = StepProgress.on_train_batch_end, []
+
+    def pressed(progress, batch, logs=None):
+        steps.append(batch)
+        if len(steps) == 7:
+            signal.raise_signal(signal.SIGINT)
+        real(progress, batch, logs)
+
+    monkeypatch.setattr(StepProgress, "on_train_batch_end", pressed)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        code, out, err = run_cli("train", folder, "--image-size", "8", "--batch-size", "16", "--runs", tmp_path / "r")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (code, out, len(steps)) == (130, "", 7)
+    assert "stopped by Ctrl-C" in err.splitlines()[-1]
+    assert not list(tmp_path.rglob("model.keras")) + list(tmp_path.rglob("scores.json"))
 
 
 @pytest.mark.slow  # it trains in a process of its own

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
+import ception
 from ception.checking import alignment, cropped, duplicates
 from ception.data import pictures
 from ception.reporting import Reporter
@@ -52,6 +53,15 @@ def test_a_part_of_a_photo_in_the_other_class(data, turn, share, left, top):
     image = part(photo(2), share, left, top)
     (image if turn is None else image.transpose(turn)).save(data / "dog" / "part.jpg", quality=90)
     assert paths(findings_of(data)["near_two_classes"]) == [["photo2.jpg", "part.jpg"]]
+
+
+def test_parts_are_not_looked_for_among_very_many(data, monkeypatch):
+    part(photo(1), 0.9, 0.5, 0.5).save(data / "dog" / "part.jpg", quality=90)
+    assert "near_two_classes" in findings_of(data)
+    monkeypatch.setattr(cropped, "MOST", 3)
+    result = ception.check(data, out=data.parent / "page.html")
+    assert "near_two_classes" not in {finding.kind for finding in result.findings}
+    assert any(reason.startswith("parts of other pictures") for reason in result.not_checked)
 
 
 def test_a_part_that_is_brighter_and_burns_out(data):

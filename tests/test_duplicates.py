@@ -108,6 +108,22 @@ class TestDuplicates:
         low = np.ptp(copies, axis=(1, 2)) > 20  # a flat one has no pattern that could stay
         assert (apart[low] <= duplicates.BITS).all()
 
+    def test_among_many_those_near_in_some_order_are_found(self, monkeypatch):
+        random = np.random.default_rng(0)
+        scenes = random.normal(128, 40, (400, 6, 6)).repeat(4, 1).repeat(4, 2)[:, 4:20, 4:20]  # smooth, as photos are
+        changed = [scenes[:100] + random.normal(0, 3, (100, 16, 16)), scenes[100:150].transpose(0, 2, 1),
+                   scenes[150:200, :, ::-1], 0.7 * scenes[200:250]]  # fmt: skip
+        copies = np.clip(np.concatenate([scenes, *changed]), 0, 255).astype(np.uint8)
+        sides = np.full(len(copies), 100)
+        groups = near(copies, sides)
+        assert len(groups) > 220
+        assert all(other == 400 + one for one, other in groups)
+        compared = []
+        monkeypatch.setattr(duplicates, "ALL_PAIRS", 649)
+        monkeypatch.setattr(duplicates, "_alike", lambda *given: compared.append(given) or iter(()))
+        assert near(copies, sides) == groups
+        assert not compared
+
     def test_groups_do_not_depend_on_the_size_of_blocks(self, monkeypatch):
         random = np.random.default_rng(0)
         copies = random.integers(0, 256, (60, 16, 16), np.uint8)

@@ -151,3 +151,29 @@ def test_openvino_tells_nobody_of_its_import(tmp_path):
     command = [sys.executable, "-c", "import ception.engines.openvino"]
     subprocess.run(command, check=True, env=environment, capture_output=True)
     assert not (tmp_path / "intel").exists()
+
+
+CLOSED_IN_ORDER = """
+import gc, signal
+import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
+from ception.engines.openvino import OpenVinoEngine
+
+def engine():
+    given = ops.parameter([1, 4], np.float32)
+    return OpenVinoEngine(ov.Model([ops.relu(given)], [given]))
+
+one, other = engine(), engine()
+one.close(); del one; gc.collect()
+other.close(); del other; gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("told")
+"""
+
+
+def test_a_signal_after_openvino_does_not_end_the_process():
+    done = subprocess.run([sys.executable, "-c", CLOSED_IN_ORDER], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "told\n"), done.stderr

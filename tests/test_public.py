@@ -10,7 +10,8 @@ import ception
 NAMES = [
     "Classifier", "InputError", "MODELS", "Predictor", "Reporter", "Run", "RunError", "__version__", "bench", "build",
     "check", "compare", "convert", "doctor", "endpoints", "evaluate", "explain", "export", "features",
-    "find_learning_rate", "predict", "resume", "runs", "serve", "shard", "stages", "summary", "train", "truncate",
+    "find_learning_rate", "predict", "predict_into", "resume", "runs", "serve", "shard", "stages", "summary", "train",
+    "truncate", "tune",
 ]  # fmt: skip
 SIGNATURES = {
     "Classifier": "(*, config, class_names, image, record=<factory>, training_digests=<factory>, "
@@ -28,7 +29,8 @@ SIGNATURES = {
     "Predictor.of_artefact": "(artefact, *, dtype='float32', batch_size=32, reporter=None)",
     "Predictor.open": "(model, *, weights=None, engine=None, dtype='float32', batch_size=32, pictures=None, "
     "measure=True, backend=None, device=None, cache_limit=10.0, reporter=None)",
-    "Predictor.predictions": "(self, given, *, top=5, min_confidence=None, calibrated=True, allow_urls=False)",
+    "Predictor.predictions": "(self, given, *, top=5, min_confidence=None, calibrated=True, allow_urls=False, "
+    "indices=None)",
     "Reporter": "()",
     "Run": "(classifier, history, scores, folder)",
     "bench": "(model='xception', *, reporter=None, **options)",
@@ -44,6 +46,7 @@ SIGNATURES = {
     "features": "(model, names)",
     "find_learning_rate": "(data, *, picture=None, reporter=None, **options)",
     "predict": "(model, pictures, top=5, *, reporter=None, **options)",
+    "predict_into": "(model, pictures, out, *, reporter=None, **options)",
     "resume": "(run, data=None, *, reporter=None)",
     "runs": "(folder='runs')",
     "serve": "(models, *, reporter=None, **options)",
@@ -52,6 +55,7 @@ SIGNATURES = {
     "summary": "(model, *, image_size=None, every=None, batch_size=32, dtype='float32', **unknown)",
     "train": "(data, *, reporter=None, **options)",
     "truncate": "(model, at)",
+    "tune": "(data, *, reporter=None, **options)",
 }
 
 

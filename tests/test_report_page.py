@@ -67,7 +67,7 @@ class TestTraining:
         assert run_cli("train", "my data", *settings, "--quiet")[0] == 0
         first = tmp_path / "my runs" / "001-separable_cnn-my-data"
         page = (first / "report.html").read_text()
-        for told in ("separable_cnn", "8 x 8 x 3", "fresh", "article", "for 2 epochs", "--epochs 2", "--no-flip",
+        for told in ("separable_cnn", "8 x 8 x 3", "fresh", "article", "in all, 2 epochs", "--epochs 2", "--no-flip",
                      "all weights, sgd, learning rate 0.01 (constant), batches of 32, 2 epochs at most"):  # fmt: skip
             assert told in page.split("How it was trained")[1].split("<h2>")[0]
         found = re.search("<code>(.*?)</code>", page)
@@ -102,7 +102,9 @@ class TestTraining:
         found = provenance(record, image)
         assert (found.epochs, found.seconds) == (None, None)
         assert "Time" not in dict(found.rows())
-        assert dict(provenance(record, image, HISTORY).rows())["Time"] == "3 min 20 s for 4 epochs, each validated"
+        assert dict(provenance(record, image, HISTORY).rows())["Time"] == "4 epochs"
+        whole = record | {"scores": {"training_seconds": 200.0}}
+        assert dict(provenance(whole, image, HISTORY).rows())["Time"] == "3 min 20 s in all, 4 epochs"
         with pytest.raises(ception.InputError, match="the record lacks"):
             provenance({"settings": record["settings"]}, image)
 

@@ -16,8 +16,10 @@ FILE = Path(__file__).parents[1] / "src" / "ception" / "options.py"
 # of each task the settings, and the fields that its function names in its signature
 TASKS: dict[str, tuple[type[Any], set[str]]] = {
     "TrainOptions": (settings.TrainSettings, set()),
+    "TuneOptions": (settings.TuneSettings, set()),
     "EvaluateOptions": (settings.EvaluateSettings, set()),
     "PredictOptions": (settings.PredictSettings, {"top"}),
+    "JobOptions": (settings.JobSettings, set()),
     "CompareOptions": (settings.CompareSettings, set()),
     "CheckOptions": (settings.CheckSettings, set()),
     "ShardOptions": (settings.ShardSettings, set()),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ception.explaining import explain as explain
     from ception.exporting import export as export
     from ception.inspection import summary as summary
+    from ception.jobs import predict_into as predict_into
     from ception.models import MODELS as MODELS
     from ception.models.endpoints import endpoints as endpoints
     from ception.models.endpoints import features as features
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ception.training import resume as resume
     from ception.training import train as train
     from ception.training.searching import find_learning_rate as find_learning_rate
+    from ception.tuning import tune as tune
 
 __version__ = version("ception")
 
@@ -60,6 +62,7 @@ _HOMES = {
     "export": "exporting",
     "find_learning_rate": "training.searching",
     "predict": "prediction",
+    "predict_into": "jobs",
     "resume": "training",
     "runs": "run_list",
     "serve": "serving",
@@ -68,6 +71,7 @@ _HOMES = {
     "summary": "inspection",
     "train": "training",
     "truncate": "models.endpoints",
+    "tune": "tuning",
 }
 _NEEDS_KERAS = {"Classifier", "build", "convert", "endpoints", "features", "stages", "summary", "truncate"}
 

@@ -275,6 +275,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads() -> int:
+    """How many threads may compute: `OMP_NUM_THREADS`, which the backends keep to as well, or one for each core."""
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return min(int(told), cores()) if told.isdecimal() and int(told) else cores()
+
+
 def ran_out_of_memory(error: BaseException) -> bool:
     """Whether an error is a backend's way to say that memory is exhausted."""
     kinds = {kind.__name__ for kind in type(error).__mro__}

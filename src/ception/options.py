@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from ception.settings import Backend, BatchNorm, Dtype, EngineName, ExplainMethod, Precision, Resize, Split
+from ception.settings import Backend, BatchNorm, Dtype, EngineName, ExplainMethod, Precision, Resize, Split, TableFormat
 
 
 class TrainOptions(TypedDict, total=False):
@@ -55,6 +55,53 @@ class TrainOptions(TypedDict, total=False):
     runs: str | Path
 
 
+class TuneOptions(TypedDict, total=False):
+    """Fields of `TuneSettings`."""
+
+    cache_limit: float
+    backend: Backend | None
+    device: str | None
+    model: str | None
+    weights: str | None
+    final_endpoint: str | None
+    from_: str | None
+    head_only: bool
+    head_epochs: int | None
+    batch_norm: BatchNorm
+    partial: bool
+    recipe: str | None
+    epochs: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    patience: int | None
+    dropout: float | None
+    auxiliary: bool
+    depth_multiplier: float
+    every: tuple[str, ...]
+    balance: bool
+    flip: bool
+    image_size: int | None
+    channels: Literal[1, 3] | None
+    resize: Resize
+    crop: float | None
+    colour: float | None
+    randaugment: int | None
+    mixup: float | None
+    cutmix: float | None
+    views: int | None
+    dtype: Dtype | None
+    stock_layers: bool
+    time_budget: float | None
+    group: str | None
+    neighbours: bool
+    skip_unreadable: bool
+    seed: int
+    runs: str | Path
+    minutes: float
+    trials: int | None
+    networks: tuple[str, ...]
+
+
 class EvaluateOptions(TypedDict, total=False):
     """Fields of `EvaluateSettings`."""
 
@@ -84,6 +131,26 @@ class PredictOptions(TypedDict, total=False):
     weights: str | None
     batch_size: int
     allow_urls: bool
+
+
+class JobOptions(TypedDict, total=False):
+    """Fields of `JobSettings`."""
+
+    cache_limit: float
+    backend: Backend | None
+    device: str | None
+    engine: EngineName | None
+    dtype: Dtype
+    top: int
+    min_confidence: float | None
+    calibration: bool
+    weights: str | None
+    batch_size: int
+    allow_urls: bool
+    on: str | None
+    table: TableFormat
+    part_size: int
+    worker_cores: int
 
 
 class CompareOptions(TypedDict, total=False):

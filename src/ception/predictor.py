@@ -211,6 +211,7 @@ class Predictor:
         min_confidence: float | None = None,
         calibrated: bool = True,
         allow_urls: bool = False,
+        indices: NDArray[np.integer] | None = None,
     ) -> Iterator[Prediction]:
         """The most probable classes of each picture, in their order.
 
@@ -223,6 +224,7 @@ class Predictor:
                 with, or 0.
             calibrated: Whether the logits are divided by the model's temperature.
             allow_urls: Whether http and https addresses are read, too.
+            indices: Which of them, ascending; None means all.
 
         Raises:
             InputError: `top` is below 1, a path leads nowhere, an address is not allowed, or something is nothing that
@@ -232,8 +234,8 @@ class Predictor:
         least = self.min_confidence if min_confidence is None else min_confidence
         ready = isinstance(given, Given | Encoded)
         pictures: Pictures = given if ready else collected(given, allow_urls=allow_urls)  # type: ignore[assignment,arg-type]
-        everything, looks = np.arange(len(pictures)), list[Looks]()
-        for answers in answered([self], pictures, everything, label="Predicting", reporter=self._reporter):
+        asked, looks = np.arange(len(pictures)) if indices is None else indices, list[Looks]()
+        for answers in answered([self], pictures, asked, label="Predicting", reporter=self._reporter):
             named = {index: Prediction(path=pictures.name(index), error=why) for index, why in answers.errors.items()}
             probabilities = self.description.softmax(answers.logits[0], calibrated=calibrated)
             for index, row in zip(answers.indices.tolist(), probabilities, strict=True):
@@ -241,7 +243,7 @@ class Predictor:
             yield from (named[index] for index in sorted(named))
             sure = probabilities if calibrated else self.description.softmax(answers.logits[0])
             looks.append(Looks(sure.max(-1), answers.brightness, answers.shorter_sides))
-        if self.description.usual is not None and len(pictures) >= drift.FEWEST:
+        if self.description.usual is not None and len(asked) >= drift.FEWEST:
             drift.tell(drift.drifts(self.description.usual, Looks.of(looks)), self._reporter)
 
 

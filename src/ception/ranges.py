@@ -12,6 +12,7 @@ _LOWEST: dict[str, float] = {
     "epochs": 1, "head_epochs": 1, "batch_size": 1, "patience": 1, "image_size": 1, "seed": 0,
     "cache_limit": 0, "top": 1, "mixup": 0, "cutmix": 0, "randaugment": 0, "views": 1,
     "port": 0, "max_pictures": 1, "max_requests": 1,
+    "part_size": 1, "worker_cores": 1, "trials": 1,
 }  # fmt: skip
 _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (("target_precision", "min_confidence", "max_disagreement"), lambda share: 0 <= share <= 1, "from 0 to 1,"),
@@ -20,7 +21,7 @@ _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (("crop", "colour", "dropout"), lambda share: 0 <= share < 1, "at least 0 and below 1,"),
     (("randaugment",), lambda magnitude: magnitude <= 30, "at most 30,"),
     (("learning_rate", "depth_multiplier", "time_budget", "timeout", "max_bytes", "max_pixels", "max_memory",
-      "shard_size"),
+      "shard_size", "minutes"),
      lambda factor: 0 < factor < math.inf,
      "above 0, and no infinity;"),
 )  # fmt: skip

@@ -13,7 +13,7 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,9 @@ class Reporter:
 
     def detail(self, text: str) -> None:
         """How it is done, for those who want to know: the command line shows it with --verbose."""
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """An epoch of a training, as the log has it, after it was kept; what this raises ends the training."""
 
     def warn(self, text: str) -> None:
         """Something that may spoil the result; the work goes on."""

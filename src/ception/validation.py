@@ -16,17 +16,20 @@ from ception.settings import (
     EvaluateSettings,
     ExplainSettings,
     ExportSettings,
+    JobSettings,
     PredictSettings,
     ServeSettings,
     ShardSettings,
     SummarySettings,
     TrainSettings,
+    TuneSettings,
 )
 from ception.values import flag, typed
 
 Settings = TypeVar(
     "Settings", TrainSettings, EvaluateSettings, PredictSettings, CompareSettings, SummarySettings, ConvertSettings,
     CheckSettings, ExplainSettings, ExportSettings, ServeSettings, ShardSettings, BenchSettings,
+    JobSettings, TuneSettings,
 )  # fmt: skip
 
 RENAMED: dict[type[Any], dict[str, str]] = {  # what options were called before -> what they are called

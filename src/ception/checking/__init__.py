@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from ception.checking import copies, features, findings, labels, page, passed_over, placeholders, scan, seen
+from ception.checking import copies, cropped, features, findings, labels, page, passed_over, placeholders, scan, seen
 from ception.data import grouping, sources
 from ception.data.augmentation import Augmentation
 from ception.data.images import ImageContract
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _LABELS = "wrong labels: for that, name weights, such as --weights imagenet, or a trained model with --model"
 _FEW = f"wrong labels: there are no two classes with {labels.FOLDS} different pictures"
+_OF_MANY = f"parts of other pictures: that is done among {cropped.MOST:,} pictures at most"
 _OF_ARRAYS = "suffixes, formats, EXIF, bits, frames and folders: the pictures lie in arrays"
 
 
@@ -75,12 +76,18 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
         **numbers,
         verdict=findings.verdict(numbers),
         ok=not (numbers["errors"] or numbers["warnings"]),
-        not_checked=((_OF_ARRAYS,) if scan.are_arrays(dataset.pictures) else ()) + unchecked,
+        not_checked=_not_checked(dataset) + unchecked,
         page=str(out),
     )
     looked_at = _seen(dataset, facts, settings, described, size, reporter)
     page.write_page(out, result, cases | doubted, looked_at, dataset, reporter)
     return result
+
+
+def _not_checked(dataset: sources.Dataset) -> tuple[str, ...]:
+    """What is left out because of what the data set is."""
+    arrays = (_OF_ARRAYS,) if scan.are_arrays(dataset.pictures) else ()
+    return (*arrays, *((_OF_MANY,) if len(dataset.labels) > cropped.MOST else ()))
 
 
 def _described(settings: CheckSettings) -> ModelDescription | None:

@@ -22,6 +22,8 @@ def find(
 ) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
     """Groups of equal pictures, and groups of pictures that show nearly the same, one of each equal ones.
 
+    Parts of others are looked for among `cropped.MOST` pictures at most.
+
     Args:
         pictures: The pictures; those that may be parts of others are opened.
         facts: What `ception.checking.scan.scan` found.
@@ -36,6 +38,8 @@ def find(
     sides = np.minimum(facts["width"], facts["height"])[different]
     group_of = duplicates.near(facts["copy"][different], sides, reporter)
     large = np.flatnonzero(sides >= duplicates.SMALL)
+    if len(large) > cropped.MOST:
+        return equal, [different[group] for group in duplicates.groups(group_of)]
     _, of_large = np.unique(group_of[large], return_inverse=True)
     of_large = cropped.together(pictures, different[large], facts["copy"][different[large]], of_large, reporter)
     group_of = duplicates.joined(group_of, *_links(large, of_large))

@@ -10,6 +10,9 @@ of them of two classes. Of copies re-encoded as JPEG of quality 30, halved, squa
 given 30 % more contrast, all 300 tried are found; of those cut by 2 % at each edge 97 %, brightened by 30 %, which
 burns out, 87 %; mirrored and turned copies are all found, with no pair more. What is cropped more, or burns out, is
 found by `cropped`.
+Above 20,000 pictures not all pairs are compared, but those that stand near each other when all are sorted by the sides
+of random planes on which their copies lie (Charikar, Similarity Estimation Techniques from Rounding Algorithms, 2002),
+in 24 such orders: TrashNet has the same groups then (`benchmarks/results/planted_copies.csv`).
 Pictures below 64 pixels show too little: there only a correlation of 0.998 counts. (On Fashion-MNIST 0.97 takes
 137,361 pairs of look-alikes, 15,341 of them of two classes; 0.998 takes 74, none of two classes.) Nor are they compared
 mirrored or turned: most things are as good as symmetric there.
@@ -32,6 +35,8 @@ CORRELATION, CORRELATION_TURNED, CORRELATION_SMALL = 0.97, 0.975, 0.998
 SMALL = 64  # pixels of the shorter side
 _MOST_AT_ONCE = 1 << 22  # pairs of hashes in memory
 _MOST_COMPARED = 1 << 14  # pairs of copies in memory
+ALL_PAIRS = 20_000  # pictures, up to which all pairs are compared
+_ORDERS, _PLANES, _APART = 24, 32, 16  # orders, planes that make one, and places between two that are compared
 
 TURNS: tuple[Callable[[NDArray[np.uint8]], NDArray[np.uint8]], ...] = (
     lambda copies: copies, lambda copies: copies[:, :, ::-1],
@@ -67,7 +72,8 @@ def near(
 ) -> NDArray[np.intp]:
     """For each picture the number of its group: those share one that show nearly the same, and all that these hold.
 
-    A group is what chains of near pairs hold together. Memory grows with the pictures, not with their pairs.
+    A group is what chains of near pairs hold together. Memory grows with the pictures, not with their pairs; above
+    `ALL_PAIRS` so does the time.
 
     Args:
         copies: Grey copies of shape (pictures, side, side), which show something.
@@ -76,19 +82,23 @@ def near(
     """
     small = shorter_sides < SMALL
     group_of, large = np.arange(len(copies)), np.flatnonzero(~small)
-    plain, code = _standard(copies), hashes(copies)
+    code = hashes(copies)
     with (reporter or Reporter()).task("Comparing", len(copies) + (len(TURNS) - 1) * len(large)) as task:
         for turn in TURNS:
             upright = turn is TURNS[0]
             among = np.arange(len(copies)) if upright else large
             needed = np.where(small, CORRELATION_SMALL, CORRELATION if upright else CORRELATION_TURNED)
             turned = turn(copies)
-            plain_of_turned = _standard(turned)
-            for at, other_at in _alike(hashes(turned[among]), code[among], task):
+            code_of_turned = hashes(turned[among])
+            if len(among) <= ALL_PAIRS:
+                found = _alike(code_of_turned, code[among], task)
+            else:
+                found = _near_in_order(turned[among], copies[among], code_of_turned, code[among], task)
+            for at, other_at in found:
                 one, other = among[at], among[other_at]
                 apart = group_of[one] != group_of[other]  # where thousands are alike, a few pairs settle nearly all
                 one, other = one[apart], other[apart]
-                correlation = np.einsum("ij,ij->i", plain_of_turned[one], plain[other])
+                correlation = np.einsum("ij,ij->i", _standard(turned[one]), _standard(copies[other]))
                 alike = correlation >= np.maximum(needed[one], needed[other])
                 group_of = joined(group_of, one[alike], other[alike])
     return group_of
@@ -105,6 +115,41 @@ def _alike(
         for some in range(0, len(row), _MOST_COMPARED):
             yield start + row[some : some + _MOST_COMPARED], start + column[some : some + _MOST_COMPARED]
         task.advance(len(differing))
+
+
+def _near_in_order(
+    turned: NDArray[np.uint8],
+    copies: NDArray[np.uint8],
+    code_of_turned: NDArray[np.uint64],
+    code: NDArray[np.uint64],
+    task: Task,
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """As `_alike`, of those pairs alone that stand near each other in one of some orders; a pair may come again."""
+    random, count = np.random.default_rng(0), len(copies)
+    for done in range(_ORDERS):
+        planes = random.standard_normal((copies[0].size, _PLANES)).astype(np.float32)
+        planes -= planes.mean(0)  # so that brightness does not count
+        order = np.argsort(np.concatenate([_sides(turned, planes), _sides(copies, planes)]), kind="stable")
+        is_turned, index = order < count, order % count
+        for apart in range(1, _APART + 1):
+            first, second = index[:-apart], index[apart:]
+            at = np.flatnonzero((is_turned[:-apart] != is_turned[apart:]) & (first != second))
+            one = np.where(is_turned[at], first[at], second[at])
+            other = np.where(is_turned[at], second[at], first[at])
+            at = np.flatnonzero((one < other) & (np.bitwise_count(code_of_turned[one] ^ code[other]) <= BITS))
+            for some in range(0, len(at), _MOST_COMPARED):
+                yield one[at[some : some + _MOST_COMPARED]], other[at[some : some + _MOST_COMPARED]]
+        task.advance(count * (done + 1) // _ORDERS - count * done // _ORDERS)
+
+
+def _sides(copies: NDArray[np.uint8], planes: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """On which side of each plane copies lie, the first plane in the highest bit."""
+    made = np.zeros(len(copies), ">u4")
+    for start in range(0, len(copies), _MOST_COMPARED):
+        some = copies[start : start + _MOST_COMPARED]
+        sides = some.reshape(len(some), -1).astype(np.float32) @ planes > 0
+        made[start : start + len(some)] = np.packbits(sides, axis=1).view(">u4")[:, 0]
+    return made.astype(np.uint32)
 
 
 def joined(group_of: NDArray[np.intp], one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.intp]:

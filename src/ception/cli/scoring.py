@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,8 @@ from ception.cli.terminal import (
 from ception.errors import InputError
 from ception.reporting import counted
 from ception.results import Prediction
-from ception.settings import CompareSettings, EvaluateSettings, PredictSettings
+from ception.settings import CompareSettings, EvaluateSettings, JobSettings, PredictSettings
+from ception.values import flag
 
 
 @app.command
@@ -60,17 +62,27 @@ def predict(
     pictures: Annotated[list[str], Parameter(allow_leading_hyphen=True,
         help="Pictures, folders of pictures, patterns such as 'photos/*.jpg', or - for one on standard input; with "
         "--allow-urls addresses too.")],
-    /, *, settings: Annotated[PredictSettings, Flat] = PredictSettings(),
+    /, *, settings: Annotated[JobSettings, Flat] = JobSettings(),
     csv: Annotated[Path | None, Parameter(help="Also write path, class, probability and rank to this CSV.")] = None,
+    out: Annotated[str | None, Parameter(
+        help="Folder for the answers for many pictures, in files: nothing is printed for each, and a job that was "
+        "interrupted goes on where whole files end. A path, or an address such as s3://bucket/answers.")] = None,
     quiet: Quiet = False, json: AsJson = False,
 ) -> int:  # fmt: skip
     """Name the most probable classes of each picture. With --json, one JSON object per line."""
     from ception.prediction import predictions
 
     require_order("predict", model, *(picture for picture in pictures[:1] if picture != "-"))
+    if out is not None:
+        if csv is not None:
+            raise InputError("--out writes tables by itself: leave out --csv")
+        return _predict_into(model, pictures, out, settings, quiet, json)
+    if changed := [name for name in _OF_JOBS if getattr(settings, name) != getattr(JobSettings(), name)]:
+        raise InputError(f"{flag(changed[0])} is for many pictures: name a folder with --out")
+    options = {name: value for name, value in options_of(settings).items() if name not in _OF_JOBS}
     count = failed = 0
     with terminal(quiet) as reporter, _csv_of_predictions(csv) as write_row:
-        for result in predictions(model, _opened(pictures), reporter=reporter, **options_of(settings)):
+        for result in predictions(model, _opened(pictures), reporter=reporter, **options):
             count += 1
             write_row(result)
             if json:
@@ -88,6 +100,28 @@ def predict(
     print_next(
         f"ception evaluate {quoted(model)} DATA" + ("" if csv is None else f"   (predictions: {csv})"), quiet or json
     )
+    return 0
+
+
+_OF_JOBS = {one.name for one in fields(JobSettings)} - {one.name for one in fields(PredictSettings)}
+
+
+def _predict_into(model: Path, pictures: list[str], out: str, settings: JobSettings, quiet: bool, json: bool) -> int:
+    """Many pictures into files, and what came of it in some lines; the exit code."""
+    from ception.jobs import predict_into
+
+    with terminal(quiet) as reporter:
+        result = predict_into(model, _opened(pictures), out, reporter=reporter, **options_of(settings))
+    if json:
+        print_json(result)
+    else:
+        for name, count in result.classes.items():
+            print(printable(f"{name}: {count:,} ({count / (result.pictures - result.failed):.1%})"))
+        print(f"{counted(result.pictures, 'picture')} in {counted(result.files, 'file')} in {out}")
+    if result.failed:
+        complain(f"{result.failed:,} of {counted(result.pictures, 'picture')} could not be read: the files say why")
+        return 2
+    print_next(f"ception evaluate {quoted(model)} DATA", quiet or json)
     return 0
 
 
@@ -153,6 +187,7 @@ def _csv_of_predictions(path: Path | None) -> Iterator[Callable[[Prediction], No
         yield lambda result: None
         return
     from ception.files import whole
+    from ception.jobs.parts import COLUMNS, rows
 
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file with --csv")
@@ -160,13 +195,6 @@ def _csv_of_predictions(path: Path | None) -> Iterator[Callable[[Prediction], No
         whole(path) as unfinished,
         unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
-        rows = csv.writer(file)
-        rows.writerow(["path", "rank", "class", "probability", "error"])
-
-        def write(result: Prediction) -> None:
-            for rank, guess in enumerate(result.top, 1):
-                rows.writerow([result.path, rank, guess.class_name, guess.probability, ""])
-            if result.error:
-                rows.writerow([result.path, "", "", "", result.error])
-
-        yield write
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        yield lambda result: table.writerows(rows(result))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +11,21 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ception.cli.app import TRAINING, AsJson, Flat, Quiet, Verbose, app, options_of
-from ception.cli.terminal import print_json, print_next, print_report, print_scores, print_where, quoted, terminal
+from ception.cli.terminal import (
+    print_json,
+    print_next,
+    print_report,
+    print_scores,
+    print_table,
+    print_where,
+    printable,
+    quoted,
+    terminal,
+)
 from ception.errors import InputError
-from ception.settings import TrainSettings
+from ception.reporting import duration
+from ception.results import TrialEntry
+from ception.settings import TrainSettings, TuneSettings
 from ception.values import flags_of
 
 
@@ -65,6 +78,30 @@ def train(
 
 
 @app.command(group_parameters=TRAINING)
+def tune(
+    data: Annotated[str, Parameter(help="Data set, as for train.")],
+    /, *, settings: Annotated[TuneSettings, Flat] = TuneSettings(), quiet: Quiet = False, verbose: Verbose = False,
+    json: AsJson = False,
+) -> int:  # fmt: skip
+    """Try networks, recipes, learning rates and what is fine-tuned, within a time; options that are given stay."""
+    from ception.tuning import tune as search
+
+    with terminal(quiet, verbose) as reporter:
+        result = search(data, reporter=reporter, **options_of(settings))
+    if json:
+        print_json(result)
+    else:
+        _print_trials(result.trials)
+        low, high = result.accuracy_interval
+        print(f"Best: {result.best}")
+        print(f"Accuracy {result.accuracy:.4f} on its test pictures (95 % interval {low:.4f} to {high:.4f})")
+        print(f"To repeat it: {result.command}")
+    print_next(f"ception predict {quoted(Path(result.best) / 'model.keras')} PICTURES", quiet or json)
+    print_report(Path(result.best), quiet or json)
+    return 0
+
+
+@app.command(group_parameters=TRAINING)
 def demo(
     *, settings: Annotated[TrainSettings, Flat] = TrainSettings(), quiet: Quiet = False, verbose: Verbose = False,
 ) -> int:  # fmt: skip
@@ -89,3 +126,21 @@ def demo(
     )
     print_report(done.run.folder, quiet)
     return 0
+
+
+def _print_trials(entries: Sequence[TrialEntry]) -> None:
+    """A row per trial of a search, the best first."""
+    from rich.table import Table
+
+    table = Table("trial", box=None, pad_edge=False, header_style="bold")
+    for column in ("validation", "loss", "time"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("options")
+    for entry in entries:
+        ended = f" ({entry.state}: {entry.reason})" if entry.reason else ""
+        table.add_row(
+            str(entry.number), "-" if entry.val_accuracy is None else f"{entry.val_accuracy:.1%}",
+            "-" if entry.val_loss is None else f"{entry.val_loss:.4f}", duration(entry.seconds),
+            printable((entry.options or "as train does it") + ended),
+        )  # fmt: skip
+    print_table(table)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ception.data import formats
 from ception.data.formats import PictureError
-from ception.errors import InputError, nearest, reason
+from ception.errors import InputError, RunError, nearest, reason
 from ception.files import cache_folder, whole
 
 if TYPE_CHECKING:
@@ -114,6 +114,24 @@ def read_part(where: str, start: int, length: int | None) -> bytes:
         raise PictureError(str(error)) from None
     except Exception as error:  # each file system has its own
         raise PictureError(f"cannot be read: {' '.join(str(error).split())}") from None
+
+
+def write(where: str, data: bytes) -> None:
+    """Write a file, which is there as a whole or not at all: a store of objects has none before its last byte.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    if not is_address(where):
+        with whole(Path(where)) as unfinished:
+            unfinished.write_bytes(data)
+        return
+    system, inner = opened(where)
+    try:
+        system.makedirs(system._parent(inner), exist_ok=True)
+        system.pipe_file(inner, data)
+    except Exception as error:  # each file system has its own
+        raise RunError(f"{where} cannot be written: {' '.join(str(error).split())}") from None
 
 
 @contextmanager

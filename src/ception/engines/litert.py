@@ -34,7 +34,7 @@ class LiteRtEngine:
     def __init__(self, model: Path | bytes, precision: Precision) -> None:
         given = {"model_path": str(model)} if isinstance(model, Path) else {"model_content": model}
         with backends.importing():
-            interpreter = Interpreter(**given, num_threads=backends.cores())
+            interpreter = Interpreter(**given, num_threads=backends.threads())
             interpreter.allocate_tensors()
         (taken,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
         self.name = NAME

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 
-from ception.backends import cores
+from ception.backends import threads
 from ception.engines import Precision, keeping
 from ception.errors import InputError
 
@@ -34,7 +34,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, model: Path | bytes, precision: Precision) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = cores(), _ERRORS
+        options.intra_op_num_threads, options.log_severity_level = threads(), _ERRORS
         given = str(model) if isinstance(model, Path) else model
         session = ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
         (taken,) = session.get_inputs()

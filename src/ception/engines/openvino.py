@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openvino as ov
 
+from ception.backends import cores, threads
 from ception.engines import Precision, keeping
 from ception.engines.openvino_graph import graph_of
 from ception.errors import InputError
@@ -23,6 +25,16 @@ if TYPE_CHECKING:
 NAME = f"openvino {version('openvino')}"
 _PRECISIONS: dict[Any, Precision] = {ov.Type.f32: "float32", ov.Type.bf16: "bfloat16"}
 _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f32", "int8": "f32"}
+
+
+@cache
+def core() -> ov.Core:
+    """The process's one OpenVINO, which lives as long as that.
+
+    Each gives the thread that begins it a stack for signals, and takes it away when it ends. Where two end in the order
+    in which they began, the thread keeps one that is gone, and the next Ctrl-C or SIGTERM ends the process.
+    """
+    return ov.Core()
 
 
 class OpenVinoEngine:
@@ -40,13 +52,14 @@ class OpenVinoEngine:
     any_thread = True
 
     def __init__(self, graph: ov.Model, precision: Precision | None = None) -> None:
-        core = ov.Core()
-        options = {"PERFORMANCE_HINT": "LATENCY"}  # one batch at a time, on all cores
+        options: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY"}  # one batch at a time, on all cores
+        if threads() < cores():
+            options["INFERENCE_NUM_THREADS"] = threads()
         if precision:
-            if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            if precision == "bfloat16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
                 raise InputError("this processor does not compute in bfloat16: take float32")
             options["INFERENCE_PRECISION_HINT"] = _HINTS[precision]
-        compiled = core.compile_model(graph, "CPU", options)
+        compiled = core().compile_model(graph, "CPU", options)
         self.name = NAME
         computed = _PRECISIONS.get(compiled.get_property("INFERENCE_PRECISION_HINT"), "float32")
         self.precision: Precision = precision if precision in ("float16", "int8") else computed
@@ -93,9 +106,9 @@ def keep(graph: ov.Model, identity: str, *, limit_gb: float) -> None:
 def kept(identity: str) -> ov.Model | None:
     """The graph that was kept under an identity; None where there is none, or it is damaged."""
     parts = keeping.kept(2, NAME, identity)
-    return ov.Core().read_model(parts[0].tobytes(), ov.Tensor(np.array(parts[1]))) if parts else None
+    return core().read_model(parts[0].tobytes(), ov.Tensor(np.array(parts[1]))) if parts else None
 
 
 def read(path: Path) -> ov.Model:
     """The graph in an .xml file, beside which its numbers lie."""
-    return ov.Core().read_model(path)
+    return core().read_model(path)

@@ -49,14 +49,13 @@ def _in_onnxruntime(path: Path, names: Sequence[str]) -> Results:
 
 
 def _in_openvino(path: Path, names: Sequence[str]) -> Results:
-    import openvino as ov
-
+    from ception.engines.openvino import core
     from ception.engines.openvino_graph import BIASED
 
-    graph = ov.Core().read_model(path)
+    graph = core().read_model(path)
     nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
     graph.add_outputs([nodes.get(name + BIASED, nodes[name]).output(0) for name in names])
-    request = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    request = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
 
     def run(pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         request.infer([pixels])  # the first result is the network's own

@@ -25,6 +25,7 @@ from ception.results.findings import CasePicture as CasePicture
 from ception.results.findings import CheckResult as CheckResult
 from ception.results.findings import Finding as Finding
 from ception.results.findings import Severity as Severity
+from ception.results.jobs import JobResult as JobResult
 from ception.results.predictions import Guess as Guess
 from ception.results.predictions import Prediction as Prediction
 from ception.results.result import Result as Result
@@ -40,3 +41,5 @@ from ception.results.scores import Selective as Selective
 from ception.results.scores import Slices as Slices
 from ception.results.scores import Thumbnails as Thumbnails
 from ception.results.sharded import ShardResult as ShardResult
+from ception.results.tunings import TrialEntry as TrialEntry
+from ception.results.tunings import TuneResult as TuneResult

@@ -15,6 +15,7 @@ from ception.settings.networks import SummarySettings as SummarySettings
 from ception.settings.scoring import CompareSettings as CompareSettings
 from ception.settings.scoring import EvaluateSettings as EvaluateSettings
 from ception.settings.scoring import ExplainSettings as ExplainSettings
+from ception.settings.scoring import JobSettings as JobSettings
 from ception.settings.scoring import PredictSettings as PredictSettings
 from ception.settings.shared import Backend as Backend
 from ception.settings.shared import BackendSettings as BackendSettings
@@ -28,5 +29,7 @@ from ception.settings.shared import ExplainMethod as ExplainMethod
 from ception.settings.shared import Precision as Precision
 from ception.settings.shared import Resize as Resize
 from ception.settings.shared import Split as Split
+from ception.settings.shared import TableFormat as TableFormat
 from ception.settings.training import TRAIN_GROUPS as TRAIN_GROUPS
 from ception.settings.training import TrainSettings as TrainSettings
+from ception.settings.training import TuneSettings as TuneSettings

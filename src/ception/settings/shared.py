@@ -13,6 +13,7 @@ Precision = Literal["float32", "bfloat16", "float16", "int8"]
 EngineName = Literal["openvino", "onnxruntime", "keras"]
 ExplainMethod = Literal["gradcam", "integrated-gradients", "occlusion", "all"]
 Split = Literal["train", "val", "test", "all"]
+TableFormat = Literal["csv", "parquet"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,6 +124,21 @@ class TrainSettings(DeviceSettings, CacheSettings):
         return self.recipe or ("best" if self.weights else "article")
 
 
+@dataclass(frozen=True, kw_only=True)
+class TuneSettings(TrainSettings):
+    """How to look for the options that train best.
+
+    Attributes:
+        minutes: For the whole search; a trial that has begun then is stopped, unless none has come to its end.
+        trials: Most trainings to try; as many as there is time for, when not given.
+        networks: Network to try, given once for each; --model alone, or what train would take, when not given.
+    """
+
+    minutes: float = 30.0
+    trials: int | None = None
+    networks: tuple[str, ...] = ()
+
+
 TRAIN_GROUPS = {  # what help shows together, in this order; what it does not name is basic
     "Fine-tuning": ("from_", "head_only", "head_epochs", "batch_norm", "final_endpoint", "partial"),
     "Augmentation": ("flip", "crop", "colour", "randaugment", "mixup", "cutmix", "views"),

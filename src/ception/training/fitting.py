@@ -293,6 +293,7 @@ class _Epochs:
         state.save(folder.state, self.made, rows)
         callbacks.write_log(folder.log, rows)
         self._tell(row)
+        self.job.reporter.epoch(row)
         return self.over()
 
     def over(self) -> bool:
