@@ -133,7 +133,11 @@ class TestReference:
         assert {name for name in named if f"`{name}`" not in page} == set()
 
 
-CITING = ["docs/figures.md", *(name for name in ENGLISH if name.startswith(("docs/how-to/", "docs/you-have-read/")))]
+CITING = [
+    "README.md",
+    "docs/figures.md",
+    *(name for name in ENGLISH if name.startswith(("docs/how-to/", "docs/you-have-read/"))),
+]
 
 
 class TestFigures:
@@ -237,7 +241,7 @@ def stage(tmp_path_factory) -> Path:
 
 
 # of the pages whose blocks need what a small folder has; each begins anew
-RUNNABLE = [name for name in ENGLISH[1:] if any(block.reason is None and (block.commands or block.language == "python")
+RUNNABLE = [name for name in ENGLISH if any(block.reason is None and (block.commands or block.language == "python")
                                             for block in blocks(text_of(name)))]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from ception import benchmarking
 from ception.benchmarking.cases import Case
 from ception.benchmarking.processes import Outcome
 from ception.models.config import NetworkConfig
-from ception.results import Measurement
+from ception.results import Measurement, TrialEntry, TuneResult
 from ception.training.state import Decisions
 from support.documents import ROOT
 
@@ -81,6 +81,11 @@ def test_what_commands_write(trained, run_cli, tmp_path, monkeypatch):
     assert [fault for line in lines.splitlines() for fault in faults("prediction", json.loads(line))] == []
     run_cli("predict", trained, colours / "red", "--csv", "p.csv")
     assert [fault for row in rows(Path("p.csv")) for fault in faults("predict-row", row)] == []
+    job = run_cli("predict", trained, colours / "red", "--out", "answers", "--json")[1]
+    assert faults("job", json.loads(job)) == []
+    assert [
+        fault for path in Path("answers").glob("*.csv") for row in rows(path) for fault in faults("predict-row", row)
+    ] == []
     assert faults("check", json.loads(run_cli("check", colours, "--json")[1])) == []
     listed = json.loads(run_cli("runs", trained.parent, "--json")[1])
     assert [fault for one in listed for fault in faults("run", one)] == []
@@ -102,6 +107,15 @@ def test_what_slower_commands_write(trained, run_cli, tmp_path, monkeypatch):
     written = json.loads(run_cli("export", trained, "--to", "onnx", "--out", "c.onnx", "--data", colours, "--json")[1])
     assert faults("export", written) == []
     assert faults("export", json.loads(Path("c.onnx.report.json").read_text())) == []
+
+
+def test_what_tune_tells():
+    trials = (
+        TrialEntry(number=2, options="--epochs 3", state="finished", folder="runs/2", val_accuracy=0.9, val_loss=0.3),
+        TrialEntry(number=1, options="", state="failed", reason="it broke"),
+    )
+    told = TuneResult(data="d", trials=trials, best="runs/2", accuracy=0.9, accuracy_interval=(0.8, 0.95), command="c")
+    assert faults("tuning", json.loads(json.dumps(told.as_dict()))) == []
 
 
 def test_what_bench_tells(monkeypatch):

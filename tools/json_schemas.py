@@ -29,6 +29,8 @@ TYPES: dict[str, tuple[type, str]] = {  # by the name of the schema: the type, a
     "summary": (results.NetworkSummary, "summary --json"),
     "shards-written": (results.ShardResult, "shard --json"),
     "benchmark": (results.Benchmark, "bench --json"),
+    "job": (results.JobResult, "predict --out --json"),
+    "tuning": (results.TuneResult, "tune --json"),
     "diagnosis": (results.Diagnosis, "doctor --json"),
 }
 

@@ -30,14 +30,23 @@ from json_schemas import schemas
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 NOTE = "<!-- Written by tools/write_reference.py: change what it describes instead. -->\n\n"
 COMMANDS = {  # by what one wants
-    "From pictures to a model": ("check", "train", "evaluate", "compare", "runs"),
+    "From pictures to a model": ("check", "train", "tune", "evaluate", "compare", "runs"),
     "Using a model": ("predict", "explain", "serve", "export"),
     "Networks and weights": ("models", "summary", "convert"),
     "Data, machine and beginning": ("shard", "cache", "bench", "doctor", "demo"),
 }
 GROUPS = {
-    "From pictures to a model": ("check", "train", "resume", "find_learning_rate", "evaluate", "compare", "runs"),
-    "Using a model": ("predict", "Predictor", "Classifier", "explain", "serve", "export"),
+    "From pictures to a model": (
+        "check",
+        "train",
+        "resume",
+        "tune",
+        "find_learning_rate",
+        "evaluate",
+        "compare",
+        "runs",
+    ),
+    "Using a model": ("predict", "predict_into", "Predictor", "Classifier", "explain", "serve", "export"),
     "Networks and weights": ("build", "MODELS", "summary", "endpoints", "stages", "features", "truncate", "convert"),
     "Data and machine": ("shard", "bench", "doctor"),
     "What happens, and what goes wrong": ("Reporter", "Run", "InputError", "RunError"),

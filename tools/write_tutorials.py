@@ -29,15 +29,21 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def executed(source: Path) -> NotebookNode:
-    """The notebook of a source with its outputs, run in an empty folder; what goes to standard error is left out."""
+    """The notebook of a source with its outputs, run in an empty folder; progress is left out."""
     notebook = jupytext.read(source)
     with tempfile.TemporaryDirectory() as place:
         os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
         NotebookClient(notebook, timeout=_TIMEOUT_S, resources={"metadata": {"path": place}}).execute()
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
+            cell.outputs = [one for one in cell.outputs if not _passing(one)]
     return notebook
+
+
+def _passing(output: NotebookNode) -> bool:
+    """Whether an output is progress: on standard error, or what a reporter shows in a notebook."""
+    shown = output.output_type == "display_data" and "image/png" not in output.data
+    return shown or output.get("name") == "stderr"
 
 
 def page(notebook: NotebookNode, name: str) -> tuple[str, list[bytes]]:

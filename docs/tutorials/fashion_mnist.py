@@ -158,4 +158,4 @@ print(run.scores)
 # On all of Fashion-MNIST, ten epochs of this recipe reach 0.8957 to 0.9069 in three seeds, the tutorial's code as printed
 # 0.849 ([fashion_mnist.csv](../../benchmarks/results/fashion_mnist.csv)).
 #
-# Next: [the article behind this network](../you-have-read/separable-convolutions.md), or [Start](../start.md) with your own pictures.
+# Next: [fine-tune on your own photos](own_photos.md), or [the article behind this network](../you-have-read/separable-convolutions.md).
