@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 Manner = Literal["alone", "added", "spread"]
 GATHERING_S = 300  # in which all processes must have been started
-SILENCE_S = 45.0  # after which a process that says nothing counts as lost
+SILENCE_S = 40.0  # after which a process that says nothing counts as lost
 _PULSE_S = 5.0
 _LAST_WORDS_S = 2.0  # in which those that are left tell each other so
 
@@ -193,7 +193,7 @@ class Several(Team):
         self._ended.set()
         told = f"{why} (told by {self.place})"
         try:
-            within(SILENCE_S / 4, lambda: self.board.put(f"left/{self.index}", b"1"))
+            within(_PULSE_S, lambda: self.board.put(f"left/{self.index}", b"1"))
             until = time.monotonic() + _LAST_WORDS_S
             while self.index and time.monotonic() < until:
                 if any(within(_LAST_WORDS_S, lambda: self.board.get(f"left/{one}")) for one in range(self.index)):  # noqa: B023

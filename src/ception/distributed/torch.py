@@ -59,7 +59,11 @@ class TorchTeam(Several):
     @property
     def layers(self) -> dict[str, type[keras.layers.Layer]]:
         """Batch normalisation with the statistics of the whole batch."""
-        return {"BatchNormalization": with_moments(keras.layers.BatchNormalization, self._moments)}
+        from ception.layers.classes import BatchNormalization
+
+        made = with_moments(BatchNormalization, self._moments)
+        made.normalised = lambda layer, *values: _Normalised.apply(*values, layer.epsilon, self._reached)
+        return {"BatchNormalization": made}
 
     def arrays(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """As `Team.arrays`."""
@@ -109,7 +113,7 @@ class TorchTeam(Several):
         return [part.view(value.shape) for part, value in zip(parts, values, strict=True)]
 
     def _moments(self, inputs: Any, axes: Sequence[int]) -> tuple[Any, Any]:
-        """Mean and variance of each channel over the whole batch."""
+        """Mean and variance of each channel over the whole batch, of inputs that are no feature maps."""
         channels = inputs.shape[-1]
         values = inputs.new_full((1,), inputs.numel() / channels)
         sums = torch.cat([inputs.sum(dim=tuple(axes)), inputs.square().sum(dim=tuple(axes)), values])
@@ -153,6 +157,43 @@ class _Sum(torch.autograd.Function):
         total = gradient.contiguous().clone()
         context.reached(lambda: distributed.all_reduce(total))
         return total, None
+
+
+class _Normalised(torch.autograd.Function):
+    """Feature maps normalised with the statistics of the whole batch, and these: mean and variance.
+
+    The gradients of gamma and beta are those of this process's share, which the optimiser adds up.
+    """
+
+    @staticmethod
+    def forward(context: Any, x: Any, gamma: Any, beta: Any, epsilon: float, reached: Any) -> Any:
+        rows = x.reshape(-1, x.shape[-1]).to(gamma.dtype)
+        count = rows.new_full((1,), float(len(rows)))
+        sums = torch.cat([rows.sum(0), torch.linalg.vector_norm(rows, dim=0).square(), count])
+        if sums.device.type != "meta":  # on which Keras looks at shapes alone
+            reached(lambda: distributed.all_reduce(sums))
+        channels = len(gamma)
+        mean = sums[:channels] / sums[-1]
+        variance = (sums[channels:-1] / sums[-1] - mean.square()).clamp(min=0)
+        inverse = torch.rsqrt(variance + epsilon)
+        scale = gamma * inverse
+        context.save_for_backward(rows, mean, inverse, scale, sums[-1])
+        context.reached, context.shape, context.dtype = reached, x.shape, x.dtype
+        context.mark_non_differentiable(mean, variance)
+        return torch.addcmul(beta - mean * scale, rows, scale).view(x.shape), mean, variance
+
+    @staticmethod
+    def backward(context: Any, gradient: Any, *_: Any) -> Any:
+        rows, mean, inverse, scale, count = context.saved_tensors
+        gradient = gradient.reshape(rows.shape).to(rows.dtype)
+        of_beta = gradient.sum(0)
+        of_gamma = ((gradient * rows).sum(0) - mean * of_beta) * inverse
+        sums = torch.cat([of_beta, of_gamma])
+        context.reached(lambda: distributed.all_reduce(sums))
+        of_all_beta, of_all_gamma = (sums / count).chunk(2)
+        slope = scale * of_all_gamma * inverse
+        of_rows = torch.addcmul(mean * slope - scale * of_all_beta, rows, -slope).addcmul_(gradient, scale)
+        return of_rows.view(context.shape).to(context.dtype), of_gamma, of_beta, None, None
 
 
 def join(place: Place) -> TorchTeam:

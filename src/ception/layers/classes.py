@@ -85,10 +85,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
         gamma = self.gamma if self.scale else ops.ones(channels, "float32")
         beta = self.beta if self.center else ops.zeros(channels, "float32")
         gamma, beta = (ops.cast(ops.convert_to_tensor(value), "float32") for value in (gamma, beta))
-        outputs, mean, variance = operations().batch_norm(inputs, gamma, beta, self.epsilon)
+        outputs, mean, variance = self.normalised(inputs, gamma, beta)
         for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + ops.stop_gradient(now) * (1.0 - self.momentum))
         return ops.cast(outputs, self.compute_dtype)
+
+    def normalised(self, inputs: Any, gamma: Any, beta: Any) -> tuple[Any, Any, Any]:
+        """The inputs with mean beta and deviation gamma in each channel, and the batch's mean and variance."""
+        result: tuple[Any, Any, Any] = operations().batch_norm(inputs, gamma, beta, self.epsilon)
+        return result
 
 
 class MaxPooling2D(keras.layers.MaxPooling2D):
