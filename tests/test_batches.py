@@ -129,6 +129,17 @@ class TestShards:
         assert {len(made(shard=(index, 8))) for index in range(8)} == {6}
         assert made(shard=(7, 8))[5][0].shape == (0, 6, 5, 3)  # 5 examples for 8 processes
 
+    @pytest.mark.parametrize("options", KINDS)
+    def test_what_cannot_be_divided_evenly_is_given_whole(self, options):
+        shards = [read(made(shard=(index, 2), even=True, **options)) for index in range(2)]
+        whole = [shards[0][0][0].shape[0] * 2, *(len(x) for x, _ in shards[0])]
+        assert whole == [8, 4, 4, 4, 4, 4, 5, *whole[7:]]
+        assert [made(shard=(0, 2), even=True).is_whole(step) for step in range(6)] == [False] * 5 + [True]
+        assert_equal(shards[0][5:6], read(made(**options))[5:6])
+        assert_equal(shards[1][5:6], read(made(**options))[5:6])
+        assert not made(shard=(0, 5), even=True).is_whole(5)  # 5 examples for 5 processes
+        assert not made(shard=(0, 2)).is_whole(5)
+
     def test_a_pickled_shard_stays_one(self):
         shard = made(shard=(1, 2), **EVERYTHING)
         assert_equal(read(pickle.loads(pickle.dumps(shard))), read(shard))

@@ -109,7 +109,10 @@ def test_a_client_of_the_open_inference_protocol(run, server, trained, monkeypat
     not (importlib.util.find_spec("tensorflow") and importlib.util.find_spec("ai_edge_litert")),
     reason="tensorflow or ai-edge-litert is not installed",
 )
-@pytest.mark.parametrize(("resize", "crop"), [("squash", 1.0), ("crop", 0.8), ("pad", 1.0)])
+@pytest.mark.parametrize(
+    ("resize", "crop"),
+    [("crop", 0.8), *(pytest.param(name, 1.0, marks=pytest.mark.slow) for name in ("squash", "pad"))],
+)
 def test_litert_with_numpy_alone(run, trained, tmp_path, resize, crop):
     classifier = ception.Classifier.load(trained)
     replace(classifier, image=replace(classifier.image, resize=resize, crop=crop)).save(tmp_path / "it.keras")

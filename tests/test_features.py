@@ -281,11 +281,8 @@ def moved(place):
     elsewhere.rename(weights)
 
 
-@pytest.mark.parametrize("time", [
-    pytest.param(2, marks=pytest.mark.slow),
-    3,  # in the second phase's first epoch, after its weights were saved as the best
-    pytest.param(4, marks=pytest.mark.slow),
-])  # fmt: skip
+@pytest.mark.slow  # each trains three times
+@pytest.mark.parametrize("time", [2, 3, 4])  # 3: in the second phase's first epoch, its weights saved as the best
 def test_resumed_without_the_weights(both, place, tmp_path, moved, time):
     whole, _ = both
     with killed(SAVING, time):

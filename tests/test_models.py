@@ -269,7 +269,11 @@ class TestInception:
         assert deviations == pytest.approx({"auxiliary_conv2": 0.0088, "auxiliary": 0.00088}, rel=0.01)
         assert model.get_layer("auxiliary_conv2").kernel.shape[:2] == (5, 5)
 
-    @pytest.mark.parametrize(("size", "kernel"), [(75, (1, 1)), (150, (1, 1)), ((299, 150), (5, 1)), (400, (5, 5))])
+    @pytest.mark.parametrize(
+        ("size", "kernel"),
+        [pytest.param(75, (1, 1), marks=pytest.mark.slow), pytest.param(150, (1, 1), marks=pytest.mark.slow),
+         ((299, 150), (5, 1)), pytest.param(400, (5, 5), marks=pytest.mark.slow)],
+    )  # fmt: skip
     def test_auxiliary_kernels_shrink_with_the_picture(self, size, kernel):
         model = thin("inception_v3", image_size=size, auxiliary=True)
         assert tuple(model.get_layer("auxiliary_conv2").kernel.shape[:2]) == kernel

@@ -255,7 +255,8 @@ class TestBalance:
         assert factors == {0: 8 / 12, 2: 2.0}
         assert sum(factors[label] for label in [0] * 6 + [2] * 2) == 8
 
-    @pytest.mark.parametrize("auxiliary", [False, pytest.param(True, marks=pytest.mark.slow)])
+    @pytest.mark.slow  # what the factors are is tested above
+    @pytest.mark.parametrize("auxiliary", [False, True])
     def test_what_cannot_be_told_apart_is_as_probable_as_the_weights_say(self, tmp_path, auxiliary):
         options = {"epochs": 6, "batch_size": 8, "image_size": 16, "learning_rate": 0.003}
         if auxiliary:

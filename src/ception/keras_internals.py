@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 
 def producer(tensor: keras.KerasTensor) -> tuple[keras.Operation, list[keras.KerasTensor]]:
@@ -64,3 +65,47 @@ def discriminating(kind: Any, rates: Mapping[str, float]) -> Any:
                 super()._backend_update_step(some_grads, some_variables, learning_rate * factor)
 
     return Discriminating
+
+
+def sharing(kind: Any, added: Any) -> Any:
+    """The optimiser class whose every step several processes make together, each with its share of the batch.
+
+    Attributes of what it makes: `share`, 0..1, of the batch's examples that are this process's.
+
+    Args:
+        kind: The class.
+        added: Gives the sums of tensors over all processes.
+    """
+
+    class Sharing(kind):
+        share = 1.0
+
+        def scale_loss(self, loss: Any) -> Any:
+            return super().scale_loss(loss) * self.share
+
+        def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+            super().apply(added(grads), trainable_variables)
+
+    return Sharing
+
+
+def with_moments(kind: Any, moments: Any) -> Any:
+    """The class of batch normalisation whose mean and variance, in training, a function gives for inputs and axes.
+
+    Source: keras/src/layers/normalization/batch_normalization.py of Keras 3.15.
+    """
+
+    class WithMoments(kind):
+        def _moments(self, inputs: Any, mask: Any) -> tuple[Any, Any]:
+            result: tuple[Any, Any] = moments(inputs, self._reduction_axes)
+            return result
+
+    return WithMoments
+
+
+def reseeded(layer: Any, by: int) -> None:
+    """Change the seed that a layer draws from next, if it draws; the same number once more changes it back."""
+    generator = getattr(layer, "seed_generator", None)
+    if generator is not None:
+        seed, count = keras.ops.convert_to_numpy(generator.state).tolist()
+        generator.state.assign(np.array([seed ^ by, count], np.uint32))

@@ -20,6 +20,7 @@ from cyclopts import Parameter
 
 from ception import backends
 from ception.cli.terminal import complain, muted, quoted
+from ception.distributed import ToldElsewhereError, is_first
 from ception.errors import InputError, RunError, reason
 from ception.settings import TRAIN_GROUPS, EngineSettings
 from ception.validation import RENAMED
@@ -89,17 +90,18 @@ def main(arguments: list[str] | None = None) -> int:
     except cyclopts.CycloptsError as error:
         chain = [name for name in error.command_chain or () if name in app]
         said = _renamed(error, chain) or _in_words(error) or " ".join(str(error).split())
-        complain(f"{said}  See: {' '.join(['ception', *chain])} --help")
+        _complain_once(f"{said}  See: {' '.join(['ception', *chain])} --help")
         return 2
     except InputError as error:
-        complain(str(error))
+        _complain_once(str(error))
         return 2
     except RunError as error:
-        complain(str(error))
+        if not isinstance(error, ToldElsewhereError):
+            complain(str(error))
         return 1
     except KeyboardInterrupt as interrupt:
         command = shlex.join(["ception", *(sys.argv[1:] if arguments is None else arguments)])
-        complain(f"stopped by Ctrl-C; {str(interrupt) or f'to begin again: {command}'}")
+        _complain_once(f"stopped by Ctrl-C; {str(interrupt) or f'to begin again: {command}'}")
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -107,6 +109,12 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:  # wherever a disk is full or a folder goes away
         complain(f"{error.filename or 'a file'} cannot be used: {reason(error)}")
         return 1
+
+
+def _complain_once(text: str) -> None:
+    """Tell what is wrong with what was asked for, which it is in each of several processes."""
+    if is_first():
+        complain(text)
 
 
 @app.command(name="help")

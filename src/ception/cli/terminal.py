@@ -65,15 +65,18 @@ def terminal(quiet: bool, verbose: bool = False) -> Iterator[Terminal]:
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """A context in which nothing reaches standard error, not even what C++ code writes to the file descriptor."""
-    kept = os.dup(2)
+    """A context in which nothing reaches the terminal, not even what C++ code writes to the file descriptors."""
+    sys.stdout.flush()
+    kept = [(stream, os.dup(stream)) for stream in (1, 2)]
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        for stream, _ in kept:
+            os.dup2(nowhere, stream)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        for stream, before in kept:
+            os.dup2(before, stream)
+            os.close(before)
         os.close(nowhere)
 
 

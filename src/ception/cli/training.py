@@ -22,6 +22,7 @@ from ception.cli.terminal import (
     quoted,
     terminal,
 )
+from ception.distributed import is_first
 from ception.errors import InputError
 from ception.reporting import duration
 from ception.results import TrialEntry
@@ -56,6 +57,8 @@ def train(
             raise InputError("--find-lr is for a new training: leave out --resume")
         with terminal(quiet, verbose) as reporter:
             search = find_learning_rate(str(data), reporter=reporter, **options_of(settings))
+        if not is_first():
+            return 0
         if json:
             print_json(search.as_dict())
         else:
@@ -67,6 +70,8 @@ def train(
     with terminal(quiet, verbose) as reporter:
         new = options_of(settings)
         run = go_on(resume, data, reporter=reporter) if resume else train(str(data), reporter=reporter, **new)
+    if not is_first():
+        return 0
     if json:
         print_json(run.scores.as_dict())
     else:

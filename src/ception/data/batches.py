@@ -40,6 +40,7 @@ class Batches(keras.utils.PyDataset):
         mixing: Mixing | None = None,
         weight_of: NDArray[np.float32] | None = None,
         shard: tuple[int, int] = (0, 1),
+        even: bool = False,
     ) -> None:
         """Nothing is read yet.
 
@@ -58,10 +59,11 @@ class Batches(keras.utils.PyDataset):
             shard: Index of this process, and the number of processes. Each gets a share of every batch, the first ones
                 one example more where it cannot be divided; their shares one after another are the batch of a single
                 process. A share is empty where the last batch has fewer examples than there are processes.
+            even: Whether each process gets the whole of a batch that cannot be divided into equal shares.
         """
         super().__init__()
         self.inputs, self.labels, self.indices, self.batch_size = inputs, labels, indices, batch_size
-        self.seed, self.views, self.weight_of, self.shard = seed, views, weight_of, shard
+        self.seed, self.views, self.weight_of, self.shard, self.even = seed, views, weight_of, shard, even
         self.augmentation = augmentation or Augmentation()
         self.mixing = mixing or Mixing()
         self.epoch = 0
@@ -83,6 +85,11 @@ class Batches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return -(-len(self.indices) // self.batch_size)
 
+    def is_whole(self, step: int) -> bool:
+        """Whether each process gets all of a batch, for want of equal shares."""
+        count = min(self.batch_size, len(self.indices) - step * self.batch_size)
+        return self.even and count % self.shard[1] > 0
+
     def __getitem__(self, step: int) -> tuple[NDArray[Any], NDArray[Any]]:
         epoch = self.epoch
         self._ahead = {key: value for key, value in self._ahead.items() if key[0] == epoch and key[1] >= step}
@@ -100,7 +107,7 @@ class Batches(keras.utils.PyDataset):
         if self.views > 1:
             random = self._random(epoch, step, _FOR_VIEWS)
             seen = chosen + len(self.labels) * random.integers(0, self.views, len(chosen))
-        own = _share(len(chosen), *self.shard)
+        own = slice(None) if self.is_whole(step) else _share(len(chosen), *self.shard)
         mixes = self.weight_of is not None and self.mixing != Mixing()
         if self.augmentation == Augmentation() and not mixes:
             return self.inputs[seen[own]], self._targets(chosen[own])

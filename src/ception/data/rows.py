@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RECORD = np.dtype([("key", "V16"), ("crc", "<u4")])  # of a row, in the order of the rows
-_Compute = Callable[["NDArray[np.int64]"], "Iterable[tuple[NDArray[np.integer], NDArray[Any]]]"]
+Compute = Callable[["NDArray[np.int64]"], "Iterable[tuple[NDArray[np.integer], NDArray[Any]]]"]
 _HINT = "; set CEPTION_CACHE to a folder with room"
 
 
@@ -31,7 +31,7 @@ def collect(
     keys: NDArray[np.void],
     shape: tuple[int, ...],
     dtype: Any,
-    compute: _Compute,
+    compute: Compute,
     *,
     in_all: int = 0,
     limit_gb: float,
@@ -77,6 +77,20 @@ def collect(
     return stored, np.array([row_of.get(key.tobytes(), -1) for key in keys], np.int64)
 
 
+def missing(name: str, keys: NDArray[np.void]) -> NDArray[np.bool_]:
+    """For each key, whether the cache holds no array of it; damage is not looked for.
+
+    Args:
+        name: As in `collect`.
+        keys: As in `collect`.
+    """
+    path = cache_folder() / f"{name}.index"
+    known = path.read_bytes() if path.is_file() else b""
+    records = np.frombuffer(known[: len(known) // _RECORD.itemsize * _RECORD.itemsize], _RECORD)
+    there = {key.tobytes() for key in records["key"]}
+    return np.array([key.tobytes() not in there for key in keys], bool)
+
+
 def _first(keys: NDArray[np.void]) -> dict[bytes, int]:
     """The first index of each key, in their order."""
     first: dict[bytes, int] = {}
@@ -110,7 +124,7 @@ def _completed(
     files: _Files,
     keys: NDArray[np.void],
     first: dict[bytes, int],
-    compute: _Compute,
+    compute: Compute,
     begin: Callable[[int, int], None],
     reporter: Reporter,
 ) -> tuple[NDArray[Any], dict[bytes, int]]:

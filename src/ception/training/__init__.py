@@ -9,6 +9,7 @@ from typing import Unpack
 
 from ception import backends
 from ception.data import sources
+from ception.distributed import Team, joined
 from ception.options import TrainOptions
 from ception.reporting import Reporter, or_default
 from ception.run_list import require_run
@@ -36,21 +37,30 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
         InputError: the data or a setting cannot be used.
         RunError: the training failed, say by a loss of NaN, or a file cannot be written.
     """
-    began, reporter = time.monotonic(), or_default(reporter)
-    dataset, settings, recipes = preparation.opened(data, settings_of(TrainSettings, options), reporter)
-    listed = preparation.read(dataset, str(data), settings, reporter)  # what can be wrong is told before Keras is here
-    backend = backends.start(settings.backend, reporter)
-    with backends.on(settings.device), backends.standard_settings():
-        from ception.training import carrying_out, planning
+    began, given = time.monotonic(), settings_of(TrainSettings, options)
+    with joined(lambda: given.backend, or_default(reporter)) as (team, reporter):
+        with team.agreed():
+            dataset, settings, recipes = preparation.opened(data, given, reporter)
+            listed = preparation.read(dataset, str(data), settings, reporter)  # what is wrong is told before Keras is
+        backend = backends.start(settings.backend, reporter)
+        with backends.on(settings.device), backends.standard_settings():
+            from ception.training import carrying_out, planning
 
-        dtype = planning.dtype_of(settings)
-        reporter.detail(f"Backend: {backend}, computing in {dtype}")
-        plan, network = planning.plan(listed, settings, recipes, dtype, reporter)
-        folder = run_folder.create(settings.runs, f"{settings.network}-{listed.dataset.name}")
-        folder.save_decisions(Decisions(dtype))
-        folder.save_plan(plan.as_dict() | run_folder.origin(data, settings, backend))
-        reporter.note(f"Run folder: {folder.path}")
-        return carrying_out.carry_out(plan, network, folder, began, reporter)
+            dtype = team.first(planning.dtype_of(settings))
+            reporter.detail(f"Backend: {backend}, computing in {dtype}")
+            with team.agreed():
+                plan, network = planning.plan(listed, settings, recipes, dtype, reporter, team=team)
+            plan.require_together()
+
+            def create() -> RunFolder:
+                folder = run_folder.create(settings.runs, f"{settings.network}-{listed.dataset.name}")
+                folder.save_decisions(Decisions(dtype))
+                folder.save_plan(plan.as_dict() | run_folder.origin(data, settings, backend))
+                reporter.note(f"Run folder: {folder.path}")
+                return folder
+
+            with run_folder.for_team(team, create) as folder:
+                return carrying_out.carry_out(plan, network, folder, began, reporter)
 
 
 def resume(run: str | Path, data: str | Path | None = None, *, reporter: Reporter | None = None) -> Run:
@@ -70,28 +80,48 @@ def resume(run: str | Path, data: str | Path | None = None, *, reporter: Reporte
             weights are not before the first epoch is done.
         RunError: as for `train`.
     """
-    began, reporter = time.monotonic(), or_default(reporter)
-    if (folder := RunFolder(require_run(run))).model.is_file():
-        reporter.note(f"{run} is finished: there is nothing to resume")
-        folder.finish()  # left where the last moment was interrupted
-        backends.start(None, reporter)
-        from ception.training import carrying_out
+    began = time.monotonic()
+    with (
+        joined(lambda: run_folder.backend_of(run), or_default(reporter)) as (team, reporter),
+        run_folder.for_team(team, lambda: RunFolder(require_run(run))) as folder,
+    ):
+        if team.first(folder.model.is_file()):
+            return _finished(team, folder, run, reporter)
+        return _resumed(team, folder, run, data, began, reporter)
 
-        return carrying_out.finished(folder)
-    saved = folder.saved_plan()
-    weights = folder.weights_of(saved, reporter)
-    recipes = preparation.require_sense(replace(saved.settings, weights=weights), saved.backend)
-    where, source = (data, str(data)) if data else (folder.data_of(saved), saved.source)
-    dataset = sources.load(where, cache_limit=saved.settings.cache_limit, reporter=reporter)
-    listed = preparation.read(dataset, source, saved.settings, reporter)
+
+def _finished(team: Team, folder: RunFolder, run: str | Path, reporter: Reporter) -> Run:
+    """What a finished training has left."""
+    reporter.note(f"{run} is finished: there is nothing to resume")
+    folder.finish()  # left where the last moment was interrupted
+    backends.start(None, reporter)
+    from ception.training import carrying_out
+
+    run_folder.send(team, folder, run_folder.FINISHED)
+    return carrying_out.finished(folder)
+
+
+def _resumed(
+    team: Team, folder: RunFolder, run: str | Path, data: str | Path | None, began: float, reporter: Reporter
+) -> Run:
+    """What `resume` gives for a training that is not finished."""
+    with team.agreed():
+        saved = folder.saved_plan()
+        weights = folder.weights_of(saved, reporter)
+        recipes = preparation.require_sense(replace(saved.settings, weights=weights), saved.backend)
+        where, source = (data, str(data)) if data else (folder.data_of(saved), saved.source)
+        dataset = sources.load(where, cache_limit=saved.settings.cache_limit, reporter=reporter)
+        listed = preparation.read(dataset, source, saved.settings, reporter)
     backend = backends.start(saved.backend, reporter)
     with backends.on(saved.settings.device), backends.standard_settings():
         from ception.training import carrying_out, planning
 
         dtype = folder.progress().decisions.dtype
         reporter.detail(f"Backend: {backend}, computing in {dtype}")
-        plan, network = planning.plan(listed, saved.settings, recipes, dtype, reporter, weights=weights)
-        folder.require_same(plan.as_dict(), saved, listed.source if data else saved.data)
+        with team.agreed():
+            plan, network = planning.plan(listed, saved.settings, recipes, dtype, reporter, weights=weights, team=team)
+            folder.require_same(plan.as_dict(), saved, listed.source if data else saved.data)
+        plan.require_together()
         if data:
             reporter.note(f"The pictures, labels and split of {data} are those that the training began with")
             folder.save_plan(plan.as_dict() | run_folder.origin(data, saved.settings, saved.backend))

@@ -13,8 +13,9 @@ import keras
 import ml_dtypes
 import numpy as np
 
-from ception.data import cache, loading, rows
+from ception.data import cache, loading
 from ception.data.augmentation import VERSION, Augmentation, augment
+from ception.distributed import ALONE, Team
 from ception.engines import Engine, described
 from ception.engines.batching import BatchRunner
 from ception.engines.choosing import fastest
@@ -22,6 +23,7 @@ from ception.errors import RunError
 from ception.files import cache_folder
 from ception.models.kinds import kind
 from ception.reporting import Reporter
+from ception.training import sharing
 from ception.weights.names import variables
 
 if TYPE_CHECKING:
@@ -122,12 +124,13 @@ def activations(
     in_all: int = 0,
     what: str = "what stays frozen",
     cache_limit: float,
+    team: Team = ALONE,
     reporter: Reporter,
 ) -> Activations:
     """What the network, in inference mode, gives at a layer.
 
     They are kept in the cache folder under what they follow from: weights, layers, contract, engine and picture. Only
-    pictures that are not there yet are computed. Feature maps that were computed in bfloat16 are kept so.
+    pictures that are not there yet are computed, by several processes each its share.
 
     Args:
         network: From pictures (batch, height, width, channels) to logits.
@@ -138,6 +141,7 @@ def activations(
         in_all: Views that will be wanted later, these among them.
         what: What is computed, in words.
         cache_limit: Most that the cache folder may hold, in GB.
+        team: The processes that want them.
         reporter: Receives progress.
 
     Raises:
@@ -147,21 +151,31 @@ def activations(
     body = part(network, source.layer_name if isinstance(source, Activations) else None, layer_name)
     with closing(fastest(body, reporter=reporter)) as engine:
         shape = tuple(body.output.shape[1:])
-        maps = len(shape) == 3 and shape[0] > 1
-        dtype = ml_dtypes.bfloat16 if engine.precision == "bfloat16" and maps else np.float32
+        dtype = _kept_as(engine, shape)
         identity = source.identity + _identity(body, engine, config)
         label = "Features" if layer_name == "pool" else f"Activations at {layer_name}"
         runner = BatchRunner(engine, _BATCH, reporter=reporter, what=label)
-        stored, row_of = rows.collect(
-            f"features-{cache.digest(identity)}", source.keys(wanted), shape, dtype,
+        stored, row_of = sharing.collect(
+            team, f"features-{cache.digest(identity)}", source.keys(wanted), shape, dtype,
             partial(_computed, runner, source, wanted, dtype, label),
             in_all=in_all, limit_gb=cache_limit, announce=partial(_announce, what, label, engine, reporter),
             reporter=reporter,
         )  # fmt: skip
     views = source.views if isinstance(source, Activations) else source
-    by_view = np.full(1 + max(wanted.max(initial=0), len(views.prepared.splits)), -1, np.int64)
-    by_view[wanted] = row_of
-    return Activations(stored, by_view, views, layer_name, identity)
+    return Activations(stored, _by_view(views, wanted, row_of), views, layer_name, identity)
+
+
+def _kept_as(engine: Engine, shape: tuple[int, ...]) -> Any:
+    """The type of the numbers that are kept: feature maps that were computed in bfloat16 stay so."""
+    maps = len(shape) == 3 and shape[0] > 1
+    return ml_dtypes.bfloat16 if engine.precision == "bfloat16" and maps else np.float32
+
+
+def _by_view(views: Views, wanted: NDArray[np.int64], row_of: NDArray[np.int64]) -> NDArray[np.int64]:
+    """By index of a view, its row; -1 where it has none."""
+    rows = np.full(1 + max(wanted.max(initial=0), len(views.prepared.splits)), -1, np.int64)
+    rows[wanted] = row_of
+    return rows
 
 
 def _announce(

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from ception.distributed import LostError
 from ception.errors import RunError
 from ception.files import whole
 from ception.reporting import Reporter, Task
@@ -52,6 +53,26 @@ class Order(keras.callbacks.Callback):
         self.batches.epoch = epoch
 
 
+class Whole(keras.callbacks.Callback):
+    """Tells a network that is spread over several processes which batches each of them has whole.
+
+    Args:
+        training: Batches to train on.
+        validation: Batches to validate on.
+    """
+
+    def __init__(self, training: Any, validation: Any) -> None:
+        super().__init__()
+        self.training = training
+        self.validation = validation
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.model.whole = self.training.is_whole(batch)
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.model.whole = self.validation.is_whole(batch)
+
+
 class Interruptible(keras.callbacks.Callback):
     """A context in which Ctrl-C ends the training after the current step.
 
@@ -75,7 +96,7 @@ class Interruptible(keras.callbacks.Callback):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.before is not None:
             signal.signal(signal.SIGINT, self.before)
-        if self.asked and kind is None:
+        if self.asked and (kind is None or issubclass(kind, LostError)):  # another process was quicker to end
             raise KeyboardInterrupt
 
     def _ask(self, *_: object) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from ception.data import sources
 from ception.data.augmentation import Mixing
 from ception.data.batches import Batches
+from ception.distributed import ALONE, Team
 from ception.training.activations import Activations, Views, activations
 from ception.training.phases import INPUT, POOL, Phase
 
@@ -74,7 +75,8 @@ def examples_of(plan: Plan, phase: Phase, network: keras.Model, reporter: Report
         views = max(one.recipe.views for one in plan.phases if name in (one.after, last.after))
         source = activations(
             network, name, source, wanted, plan.description.config,
-            in_all=views * len(training) + len(validation), cache_limit=settings.cache_limit, reporter=reporter,
+            in_all=views * len(training) + len(validation), cache_limit=settings.cache_limit, team=plan.team,
+            reporter=reporter,
         )  # fmt: skip
     return Examples(source, labels, training, validation, None, factors, recipe.views)
 
@@ -93,19 +95,20 @@ def plain_batches(examples: Examples, batch_size: int) -> Iterator[NDArray[np.fl
 
 
 def batches_of(
-    examples: Examples, recipe: Recipe, *, classes: int, seed: int, parts: int = 1
+    examples: Examples, recipe: Recipe, *, classes: int, seed: int, parts: int = 1, team: Team = ALONE
 ) -> tuple[Batches, Batches]:
-    """Training and validation batches of a phase for `keras.Model.fit`; each batch in so many parts."""
+    """Training and validation batches of a phase for `keras.Model.fit`; each in so many parts, of each a process's."""
     inputs, labels, size = examples.inputs, examples.labels, -(-recipe.batch_size // parts)
     mixes = recipe.mixing != Mixing()
     factors = examples.class_weights or {}
+    even = team.manner == "spread"
     weight_of = np.array([factors.get(label, 1.0) for label in range(classes)], np.float32)
     training = Batches(
         inputs, labels, examples.training, size, seed=seed, augmentation=examples.augmentation, views=examples.views,
-        mixing=recipe.mixing, weight_of=weight_of if mixes else None,
+        mixing=recipe.mixing, weight_of=weight_of if mixes else None, shard=team.shard, even=even,
     )  # fmt: skip
     validation = Batches(
         inputs, labels, examples.validation, size, seed=None,
-        weight_of=np.ones(classes, np.float32) if mixes else None,
+        weight_of=np.ones(classes, np.float32) if mixes else None, shard=team.shard, even=even,
     )  # fmt: skip
     return training, validation

@@ -16,6 +16,7 @@ from ception.backends import ran_out_of_memory
 from ception.classifier import Classifier
 from ception.data.augmentation import Mixing
 from ception.data.batches import order
+from ception.distributed import Team
 from ception.errors import RunError
 from ception.files import whole
 from ception.models.building import build_network
@@ -29,7 +30,7 @@ from ception.training.planning import Plan, layers_of, logits_part
 from ception.training.recipes import Recipe
 from ception.training.run_folder import RunFolder
 from ception.training.solving import solved
-from ception.training.state import EpochRow, Progress
+from ception.training.state import Decisions, EpochRow, Progress
 from ception.training.trainee import Averages, Trainee
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ class Job:
     def batch_size(self, progress: Progress) -> int:
         """Pictures that are computed at a time."""
         return progress.batch_size(self.number, self.phase.recipe)
+
+    @property
+    def team(self) -> Team:
+        """The processes that carry it out."""
+        return self.plan.team
 
 
 def fit(
@@ -131,7 +137,7 @@ def _carry_out(job: Job, network: keras.Model, examples: Examples, progress: Pro
     done = told = False
     while not done:
         try:
-            with phases.trainee(network, phase) as made:
+            with phases.trainee(network, phase, job.team) as made:
                 if not told and (several or phase.after != INPUT):
                     place = f"Phase {job.number} of {len(plan.phases)}"
                     job.reporter.note(f"{place}: {phase.summary}")
@@ -140,6 +146,7 @@ def _carry_out(job: Job, network: keras.Model, examples: Examples, progress: Pro
                 progress = _settled(job, made, progress)
                 if phase.batch_norm == "adapt" and not progress.of_phase(job.number):
                     batch_norm.adapt(made, lambda: plain_batches(examples, job.batch_size(progress)))  # noqa: B023
+                state.equalise(network, job.team)
                 carry_out = _solve if phase.recipe.solver else _train
                 progress, done = carry_out(job, made, network, examples, progress)
                 if done and plan.settings.weights:
@@ -159,6 +166,8 @@ def _eased(
     """
     diverged = isinstance(error, NotFiniteError)
     if not diverged and not ran_out_of_memory(error):
+        raise error
+    if job.team.count > 1 and not diverged:  # which the others cannot know
         raise error
     progress = job.folder.progress()  # with the epochs that were finished before
     decisions = progress.decisions
@@ -183,7 +192,7 @@ def _settled(job: Job, made: Trainee, progress: Progress) -> Progress:
     """The progress with what follows from this machine settled as far as it can be told by now, and kept."""
     recipe, decisions = job.phase.recipe, progress.decisions
     if job.number not in decisions.parts:
-        parts = limits.parts_that_fit(made, recipe.batch_size, limits.free_bytes())
+        parts = limits.parts_for_team(made, recipe.batch_size, job.team)
         decisions = decisions.with_parts(job.number, parts)
         progress = replace(progress, decisions=decisions)
         if parts > 1:
@@ -195,6 +204,7 @@ def _settled(job: Job, made: Trainee, progress: Progress) -> Progress:
             decisions = decisions.with_epochs(job.number, epochs)
             if epochs < recipe.epochs:
                 job.reporter.note(f"--time-budget allows {epochs} of {recipe.epochs} epochs")
+    decisions = Decisions.of(job.team.first(decisions.as_dict()))
     job.folder.save_decisions(decisions)
     return replace(progress, decisions=decisions)
 
@@ -219,7 +229,7 @@ def _in_float32(plan: Plan, network: keras.Model) -> keras.Model:
     """The network with the same weights, computing in float32."""
     settings = plan.settings
     made = build_network(
-        plan.description.config, auxiliary=settings.auxiliary, seed=settings.seed, layers=layers_of(settings)
+        plan.description.config, auxiliary=settings.auxiliary, seed=settings.seed, layers=layers_of(settings, plan.team)
     )
     made.set_weights(network.get_weights())
     return made
@@ -285,7 +295,8 @@ class _Epochs:
 
     def after(self, row: EpochRow) -> bool:
         """Keep what an epoch has brought; whether the training shall stop."""
-        self.progress = self.progress.with_row(row)
+        self.progress = self.progress.with_row(self.job.team.first(row))  # whose seconds are its own
+        state.require_equal(self.made, self.job.team)
         rows, folder = self.progress.rows, self.job.folder
         if callbacks.best_epoch(rows) == row["epoch"]:
             with self.averages.in_place() if self.averages else nullcontext():
@@ -301,7 +312,7 @@ class _Epochs:
         self.progress = _settled(self.job, self.made, self.progress)
         until = self.job.until
         late = until is not None and time.monotonic() + self.rows[-1]["seconds"] > until
-        return self.is_cut() or late or self.is_impatient()
+        return self.is_cut() or self.job.team.first(late) or self.is_impatient()
 
     def is_cut(self) -> bool:
         """Whether the phase has to go on with fewer epochs in its schedule."""
@@ -329,17 +340,20 @@ def _solve(
     if progress.of_phase(number):
         state.restore(folder.state, made)
         return progress, True
-    heads = solved(examples, job.phase.recipe, len(job.plan.description.class_names), job.reporter)
-    kept = min(heads, key=lambda head: head.val_loss)
-    logits = network.get_layer("logits")
-    logits.kernel.assign(kept.kernel)
-    logits.bias.assign(kept.bias)
-    progress = replace(progress, rows=(*progress.rows, *(head.row(number) for head in heads)))
+    logits, rows = network.get_layer("logits"), list[EpochRow]()
+    with job.team.agreed():
+        if job.team.index == 0:
+            heads = solved(examples, job.phase.recipe, len(job.plan.description.class_names), job.reporter)
+            kept, rows = min(heads, key=lambda head: head.val_loss), [head.row(number) for head in heads]
+            logits.kernel.assign(kept.kernel)
+            logits.bias.assign(kept.bias)
+            job.reporter.note(f"{job.phase.name} solved  {kept}  {sum(head.seconds for head in heads):.1f} s")
+    state.equalise(logits, job.team)
+    progress = replace(progress, rows=(*progress.rows, *job.team.first(rows)))
     job.plan.classifier(network).save(folder.best(number))
     state.save(folder.state, made, progress.rows)
     callbacks.write_log(folder.log, progress.rows)
     callbacks.TensorBoard(folder.path / "tensorboard", lambda: progress.rows, job.reporter).write_all()
-    job.reporter.note(f"{job.phase.name} solved  {kept}  {sum(head.seconds for head in heads):.1f} s")
     return progress, True
 
 
@@ -350,9 +364,9 @@ def _train(
     epochs = _Epochs(job, made, network, progress)
     recipe, parts, settings = epochs.recipe, progress.decisions.parts[job.number], job.plan.settings
     classes = len(job.plan.description.class_names)
-    training, validation = batches_of(examples, recipe, classes=classes, seed=settings.seed, parts=parts)
+    training, validation = batches_of(examples, recipe, classes=classes, seed=settings.seed, parts=parts, team=job.team)
     rates = phases.rates(logits_part(network, settings), recipe)
-    compile_for(made, recipe, optimizer_of(recipe, len(training), rates, parts=parts))
+    compile_for(made, recipe, optimizer_of(recipe, len(training), rates, parts=parts, team=job.team))
     begun = len(epochs.rows)
     if begun:
         state.restore(job.folder.state, made, steps=begun * len(training))
@@ -371,6 +385,7 @@ def _train(
                     interruptible,
                     *([epochs.averages] if epochs.averages else []),
                     callbacks.Order(training),
+                    *([callbacks.Whole(training, validation)] if job.team.manner == "spread" else []),
                     callbacks.StepProgress(task, recipe.epochs),
                     callbacks.EpochEnd(progress.epochs, job.number, epochs.after),
                     callbacks.TensorBoard(job.folder.path / "tensorboard", lambda: epochs.progress.rows, job.reporter),

@@ -17,7 +17,7 @@ from ception.data.batches import Batches, order
 from ception.errors import RunError
 from ception.evaluation.plots import learning_rates
 from ception.keras_internals import with_averages
-from ception.training import batch_norm, limits, phases, trials
+from ception.training import batch_norm, limits, phases, state, trials
 from ception.training.examples import Examples, batches_of, examples_of, plain_batches
 from ception.training.fitting import assign, begin, compile_for, fit, values
 from ception.training.optimizers import optimizer_of, schedule_of, smoothed_entropy
@@ -27,7 +27,7 @@ from ception.training.state import Decisions, Progress
 from ception.training.trials import Scale, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import keras
     from numpy.typing import NDArray
@@ -77,7 +77,7 @@ class Search:
         return asdict(self) | {"losses": losses, "picture": str(self.picture)}
 
 
-def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter) -> Search:
+def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter, *, drawn: bool = True) -> Search:
     """Try learning rates in the last phase of a training, after those before it were carried out.
 
     With each rate the phase is trained for two epochs, 40 steps at least and 100 at most, from the same weights, with
@@ -91,6 +91,7 @@ def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter) 
         network: The network that it begins with.
         picture: PNG to draw, also where no rate can be suggested.
         reporter: Receives notes, warnings and progress.
+        drawn: Whether this process draws it.
 
     Raises:
         RunError: no rate can be suggested, or memory runs out.
@@ -107,10 +108,11 @@ def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter) 
             _, network = fit(earlier, network, folder, progress, reporter=reporter)
             begin(plan, network, folder, last)
         examples = examples_of(plan, phase, network, reporter)
-        with phases.trainee(network, phase) as made, _told():
-            parts = limits.parts_that_fit(made, phase.recipe.batch_size, limits.free_bytes())
+        with phases.trainee(network, phase, plan.team) as made, _told():
+            parts = limits.parts_for_team(made, phase.recipe.batch_size, plan.team)
             if phase.batch_norm == "adapt":
                 batch_norm.adapt(made, lambda: plain_batches(examples, -(-phase.recipe.batch_size // parts)))
+            state.equalise(network, plan.team)
             reporter.note(f"Trying learning rates: {phase.summary}")
             reporter.detail(f"Trying learning rates, {phase.describe(made)}")
             trainings = _ShortTrainings(plan, network, made, examples, parts, reporter)
@@ -119,13 +121,15 @@ def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter) 
                 raise RunError("the loss is no number before the first step: the weights or the pictures are damaged")
             scale = trainings.scale()
             tried = trials.bracketed(trainings.run, phase.recipe.learning_rate, level)
-    return _judged(tried, level, scale, trainings.steps, phase.name, picture)
+    with plan.team.agreed():
+        return _judged(tried, level, scale, trainings.steps, phase.name, picture, drawn=drawn)
 
 
 def _judged(
-    tried: list[Trial], level: NDArray[np.float64], scale: Scale, steps: int, phase: str, picture: Path
-) -> Search:
-    """The search with its plot.
+    tried: list[Trial], level: NDArray[np.float64], scale: Scale, steps: int, phase: str, picture: Path, *,
+    drawn: bool,
+) -> Search:  # fmt: skip
+    """The search, and its plot where it shall be drawn.
 
     Raises:
         RunError: no rate can be suggested.
@@ -133,7 +137,8 @@ def _judged(
     rates, losses = [trial.rate for trial in tried], [trial.loss for trial in tried]
     before, lowest = float(level.mean()), min(losses)
     best = tried[int(np.argmin(losses))].losses
-    drawing = partial(
+    drawing: Callable[..., None] = lambda **_: None  # noqa: E731
+    drawing = drawing if not drawn else partial(
         learning_rates, rates, losses, [2 * trials.error_of_difference(trial.losses, best) for trial in tried],
         level=before, title=f"Phase '{phase}', {steps} steps with each rate", path=picture,
     )  # fmt: skip
@@ -175,7 +180,7 @@ class _ShortTrainings:
         self.made, self.examples, self.parts, self.reporter = made, examples, parts, reporter
         self.recipe, self.classes = recipe, len(plan.description.class_names)
         self.batches, validation = batches_of(
-            examples, recipe, classes=self.classes, seed=plan.settings.seed, parts=parts
+            examples, recipe, classes=self.classes, seed=plan.settings.seed, parts=parts, team=plan.team
         )
         self.judges, self.averaged = _in_eighths(validation), bool(recipe.averaging)
         an_epoch = -(-len(examples.training) // recipe.batch_size)
@@ -184,7 +189,7 @@ class _ShortTrainings:
         self.shares = [float(schedule(step)) if callable(schedule) else 1.0 for step in range(self.steps)]
         factors = phases.rates(logits_part(network, plan.settings), recipe)
         constant = replace(recipe, schedule="constant")
-        compile_for(made, constant, optimizer_of(constant, len(self.batches), factors, parts=parts))
+        compile_for(made, constant, optimizer_of(constant, len(self.batches), factors, parts=parts, team=plan.team))
         made.optimizer.build(made.trainable_variables)
         self.beginning = values(made.variables), values(made.optimizer.variables)
 
@@ -250,5 +255,6 @@ def _in_eighths(validation: Batches) -> Batches:
     size = min(validation.batch_size, len(chosen), max(_SMALLEST, len(chosen) // _JUDGED))
     count = min(2 * _JUDGED, len(chosen) // size)
     return Batches(
-        validation.inputs, validation.labels, chosen[: count * size], size, seed=None, weight_of=validation.weight_of
-    )
+        validation.inputs, validation.labels, chosen[: count * size], size, seed=None, weight_of=validation.weight_of,
+        shard=validation.shard, even=validation.even,
+    )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 
+from ception.distributed import Team
 from ception.inspection.layers import training_memory
 from ception.training.state import EpochRow
 
@@ -62,6 +63,13 @@ def parts_that_fit(network: keras.Model, batch_size: int, free: int | None) -> i
             break
         parts = more(parts, batch_size)
     return parts
+
+
+def parts_for_team(network: keras.Model, batch_size: int, team: Team) -> int:
+    """As `parts_that_fit`, for processes of which each computes its share of a batch in what is free for it."""
+    free = free_bytes()
+    known = [one for one in team.everyone(None if free is None else free // team.neighbours) if one is not None]
+    return parts_that_fit(network, -(-batch_size // team.count), min(known, default=None))
 
 
 def more(parts: int, batch_size: int) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from ception.distributed import ALONE, Team
 from ception.keras_internals import averaged, discriminating
 from ception.training.recipes import Recipe
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 
 def optimizer_of(
-    recipe: Recipe, steps_per_epoch: int, rates: Mapping[str, float] | None = None, *, parts: int = 1
-) -> keras.Optimizer:
+    recipe: Recipe, steps_per_epoch: int, rates: Mapping[str, float] | None = None, *, parts: int = 1,
+    team: Team = ALONE,
+) -> keras.Optimizer:  # fmt: skip
     """A fresh Keras optimiser for a training of that many steps an epoch.
 
     Args:
@@ -26,6 +28,7 @@ def optimizer_of(
         rates: Factor of the learning rate by the path of a variable; 1 where there is none. AdamW's decay does not
             follow it.
         parts: Batches that one step of the optimiser is made of; their gradients are averaged.
+        team: The processes that make its steps together.
     """
     options: dict[str, Any] = {"weight_decay": recipe.weight_decay or None, "global_clipnorm": recipe.clip_norm}
     if parts > 1:
@@ -42,7 +45,7 @@ def optimizer_of(
         options["weight_decay"] = recipe.weight_decay
     kind = averaged(kind) if recipe.averaging else kind
     kind = discriminating(kind, rates) if rates else kind
-    return kind(schedule_of(recipe, steps_per_epoch / parts), **options)
+    return team.sharing(kind)(schedule_of(recipe, steps_per_epoch / parts), **options)
 
 
 def schedule_of(recipe: Recipe, steps_per_epoch: float) -> Any:

@@ -10,16 +10,18 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from ception.distributed import ALONE, Team
 from ception.errors import InputError, RunError
 from ception.keras_internals import producer
 from ception.models.endpoints import endpoints, stages, truncate
 from ception.settings import BatchNorm, TrainSettings
 from ception.training.batch_norm import normalisations
 from ception.training.recipes import Recipe
-from ception.training.trainee import Trainee
+from ception.training.trainee import Share, Spread, Trainee
 from ception.weights.names import variables
 
 INPUT, POOL = "input", "pool"
+_KINDS = {"alone": Trainee, "added": Share, "spread": Spread}
 _NAMES = {"frozen": "frozen", "adapt": "statistics of these pictures, then frozen", "train": "trained"}
 
 
@@ -109,14 +111,15 @@ def start_head(network: keras.Model) -> None:
 
 
 @contextmanager
-def trainee(network: keras.Model, phase: Phase) -> Iterator[Trainee]:
+def trainee(network: keras.Model, phase: Phase, team: Team = ALONE) -> Iterator[Trainee]:
     """The trained part of the network, which shares its weights; only for the context the rest is frozen.
 
     Raises:
         RunError: at the end a frozen weight is another than at the beginning.
     """
     start = network.input if phase.after == INPUT else network.get_layer(phase.after).output
-    made = Trainee(start, network.output, name=network.name)
+    made = _KINDS[team.manner](start, network.output, name=network.name)
+    made.team = team
     made.l2, made.auxiliary_weight = phase.recipe.l2, phase.recipe.auxiliary_weight
     trained = {id(layer) for layer in made.layers}
     frozen = [layer for layer in network.layers if id(layer) not in trained]

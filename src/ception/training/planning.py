@@ -14,6 +14,7 @@ import numpy as np
 from ception import backends, layers
 from ception.classifier import Classifier
 from ception.data import loading, sources
+from ception.distributed import ALONE, Team
 from ception.errors import InputError
 from ception.model_file import ModelDescription, shortened
 from ception.models.config import NetworkConfig, columns_of
@@ -41,6 +42,7 @@ class Plan:
         phases: What is trained in turn, and how.
         description: What the model file will say of the network.
         dtype: Numbers that the network computes with.
+        team: The processes that carry it out.
     """
 
     settings: TrainSettings
@@ -48,6 +50,7 @@ class Plan:
     phases: tuple[Phase, ...]
     description: ModelDescription
     dtype: str
+    team: Team = ALONE
 
     def classifier(self, network: keras.Model) -> Classifier:
         """The model that is saved: the network as it stands, without the auxiliary head."""
@@ -57,10 +60,22 @@ class Plan:
         """What must be the same when the training is resumed, in plain values."""
         return {"fingerprint": self.data.fingerprint(), "phases": [asdict(phase) for phase in self.phases]}
 
+    def require_together(self) -> None:
+        """Raise an InputError where the team cannot carry it out: on other data, or with batches it cannot divide."""
+        count = self.team.count
+        if count > 1:
+            self.team.require_same(self.data.fingerprint(), "reads other pictures, labels or splits")
+        last = self.phases[-1].recipe  # a head's batches, which no option changes, each may compute whole
+        if self.team.manner == "spread" and not last.solver and last.batch_size % count:
+            raise InputError(
+                f"batches of {last.batch_size} cannot be divided evenly among {count} processes, as JAX needs: give "
+                f"another --batch-size, such as {-(-last.batch_size // count) * count}"
+            )
+
 
 def plan(
     listed: Listed, settings: TrainSettings, recipes: Sequence[Recipe], dtype: str, reporter: Reporter,
-    *, weights: str | None = None,
+    *, weights: str | None = None, team: Team = ALONE,
 ) -> tuple[Plan, keras.Model]:  # fmt: skip
     """The plan of a training, and the network that it begins with.
 
@@ -73,6 +88,7 @@ def plan(
         dtype: Numbers that the network computes with.
         reporter: Receives notes, warnings and progress.
         weights: Where the weights of the settings lie by now, or what holds the same; None for where they lay.
+        team: The processes that carry it out.
 
     Raises:
         InputError: settings, weights and data do not go together.
@@ -83,14 +99,14 @@ def plan(
     if settings.weights:
         opened = open_weights(settings.network, weights or settings.weights, reporter=reporter)
         config = opened.config(**options)
-        network = _network(config, opened, settings, dtype, reporter)
+        network = _network(config, opened, settings, dtype, team, reporter)
         phases = phases_of(settings, recipes, network)
     data = decode(listed, settings, reporter)
     _require_contrast(data, listed.source)
     if opened is None:
         mean_and_std = loading.mean_and_std(data.pixels, data.indices(sources.TRAIN))
         config = NetworkConfig.of(settings.network, **options, scaling=mean_and_std)
-        network = _network(config, None, settings, dtype, reporter)
+        network = _network(config, None, settings, dtype, team, reporter)
         phases = phases_of(settings, recipes, network)
     description = ModelDescription(
         config=config,
@@ -101,7 +117,8 @@ def plan(
         training_digests=np.sort(shortened(data.digests[data.indices(sources.TRAIN)])),
         training_pixels=np.sort(shortened(loading.stored_digests(data.pixels, data.indices(sources.TRAIN)))),
     )
-    return Plan(settings=settings, data=data, phases=phases, description=description, dtype=dtype), network
+    made = Plan(settings=settings, data=data, phases=phases, description=description, dtype=dtype, team=team)
+    return made, network
 
 
 def dtype_of(settings: TrainSettings) -> str:
@@ -111,9 +128,10 @@ def dtype_of(settings: TrainSettings) -> str:
     return "bfloat16" if settings.weights and backends.fast_at_bfloat16(settings.device) else "float32"
 
 
-def layers_of(settings: TrainSettings) -> Mapping[str, type[keras.layers.Layer]]:
+def layers_of(settings: TrainSettings, team: Team = ALONE) -> Mapping[str, type[keras.layers.Layer]]:
     """By kind, the classes that the network is made of where they are not Keras's."""
-    return {} if settings.stock_layers else layers.quicker(settings.device)
+    quick = {} if settings.stock_layers else layers.quicker(settings.device)
+    return {**quick, **team.layers}
 
 
 def logits_part(network: keras.Model, settings: TrainSettings) -> keras.Model:
@@ -135,10 +153,11 @@ def network_options(settings: TrainSettings, classes: int, contract: ImageContra
 
 
 def _network(
-    config: NetworkConfig, opened: OpenedWeights | None, settings: TrainSettings, dtype: str, reporter: Reporter
-) -> keras.Model:
+    config: NetworkConfig, opened: OpenedWeights | None, settings: TrainSettings, dtype: str, team: Team,
+    reporter: Reporter,
+) -> keras.Model:  # fmt: skip
     """The network as it is trained, with a fresh head."""
-    quick = layers_of(settings)
+    quick = layers_of(settings, team)
     if quick and (said := layers.remark()):
         reporter.detail(f"layers are computed {said}")
     network, report = filled(

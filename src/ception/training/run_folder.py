@@ -7,17 +7,22 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ception.data import stores
 from ception.data.sources import NAMES
+from ception.distributed import Team
 from ception.errors import InputError, RunError, reason
 from ception.files import locked, mark, write_json
 from ception.reporting import Reporter
+from ception.run_list import require_run
 from ception.settings import TrainSettings
 from ception.training import state
 from ception.training.state import Decisions, Progress
@@ -52,9 +57,16 @@ class RunFolder:
 
     Attributes:
         path: Where it lies.
+        shown: Where the one lies that this is a copy of, for a process that is not the first.
     """
 
     path: Path
+    shown: Path | None = None
+
+    @property
+    def told(self) -> Path:
+        """Where a person finds it."""
+        return self.shown or self.path
 
     @property
     def model(self) -> Path:
@@ -199,6 +211,53 @@ def create(runs: Path, name: str) -> RunFolder:
                 continue
     except OSError as error:
         raise RunError(f"the folder {runs} cannot be written: {reason(error)}; choose another with --runs") from None
+
+
+_TO_GO_ON = ("checkpoints/*.json", "checkpoints/*.npz", "checkpoints/*.keras")
+FINISHED = ("model.keras", "scores.json", "log.csv")
+
+
+def backend_of(run: str | Path) -> str | None:
+    """The backend that a training began on, as far as this process can see its folder."""
+    try:
+        return RunFolder(require_run(run)).saved_plan().backend
+    except InputError:
+        return None
+
+
+@contextmanager
+def for_team(team: Team, folder: Callable[[], RunFolder]) -> Iterator[RunFolder]:
+    """The run folder, which the first process makes or finds; each of the others has a copy for as long as it needs it.
+
+    Args:
+        team: The processes.
+        folder: Makes or finds it.
+    """
+    with team.agreed():
+        found = folder() if team.index == 0 else None
+    told = team.first(str(found.path) if found else "")
+    if found:
+        send(team, found, _TO_GO_ON)
+        yield found
+        return
+    with tempfile.TemporaryDirectory(prefix="ception-") as path:
+        copy = RunFolder(Path(path), Path(told))
+        send(team, copy, _TO_GO_ON)
+        yield copy
+
+
+def send(team: Team, folder: RunFolder, patterns: Sequence[str]) -> None:
+    """Copy some files of the first process's folder into those of the others."""
+    if team.count == 1:
+        return
+    here = [path for pattern in patterns for path in sorted(folder.path.glob(pattern))] if team.index == 0 else []
+    sizes = team.first([(path.relative_to(folder.path).as_posix(), path.stat().st_size) for path in here])
+    for name, size in sizes:
+        path = folder.path / name
+        (content,) = team.arrays([np.fromfile(path, np.uint8) if team.index == 0 else np.empty(size, np.uint8)])
+        if team.index:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content.tofile(path)
 
 
 def origin(data: str | Path, settings: TrainSettings, backend: str) -> dict[str, Any]:

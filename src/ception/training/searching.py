@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from ception import backends
+from ception.distributed import ALONE, joined
 from ception.errors import InputError
 from ception.options import TrainOptions
 from ception.reporting import Reporter, or_default
@@ -35,16 +37,25 @@ def find_learning_rate(
     Raises:
         InputError, RunError: as for `train`.
     """
-    reporter = or_default(reporter)
-    dataset, settings, recipes = preparation.opened(data, settings_of(TrainSettings, options), reporter)
-    if recipes[-1].solver:
-        raise InputError("the head is solved, which needs no learning rate: train without --find-lr, or name --epochs")
-    listed = preparation.read(dataset, str(data), settings, reporter)
-    backends.start(settings.backend, reporter)
-    with backends.on(settings.device), backends.standard_settings():
-        from ception.training import planning
-        from ception.training.learning_rate import search
+    given = settings_of(TrainSettings, options)
+    with joined(lambda: given.backend, or_default(reporter)) as (team, reporter):
+        with team.agreed():
+            dataset, settings, recipes = preparation.opened(data, given, reporter)
+            if recipes[-1].solver:
+                raise InputError(
+                    "the head is solved, which needs no learning rate: train without --find-lr, or name --epochs"
+                )
+            listed = preparation.read(dataset, str(data), settings, reporter)
+        backends.start(settings.backend, reporter)
+        with backends.on(settings.device), backends.standard_settings():
+            from ception.training import planning
+            from ception.training.learning_rate import search
 
-        plan, network = planning.plan(listed, settings, recipes, planning.dtype_of(settings), reporter)
-        name = run_folder.plain_name(listed.dataset.name)
-        return search(plan, network, Path(picture or f"find-lr-{name}.png"), reporter)
+            dtype = team.first(planning.dtype_of(settings))
+            with team.agreed():
+                plan, network = planning.plan(listed, settings, recipes, dtype, reporter, team=team)
+            plan.require_together()
+            if team.manner == "spread":  # only whole trainings are: here each process searches for itself
+                plan = replace(plan, team=ALONE)
+            path = Path(picture or f"find-lr-{run_folder.plain_name(listed.dataset.name)}.png")
+            return search(plan, network, path, reporter, drawn=team.index == 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ception.distributed import Team
 from ception.errors import RunError
 from ception.files import whole, write_json
 
@@ -49,10 +51,21 @@ class Decisions:
         parts = {phase: count for phase, count in self.parts.items() if phase != number}
         return replace(self, dtype="float32", parts=parts)
 
+    def as_dict(self) -> Mapping[str, Any]:
+        """Plain values, as JSON has them."""
+        values = asdict(self)
+        return {"precision": values.pop("dtype"), **values}
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> Decisions:
+        """What `as_dict` gave, before or after JSON."""
+        counts = {name: {int(phase): int(count) for phase, count in saved[name].items()}
+                  for name in ("epochs", "parts")}  # fmt: skip
+        return cls(str(saved["precision"]), **counts)
+
     def save(self, path: Path) -> None:
         """Write them as JSON."""
-        values = asdict(self)
-        write_json(path, {"precision": values.pop("dtype"), **values})
+        write_json(path, dict(self.as_dict()))
 
     @classmethod
     def load(cls, path: Path) -> Decisions:
@@ -62,10 +75,7 @@ class Decisions:
             RunError: the file is broken.
         """
         try:
-            saved = json.loads(path.read_bytes())
-            counts = {name: {int(phase): int(count) for phase, count in saved[name].items()}
-                      for name in ("epochs", "parts")}  # fmt: skip
-            return cls(str(saved["precision"]), **counts)
+            return cls.of(json.loads(path.read_bytes()))
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -163,6 +173,28 @@ def restore(path: Path, network: keras.Model, *, steps: int = 0) -> None:
         variable.assign(array)
     if network.compiled:
         set_steps(network.optimizer, steps)
+
+
+def equalise(layer: keras.layers.Layer, team: Team) -> None:
+    """Give a layer or network the values that the first process has of its variables."""
+    import keras
+
+    if team.count > 1:
+        own = [keras.ops.convert_to_numpy(variable) for variable in layer.variables]
+        for variable, value in zip(layer.variables, team.arrays(own), strict=True):
+            variable.assign(value)
+
+
+def require_equal(network: keras.Model, team: Team) -> None:
+    """Raise a RunError unless weights, random states and the optimiser's variables are the same in all processes."""
+    import keras
+
+    if team.count > 1:
+        digest = hashlib.blake2b(digest_size=16)
+        for variable in [*network.variables, *network.optimizer.variables]:
+            digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
+        if len(set(team.everyone(digest.hexdigest()))) > 1:
+            raise RunError("the processes have come to different weights: please report this")
 
 
 def _parts(network: keras.Model) -> int:

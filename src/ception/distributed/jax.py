@@ -1,0 +1,183 @@
+"""Processes that train together on JAX: one program over the devices of all, whose arrays span them.
+
+Networks and optimisers lie on every device, batches are spread over them, and XLA adds up what follows from a whole
+batch: gradients, the statistics of batch normalisation, metrics.
+"""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from ception import backends
+from ception.distributed.places import Place
+from ception.distributed.team import GATHERING_S, SILENCE_S, Several, Value
+from ception.errors import RunError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_LEAVING_S = 1.0  # in which the others leave the first one, whose service ends those that have not
+
+
+class _Service:
+    """JAX's service of coordination as a board."""
+
+    def __init__(self) -> None:
+        from jax._src.distributed import global_state  # of which JAX documents no other way to short messages
+
+        self.client: Any = global_state.client
+
+    def put(self, key: str, value: bytes) -> None:
+        """As `Board.put`."""
+        self.client.key_value_set_bytes(key, value, allow_overwrite=True)
+
+    def get(self, key: str) -> bytes | None:
+        """As `Board.get`."""
+        try:
+            return bytes(self.client.key_value_try_get_bytes(key))
+        except jax.errors.JaxRuntimeError as error:
+            if "NOT_FOUND" in str(error):
+                return None
+            raise
+
+    def remove(self, key: str) -> None:
+        """As `Board.remove`."""
+        self.client.key_value_delete(key)
+
+
+class JaxTeam(Several):
+    """Processes whose devices compute each step as one."""
+
+    manner = "spread"
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place, _Service())
+        self.mesh = jax.sharding.Mesh(np.array(jax.devices()), ("batch",))
+
+    def arrays(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """As `Team.arrays`."""
+        from jax.experimental import multihost_utils
+
+        self.everyone(None)
+        flat = np.concatenate([_bytes(array) for array in arrays]) if arrays else np.zeros(0, np.uint8)
+        sent = self._reached(lambda: multihost_utils.broadcast_one_to_all(flat, is_source=self.index == 0))
+        ends = np.cumsum([array.nbytes for array in arrays])[:-1]
+        parts = np.split(np.asarray(sent), ends)
+        return [part.view(array.dtype).reshape(array.shape) for part, array in zip(parts, arrays, strict=False)]
+
+    def gathered(self, array: NDArray[Any]) -> list[NDArray[Any]]:
+        """As `Team.gathered`."""
+        from jax.experimental import multihost_utils
+
+        sizes = self.everyone(array.nbytes)
+        flat = np.zeros(max(sizes), np.uint8)  # of which XLA wants the same number from each
+        flat[: array.nbytes] = _bytes(array)
+        all_ = np.asarray(self._reached(lambda: multihost_utils.process_allgather(flat)))
+        return [
+            np.ascontiguousarray(one[:size]).view(array.dtype).reshape(-1, *array.shape[1:])
+            for one, size in zip(all_, sizes, strict=True)
+        ]
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """A context in which Keras makes functions whose arrays lie on every device."""
+        import keras
+
+        distribution = keras.distribution.DataParallel(devices=jax.devices(), auto_shard_dataset=False)
+        scope: AbstractContextManager[Any] = distribution.scope()
+        return scope
+
+    def spread(self, variables: Sequence[Any]) -> None:
+        """Let variables lie on every device."""
+        for variable in variables:
+            variable.assign(self._everywhere(variable.value))
+
+    def spreading(self, function: Callable[..., Any], is_whole: Callable[[], bool]) -> Callable[..., Any]:
+        """Keras's function of a step, from variables and batches wherever they lie.
+
+        Args:
+            function: Takes the state, and an iterator of batches.
+            is_whole: Whether every process has the whole of the next batch, and not its share.
+        """
+
+        def step(state: Any, batches: Any) -> Any:
+            given = (self._batch(batch, is_whole()) for batch in batches)
+            return self._reached(lambda: jax.block_until_ready(function(jax.tree.map(self._everywhere, state), given)))
+
+        return step
+
+    def close(self) -> None:
+        """Leave; where others are gone, without the meeting at the end that JAX would wait for."""
+        lost = self.is_over
+        super().close()
+        with suppress(Exception):
+            if lost:
+                from jax._src import distributed
+
+                atexit.unregister(distributed.shutdown)
+                return
+            self.everyone(None)
+            if self.index == 0:
+                time.sleep(_LEAVING_S)
+            jax.distributed.shutdown()
+
+    def _everywhere(self, value: Any) -> Any:
+        """An array that lies on every device."""
+        if isinstance(value, jax.Array) and not value.is_fully_addressable:
+            return value
+        return self._placed(value, jax.sharding.PartitionSpec())
+
+    def _batch(self, batch: Any, whole: bool) -> Any:
+        spec = jax.sharding.PartitionSpec() if whole else jax.sharding.PartitionSpec("batch")
+        return jax.tree.map(lambda leaf: self._placed(leaf, spec), batch)
+
+    def _placed(self, value: Any, spec: Any) -> Any:
+        sharding = jax.sharding.NamedSharding(self.mesh, spec)
+        return jax.make_array_from_process_local_data(sharding, np.asarray(value))
+
+    def _reached(self, call: Callable[[], Value]) -> Value:
+        """The result of a call that all processes make.
+
+        Raises:
+            RunError: another one is gone, or cannot be reached.
+        """
+        try:
+            return call()
+        except jax.errors.JaxRuntimeError as error:
+            if backends.ran_out_of_memory(error):
+                raise
+            raise self.lost() from None
+
+
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def join(place: Place) -> JaxTeam:
+    """The team of which this process is one, once all are there.
+
+    Raises:
+        RunError: they do not come together.
+    """
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_enable_recoverability", True)  # or JAX ends all processes where one dies, in many words
+    try:
+        with backends.importing():  # what is logged as they meet
+            jax.distributed.initialize(
+                f"{place.host}:{place.port}", place.count, place.index, initialization_timeout=GATHERING_S,
+                heartbeat_timeout_seconds=int(SILENCE_S), shutdown_timeout_seconds=int(SILENCE_S),
+            )  # fmt: skip
+            team = JaxTeam(place)
+            team.gathered(np.zeros(1, np.uint8))
+            return team
+    except (RuntimeError, OSError, ValueError) as error:
+        raise RunError(
+            f"{place} cannot reach the first one at {place.host}:{place.port} ({str(error).splitlines()[0]}): start "
+            f"all {place.count} of them, and let that port through"
+        ) from None

@@ -1,0 +1,162 @@
+"""One training in several processes, against the same in one; on the backends that can."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import ception
+from ception.evaluation import read_log
+from support.pictures import COLOURS, write_pictures
+from support.reporters import Notes
+from support.runs import assert_same_run, weights
+from support.teams import Command, run
+
+pytestmark = [
+    pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="several processes need PyTorch or JAX"),
+    pytest.mark.usefixtures("undrawn"),
+]
+PLAIN = {"model": "separable_cnn", "epochs": 2, "batch_size": 16, "image_size": 16, "dropout": 0.0, "neighbours": False}
+LONG = PLAIN | {"epochs": 6, "dropout": 0.3}
+
+
+def flags(settings: dict[str, object]) -> list[str]:
+    return [f"--{name.replace('_', '-')}={value}" if value is not False else f"--no-{name}"
+            for name, value in settings.items()]  # fmt: skip
+
+
+def folder_of(place: Path) -> Path:
+    (found,) = (place / "runs").glob("*-*")
+    return found
+
+
+def losses(run: Path) -> np.ndarray:
+    return np.array([[row["loss"], row["val_loss"]] for row in read_log(run / "log.csv")])
+
+
+def assert_near(one: Path, other: Path, tolerance: float = 1e-3) -> None:
+    np.testing.assert_allclose(losses(one), losses(other), rtol=tolerance)
+    for first, second in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_allclose(first, second, rtol=tolerance, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Of 84 pictures for training, so that the last of the batches of 16 has 4."""
+    return write_pictures(tmp_path_factory.mktemp("many") / "colours", dict.fromkeys(COLOURS, 40))
+
+
+def test_two_processes_train_what_one_does(data, tmp_path):
+    alone = ception.train(data, runs=tmp_path / "alone", reporter=Notes(), **PLAIN).folder
+    (code, out, err), follower = run(["train", str(data), *flags(PLAIN)], tmp_path)
+    assert code == 0, err
+    assert "2 processes train together" in err
+    assert "Accuracy" in out
+    assert follower == (0, "", "")
+    assert_near(alone, folder_of(tmp_path))
+
+
+def stopped_after(command: Command, epochs: int, index: int) -> list[tuple[int, str, str]]:
+    """What the processes say of which one is killed once so many epochs are done."""
+    command.start()
+    while not any(len(path.read_text().splitlines()) > epochs for path in (command.place / "runs").glob("*/log.csv")):
+        assert all(process.poll() is None for process in command.processes)
+        time.sleep(0.01)
+    command.processes[index].send_signal(signal.SIGKILL)
+    return command.ended()
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory) -> Path:
+    """The uninterrupted run of two processes."""
+    place = tmp_path_factory.mktemp("whole")
+    assert run(["train", str(data), *flags(LONG)], place)[0][0] == 0
+    return folder_of(place)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_process_that_is_killed_ends_the_training_with_one_line_and_it_goes_on(data, tmp_path, whole, killed):
+    ended = stopped_after(Command(["train", str(data), *flags(LONG)], tmp_path), 2, killed)
+    assert ended[killed][0] == -signal.SIGKILL
+    code, out, err = ended[1 - killed]
+    assert (code, out) == (1, "")
+    last = err.splitlines()[-1]
+    assert "another process of the training is gone" in last
+    assert "--resume runs/001-separable_cnn-colours" in last
+    assert "Traceback" not in err
+    left = folder_of(tmp_path)
+    copies = [shutil.copytree(left, tmp_path / f"runs{count}" / left.name) for count in (1, 2, 3)]
+    for count, copy in zip((1, 2, 3), copies, strict=True):
+        ended = run(["train", "--resume", str(copy)], tmp_path, count) if count > 1 else None
+        assert ended is None or ended[0][0] == 0, ended
+    ception.resume(copies[0], reporter=Notes())
+    assert_same_run(whole, copies[1])
+    for copy in (copies[0], copies[2]):
+        assert len(losses(copy)) == len(losses(whole))
+        np.testing.assert_array_equal(losses(copy)[:2], losses(whole)[:2])
+
+
+@pytest.mark.slow
+def test_batch_norm_sees_the_whole_batch(data, tmp_path):
+    settings = PLAIN | {
+        "model": "xception", "depth_multiplier": 0.0625, "image_size": 71, "epochs": 1, "batch_size": 42,
+        "learning_rate": 1e-3, "flip": False, "stock_layers": True,
+    }  # fmt: skip
+    alone = ception.train(data, runs=tmp_path / "alone", reporter=Notes(), **settings).folder
+    (code, _, err), _ = run(["train", str(data), *[f for f in flags(settings) if "stock" not in f], "--stock-layers"],
+                            tmp_path)  # fmt: skip
+    assert code == 0, err
+    assert_near(alone, folder_of(tmp_path))
+
+
+@pytest.mark.slow
+def test_the_frozen_part_is_computed_in_shares(data, tmp_path):
+    first = PLAIN | {"model": "xception", "depth_multiplier": 0.0625, "image_size": 71, "epochs": 1}
+    weights_file = ception.train(data, runs=tmp_path / "first", reporter=Notes(), **first).folder / "model.keras"
+    settings = {
+        "model": "xception", "depth_multiplier": 0.0625, "image_size": 71, "epochs": 1, "head_epochs": 1,
+        "recipe": "article", "dropout": 0.0, "dtype": "float32", "neighbours": False,
+    }  # fmt: skip
+    alone = ception.train(data, weights=str(weights_file), runs=tmp_path / "alone", reporter=Notes(), **settings).folder
+    arguments = ["train", str(data), f"--weights={weights_file}", *flags(settings)]
+    (code, _, err), follower = run(arguments, tmp_path, caches=[tmp_path / "one", tmp_path / "two"])
+    assert code == 0, err
+    assert follower == (0, "", "")
+    assert_near(alone, folder_of(tmp_path))
+    sizes = [{path.name: path.stat().st_size for path in (tmp_path / name).glob("features-*.rows")}
+             for name in ("one", "two")]  # fmt: skip
+    assert sizes[0] == sizes[1] != {}
+
+
+@pytest.mark.slow
+def test_wrong_data_are_told_once(tmp_path):
+    (code, _, err), (other, *rest) = run(["train", "nowhere", "--model", "separable_cnn"], tmp_path)
+    assert (code, other, rest) == (2, 1, ["", ""])
+    assert err.count("there is no folder 'nowhere'") == 1
+
+
+@pytest.mark.slow
+def test_a_learning_rate_is_found_by_both(data, tmp_path):
+    (code, out, err), follower = run(["train", str(data), "--find-lr", *flags(PLAIN)], tmp_path)
+    assert code == 0, err
+    assert "Learning rate 0.0" in out
+    assert follower == (0, "", "")
+    assert [path.name for path in tmp_path.glob("*.png")] == ["find-lr-colours.png"]
+
+
+@pytest.mark.slow
+def test_who_never_comes_is_told(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("CEPTION_GATHERING_S", "5")
+    command = Command(["train", str(data), *flags(PLAIN)], tmp_path).start()
+    os.kill(command.processes[1].pid, signal.SIGKILL)
+    (code, _, err), _ = command.ended()
+    assert code == 1
+    assert "start all 2 of them" in err.splitlines()[-1]
