@@ -91,6 +91,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
 
+class ReLU(keras.layers.ReLU):
+    """The inputs, or 0 where they are below; part of the operation before or after it where that allows it."""
+
+    def call(self, inputs: Any) -> Any:
+        """The clipped inputs."""
+        if self.max_value is not None or self.negative_slope or self.threshold:
+            return super().call(inputs)
+        return operations().relu(ops.convert_to_tensor(inputs))
+
+
 class MaxPooling2D(keras.layers.MaxPooling2D):
     """The largest value of each window."""
 
@@ -103,5 +113,6 @@ class MaxPooling2D(keras.layers.MaxPooling2D):
 
 
 CLASSES: dict[str, type[keras.layers.Layer]] = {
-    layer.__name__: layer for layer in (BatchNormalization, Conv2D, DepthwiseConv2D, MaxPooling2D, SeparableConv2D)
+    layer.__name__: layer
+    for layer in (BatchNormalization, Conv2D, DepthwiseConv2D, MaxPooling2D, ReLU, SeparableConv2D)
 }

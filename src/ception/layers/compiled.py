@@ -11,7 +11,6 @@ from typing import Any
 from ception.backends import cores
 
 BACKENDS = ("tensorflow", "torch")  # that can call them
-_QUICK = "tensorflow"  # is as quick by itself, and calls them where the environment asks for it: docs/kernels.md
 
 
 @cache
@@ -34,7 +33,7 @@ def kernels() -> ModuleType | None:
 
 def are_used(backend: str) -> bool:
     """Whether layers on a backend are made of the kernels."""
-    return backend in BACKENDS and (backend != _QUICK or "CEPTION_KERNELS" in os.environ) and kernels() is not None
+    return backend in BACKENDS and kernels() is not None
 
 
 def _threads() -> int:
