@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import keras
 import numpy as np
@@ -48,12 +49,30 @@ def network(ours: bool, shape: tuple[int, ...], padding: str, strides: int) -> k
     return keras.Model(first, x)
 
 
+def small_network(ours: bool, shape: tuple[int, ...]) -> keras.Model:
+    """As `separable_cnn`: convolutions with bias and SELU, and max pools."""
+    made = Layers(dtype="float32", classes=layers.quicker("cpu") if ours else {})
+    options = {"padding": "same", "activation": "selu"}
+    x = first = keras.Input(shape[1:], batch_size=shape[0])
+    x = made.make("Conv2D", 7, 3, name="conv", **options)(x)
+    x = made.make("SeparableConv2D", 9, 3, name="separable1", **options)(x)
+    x = made.make("MaxPooling2D", 2, name="pool1")(x)
+    x = made.make("SeparableConv2D", 18, 3, name="separable2", **options)(x)
+    x = made.make("MaxPooling2D", 3, strides=2, padding="same", name="pool2")(x)
+    return keras.Model(first, x)
+
+
 def compare(
     shape: tuple[int, ...], padding: str = "same", strides: int = 1, *, training: bool = True, frozen: bool = False
 ) -> None:
-    """Ask both networks for the same, with the same random weights, and compare all that they give."""
+    """Ask both networks of a middle flow for the same."""
+    compare_networks(shape, [network(ours, shape, padding, strides) for ours in (False, True)], training, frozen)
+
+
+def compare_networks(shape: tuple[int, ...], both: list[keras.Model], training: bool, frozen: bool = False) -> None:
+    """Ask both for the same, with the same random weights, and compare all that they give."""
     random = np.random.default_rng(sum(shape))
-    stock, ours = (network(mine, shape, padding, strides) for mine in (False, True))
+    stock, ours = both
     for one, other in zip(stock.weights, ours.weights, strict=True):
         positive = any(word in one.path for word in ("gamma", "variance"))
         value = random.uniform(0.5, 1.5, one.shape) if positive else random.normal(0, 0.4, one.shape)
@@ -84,21 +103,47 @@ def test_in_any_mode(training, frozen):
     compare((1, 8, 5, 21), training=training, frozen=frozen)
 
 
-def test_what_follows_one_another_is_one_operation(made_of):
-    """Nothing is normalised or clipped alone where a depthwise convolution reads it."""
-    if keras.backend.backend() != "tensorflow" or made_of != "compiled":
-        pytest.skip("only TensorFlow's operations with the compiled kernels are taken together")
+@pytest.mark.parametrize("shape", [(1, 9, 8, 1), (4, 12, 12, 3)])
+def test_small_ones_compute_what_kerass_do(shape):
+    compare_networks(shape, [small_network(ours, shape) for ours in (False, True)], training=True)
+
+
+def operations_for(made: keras.Model, shape: tuple[int, ...]) -> list[tuple[str, Any]]:
+    """The operations of TensorFlow that the outputs in training need, with their kinds."""
     import tensorflow as tf
 
-    made = network(True, (2, 9, 8, 16), "same", 1)
-    traced = tf.function(lambda x: made(x, training=True)).get_concrete_function(tf.TensorSpec((2, 9, 8, 16)))
+    traced = tf.function(lambda x: made(x, training=True)).get_concrete_function(tf.TensorSpec(shape))
     needed, asked = {}, [traced.graph.outputs[0].op]
     while asked:
         operation = asked.pop()
         if operation.name not in needed:
             needed[operation.name] = operation
             asked += [tensor.op for tensor in operation.inputs]
-    kinds = [operation.type for operation in needed.values()]
+    return [(one.type, one) for one in needed.values()]
+
+
+needs_operations = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="only TensorFlow's operations are taken together"
+)
+
+
+@needs_operations
+def test_bias_and_selu_are_one_operation(made_of):
+    if made_of != "compiled":
+        pytest.skip("only with the compiled kernels")
+    shape = (2, 9, 8, 1)
+    kinds = [kind for kind, _ in operations_for(small_network(True, shape), shape)]
+    assert (kinds.count("CeptionBiasSelu"), kinds.count("Selu"), kinds.count("BiasAdd")) == (3, 0, 0)
+
+
+@needs_operations
+def test_what_follows_one_another_is_one_operation(made_of):
+    """Nothing is normalised or clipped alone where a depthwise convolution reads it."""
+    if made_of != "compiled":
+        pytest.skip("only with the compiled kernels")
+    shape = (2, 9, 8, 16)
+    found = operations_for(network(True, shape, "same", 1), shape)
+    kinds = [kind for kind, _ in found]
     ours = {kind: kinds.count(kind) for kind in sorted(set(kinds)) if kind.startswith("Ception") or kind == "Relu"}
     assert ours == {
         "CeptionDepthwise": 1,  # of the sum, which it clips while it reads
@@ -106,5 +151,5 @@ def test_what_follows_one_another_is_one_operation(made_of):
         "CeptionNormalize": 2,  # before the sum, and with ReLU before the pointwise convolution and the pool
         "CeptionNormalizedDepthwise": 2,
     }
-    assert [bool(operation.get_attr("clipped")) for operation in needed.values()
-            if operation.type == "CeptionNormalizedDepthwise"].count(True) == 1  # fmt: skip
+    clipped = [one.get_attr("clipped") for kind, one in found if kind == "CeptionNormalizedDepthwise"]
+    assert sorted(clipped) == [0, 1]

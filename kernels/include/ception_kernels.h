@@ -73,6 +73,12 @@ CEPTION_API int32_t ception_normalize_gradients(int64_t values, int64_t channels
                                                 const ception_reading *reading, const void *x, const void *gradient,
                                                 void *of_x, float *of_gamma, float *of_beta);
 
+/* SELU of x and a bias for each channel; the gradients follow from what it gave. */
+CEPTION_API int32_t ception_bias_selu(int64_t values, int64_t channels, int32_t element, const void *x,
+                                      const float *bias, void *y);
+CEPTION_API int32_t ception_bias_selu_gradients(int64_t values, int64_t channels, int32_t element, const void *y,
+                                                const void *gradient, void *of_x, float *of_bias);
+
 CEPTION_API int32_t ception_max_pool(const ception_windows *windows, int32_t element, const void *x, void *y);
 /* The gradient goes to the first place of each window that has its largest value. */
 CEPTION_API int32_t ception_max_pool_gradient(const ception_windows *windows, int32_t element, const void *x,

@@ -119,12 +119,13 @@ void depthwise_rows(const ception_windows &w, const Reading &reading, const Elem
         output_of(w, lines, kernel, row, column, y + column * w.channels);
       continue;
     }
-    const int64_t top = row * w.down - w.top;
+    const float *read[3];
+    for (int i = 0; i < 3; ++i) read[i] = lines.line(row * w.down - w.top + i);
     for (int64_t channel = 0; channel < w.channels; channel += kGrouped)
       for (int64_t start = 0; start < w.out_width; start += kAtOnce) {
         const int64_t column = least(start, w.out_width - kAtOnce);  // the last ones may be computed twice
         const float *from[3];
-        for (int i = 0; i < 3; ++i) from[i] = lines.line(top + i) + column * lines.room;
+        for (int i = 0; i < 3; ++i) from[i] = read[i] + column * lines.room;
         outputs_of_3x3(from, w.channels, channel, least(w.channels, channel + kGrouped), kernel,
                        y + column * w.channels);
       }
@@ -250,12 +251,14 @@ inline void add_row(int64_t channels, const Sums &sums) {
 template <typename Element>
 void gradients_of_row(const ception_windows &w, const Lines<Element> &lines, int64_t top, const Reading &reading,
                       const float *kernel, const Element *x, Element *of_x, const Sums &sums) {
+  const float *given[3];
+  for (int i = 0; i < 3; ++i) given[i] = lines.line(top + i);
   for (int64_t channel = 0; channel < w.channels; channel += kGrouped) {
     const int64_t end = least(w.channels, channel + kGrouped);
     for (int64_t column = 0; column < w.width;) {
       const int64_t at = column * w.channels;
       const float *from[3];
-      for (int i = 0; i < 3; ++i) from[i] = lines.line(top + i) + column * lines.room;
+      for (int i = 0; i < 3; ++i) from[i] = given[i] + column * lines.room;
       const bool whole = w.width - column >= kAtOnce;
       if (whole)
         gradients_of_3x3<kAtOnce>(from, reading, w.channels, channel, end, kernel, x + at, of_x + at, sums);

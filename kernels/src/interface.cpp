@@ -95,6 +95,15 @@ int32_t ception_normalize_gradients(int64_t values, int64_t channels, int32_t el
   return operations().normalize_gradients(values, channels, element, reading, x, gradient, of_x, of_gamma, of_beta);
 }
 
+int32_t ception_bias_selu(int64_t values, int64_t channels, int32_t element, const void *x, const float *bias, void *y) {
+  return operations().bias_selu(values, channels, element, x, bias, y);
+}
+
+int32_t ception_bias_selu_gradients(int64_t values, int64_t channels, int32_t element, const void *y,
+                                    const void *gradient, void *of_x, float *of_bias) {
+  return operations().bias_selu_gradients(values, channels, element, y, gradient, of_x, of_bias);
+}
+
 int32_t ception_max_pool(const ception_windows *windows, int32_t element, const void *x, void *y) {
   return operations().max_pool(windows, element, x, y);
 }

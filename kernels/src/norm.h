@@ -6,8 +6,6 @@
 
 namespace {
 
-constexpr int64_t kSummed = 64;  // values whose sums are kept in single precision before they are added up
-
 // How values are read: as (x - mean) * by + beta where they are normalised, then clipped at 0 or not. All that belongs to
 // a channel lies in whole vectors, zeros behind the last channel.
 struct Reading {
@@ -171,8 +169,6 @@ void combine(const Reading &reading, const Slopes &slopes, bool masked, int64_t 
     }
   }
 }
-
-int64_t blocks_of(int64_t values, int size) { return least(ceiling(values, kSummed), 4 * size); }
 
 template <typename Element>
 int32_t moments(int64_t values, int64_t channels, const Element *x, float *mean, float *variance) {

@@ -5,6 +5,7 @@
 #include "norm.h"
 #include "pool.h"
 #include "product.h"
+#include "selu.h"
 
 namespace {
 
@@ -56,6 +57,15 @@ int32_t any_normalize_gradients(int64_t values, int64_t channels, int32_t elemen
                                           of_gamma, of_beta));
 }
 
+int32_t any_bias_selu(int64_t values, int64_t channels, int32_t element, const void *x, const float *bias, void *y) {
+  return of_element(element, CEPTION_CALL(bias_selu, values, channels, of(x), bias, of(y)));
+}
+
+int32_t any_bias_selu_gradients(int64_t values, int64_t channels, int32_t element, const void *y, const void *gradient,
+                                void *of_x, float *of_bias) {
+  return of_element(element, CEPTION_CALL(bias_selu_gradients, values, channels, of(y), of(gradient), of(of_x), of_bias));
+}
+
 int32_t any_max_pool(const ception_windows *windows, int32_t element, const void *x, void *y) {
   return of_element(element, CEPTION_CALL(max_pool, windows, of(x), of(y)));
 }
@@ -75,6 +85,7 @@ int32_t any_max_pool_gradient(const ception_windows *windows, int32_t element, c
 namespace ception {
 extern const Operations CEPTION_TABLE(CEPTION_NAME) = {
     CEPTION_TEXT(CEPTION_NAME), product, any_depthwise, any_depthwise_gradients, separable, separable_gradients,
-    any_moments, any_normalize, any_normalize_gradients, any_max_pool, any_max_pool_gradient,
+    any_moments, any_normalize, any_normalize_gradients, any_bias_selu, any_bias_selu_gradients, any_max_pool,
+    any_max_pool_gradient,
 };
 }  // namespace ception

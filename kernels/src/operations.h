@@ -15,6 +15,8 @@ struct Operations {
   decltype(&ception_moments) moments;
   decltype(&ception_normalize) normalize;
   decltype(&ception_normalize_gradients) normalize_gradients;
+  decltype(&ception_bias_selu) bias_selu;
+  decltype(&ception_bias_selu_gradients) bias_selu_gradients;
   decltype(&ception_max_pool) max_pool;
   decltype(&ception_max_pool_gradient) max_pool_gradient;
 };

@@ -18,6 +18,11 @@ double *zeros(const ception::Scratch &scratch, int64_t count) {
   return (double *)memset(scratch.data(), 0, sizeof(double) * count);
 }
 
+constexpr int64_t kSummed = 64;  // values whose sums are kept in single precision before they are added up
+
+// Into how many blocks values are cut that are gone through one after another.
+int64_t blocks_of(int64_t values, int size) { return least(ceiling(values, kSummed), 4 * size); }
+
 // How the rows of each picture are cut, so that all threads have work.
 struct Bands {
   int64_t rows, of_each, number;

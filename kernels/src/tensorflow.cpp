@@ -235,6 +235,27 @@ void normalize_gradients(const Attributes &attributes, Context *context) {
                                            of_x, of_gamma, of_beta));
 }
 
+void bias_selu(const Attributes &, Context *context) {
+  Call call(context, 2);
+  if (!call.fine()) return;
+  const Shape &x = call.shape(0);
+  if (!call.require(!x.empty() && count(x) > 0 && call.shape(1) == Shape{x.back()}, "the bias does not fit")) return;
+  if (void *y = call.output(0, x))
+    call.ended(ception_bias_selu(count(x) / x.back(), x.back(), call.element(), call.input(0), call.floats(1), y));
+}
+
+void bias_selu_gradients(const Attributes &, Context *context) {
+  Call call(context, 2);
+  if (!call.fine()) return;
+  const Shape &y = call.shape(0);
+  if (!call.require(!y.empty() && count(y) > 0 && call.shape(1) == y, kGradientDoesNotFit)) return;
+  void *of_x = call.output(0, y);
+  float *of_bias = call.float_output(1, {y.back()});
+  if (of_x && of_bias)
+    call.ended(ception_bias_selu_gradients(count(y) / y.back(), y.back(), call.element(), call.input(0), call.input(1),
+                                           of_x, of_bias));
+}
+
 // Which attributes an operation has beside the kind of its numbers.
 constexpr int kWindows = 1, kEpsilon = 2, kClipped = 4;
 
@@ -301,6 +322,8 @@ bool register_all() {
       "CeptionNormalizedDepthwiseGradients",
       {"x: T", "kernel: T", "mean: float", "variance: float", "gamma: float", "beta: float", "gradient: T"},
       {"of_x: T", "of_kernel: T", "of_gamma: float", "of_beta: float"});
+  add<bias_selu, 0>("CeptionBiasSelu", {"x: T", "bias: float"}, {"y: T"});
+  add<bias_selu_gradients, 0>("CeptionBiasSeluGradients", {"y: T", "gradient: T"}, {"of_x: T", "of_bias: float"});
   return true;
 }
 

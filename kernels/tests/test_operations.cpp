@@ -261,6 +261,28 @@ void test_batch_norm(int64_t values, int64_t channels, int32_t element, float aw
   check("batch norm, of beta", of_beta, for_beta, 1);
 }
 
+void test_bias_selu(int64_t values, int64_t channels, int32_t element) {
+  Floats numbers = drawn(values * channels);
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] *= i % 7 ? 2 : 40;  // far below 0, too
+  Numbers x(element, numbers), given(element, drawn(values * channels)), y(element, values * channels);
+  Numbers of_x(element, values * channels);
+  const Floats bias = drawn(channels);
+  Floats of_bias(channels, NAN);
+  ception_bias_selu(values, channels, element, x.at(), bias.data(), y.at());
+  ception_bias_selu_gradients(values, channels, element, y.at(), given.at(), of_x.at(), of_bias.data());
+  Doubles expected(x.floats.size()), for_x(x.floats.size()), for_bias(channels);
+  const double scale = 1.0507009873554805, alpha = 1.6732632423543772;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double value = (double)x.floats[i] + bias[i % channels];
+    expected[i] = value > 0 ? scale * value : scale * alpha * std::expm1(value);
+    for_x[i] = given.floats[i] * (value > 0 ? scale : scale * alpha * std::exp(value));
+    for_bias[i % channels] += for_x[i];
+  }
+  check("SELU", y.read(), expected);
+  check("SELU, of x", of_x.read(), for_x, 1);
+  check("SELU, of the bias", of_bias, for_bias, std::sqrt(values));
+}
+
 void test_max_pool(const ception_windows &w, int32_t element, bool equal_values) {
   Floats values = drawn(inputs(w));
   if (equal_values)
@@ -279,7 +301,7 @@ void test_max_pool(const ception_windows &w, int32_t element, bool equal_values)
   ception_max_pool(&w, element, numbers.at(), y.at());
   check("max pool", y.read(), expected);
   ception_max_pool_gradient(&w, element, numbers.at(), y.at(), gradients.at(), gradient.at());
-  check("max pool, of x", gradient.read(), of_x);
+  check("max pool, of x", gradient.read(), of_x, 1);
 }
 
 ception_windows windows(int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t window, int64_t stride,
@@ -362,7 +384,9 @@ int main() {
           for (float away : {0.f, 100.f}) test_batch_norm(values, channels, CEPTION_FLOAT32, away, clipped);
           within = 2e-2;
           test_batch_norm(values, channels, CEPTION_BFLOAT16, 0, clipped);
+          test_bias_selu(values, channels, CEPTION_BFLOAT16);
           within = 1e-5;
+          test_bias_selu(values, channels, CEPTION_FLOAT32);
         }
     test_many_callers();
   }

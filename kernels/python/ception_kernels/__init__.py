@@ -46,6 +46,8 @@ _SIGNATURES = {
     "ception_moments": (_LONG, _LONG, _INT, *[_POINTER] * 3),
     "ception_normalize": (_LONG, _LONG, _INT, _READING, *[_POINTER] * 2),
     "ception_normalize_gradients": (_LONG, _LONG, _INT, _READING, *[_POINTER] * 5),
+    "ception_bias_selu": (_LONG, _LONG, _INT, *[_POINTER] * 3),
+    "ception_bias_selu_gradients": (_LONG, _LONG, _INT, *[_POINTER] * 4),
     "ception_max_pool": (_WINDOWS, _INT, *[_POINTER] * 2),
     "ception_max_pool_gradient": (_WINDOWS, _INT, *[_POINTER] * 4),
 }

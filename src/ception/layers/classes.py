@@ -38,6 +38,12 @@ class Conv2D(keras.layers.Conv2D):
             return operations().pointwise(inputs, kernel, tuple(self.strides))
         return operations().convolution(inputs, kernel, tuple(self.strides), self.padding)
 
+    def call(self, inputs: Any) -> Any:
+        """The convolution with bias and activation."""
+        if not _is_covered(self):
+            return super().call(inputs)
+        return _finished(self, self.convolution_op(inputs, self.kernel))
+
 
 class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     """A convolution of each channel alone."""
@@ -66,6 +72,8 @@ class SeparableConv2D(keras.layers.SeparableConv2D):
 
 def _finished(layer: Any, outputs: Any) -> Any:
     """The outputs with what a layer adds: its bias, its activation."""
+    if layer.use_bias and layer.activation is keras.activations.selu and hasattr(operations(), "bias_selu"):
+        return operations().bias_selu(outputs, ops.cast(layer.bias, "float32"))
     if layer.use_bias:
         outputs = ops.add(outputs, layer.bias)
     return outputs if layer.activation is None else layer.activation(outputs)

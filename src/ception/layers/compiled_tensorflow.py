@@ -100,6 +100,13 @@ def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any,
     return _shaped(normed, x.shape), mean, variance
 
 
+def bias_selu(x: Any, bias: Any) -> Any:
+    """SELU of the sum with a bias of float32 for each channel."""
+    if x.dtype != tf.float32:  # in bfloat16 the gradient that follows from the result has few digits, Keras's as ours
+        return tf.nn.selu(x + tf.cast(bias, x.dtype))
+    return _shaped(_operations().ception_bias_selu(x, bias), x.shape)
+
+
 def _normalize_gradients(op: Any, gradient: Any) -> Any:
     """The statistics are those of x, whose gradient has what goes through them."""
     options = _of(op, "clipped", "epsilon")
@@ -119,9 +126,14 @@ def _normalized_depthwise_gradients(op: Any, gradient: Any) -> Any:
     return of_x, of_kernel, None, None, of_gamma, of_beta
 
 
+def _bias_selu_gradients(op: Any, gradient: Any) -> Any:
+    return _operations().ception_bias_selu_gradients(op.outputs[0], gradient)
+
+
 for _name, _gradients in {
     "CeptionMoments": lambda op, *gradients: None,  # what normalises has the gradient through them
     "CeptionNormalize": _normalize_gradients,
+    "CeptionBiasSelu": _bias_selu_gradients,
     "CeptionDepthwise": _depthwise_gradients,
     "CeptionNormalizedDepthwise": _normalized_depthwise_gradients,
 }.items():

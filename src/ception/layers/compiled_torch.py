@@ -128,6 +128,25 @@ class _BatchNorm(torch.autograd.Function):
         return *made, None
 
 
+class _BiasSelu(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Any, bias: Any) -> Any:
+        x, bias = x.contiguous(), bias.contiguous()
+        channels, y = x.shape[-1], torch.empty_like(x)
+        _call("bias_selu", x.numel() // channels, channels, _ELEMENTS[x.dtype], x, bias, y)
+        context.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(context: Any, gradient: Any) -> Any:
+        (y,) = context.saved_tensors
+        channels, of_x = y.shape[-1], torch.empty_like(y)
+        of_bias = torch.empty(channels, dtype=torch.float32)
+        given = (_ELEMENTS[y.dtype], y, gradient.contiguous())
+        _call("bias_selu_gradients", y.numel() // channels, channels, *given, of_x, of_bias)
+        return of_x, of_bias
+
+
 class _MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, x: Any, window: tuple[int, int], strides: tuple[int, int], padding: str) -> Any:
@@ -174,6 +193,13 @@ def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     if not _is_computed(x):
         return plain.batch_norm(x, gamma, beta, epsilon)
     return _BatchNorm.apply(x, gamma, beta, epsilon)
+
+
+def bias_selu(x: Any, bias: Any) -> Any:
+    """SELU of the sum with a bias of float32 for each channel."""
+    if not _is_computed(x, torch.float32):
+        return torch.nn.functional.selu(x + bias.to(x.dtype))
+    return _BiasSelu.apply(x, bias)
 
 
 def max_pool(x: Any, window: tuple[int, int], strides: tuple[int, int], padding: str) -> Any:
