@@ -225,14 +225,22 @@ def _in_float32(plan: Plan, network: keras.Model) -> keras.Model:
     return made
 
 
-def compile_for(made: Trainee, recipe: Recipe, optimizer: keras.Optimizer) -> None:
-    """Compile a network for a recipe."""
+def compile_for(made: Trainee, recipe: Recipe, optimizer: keras.Optimizer, *, at_once: int = 1) -> None:
+    """Compile a network for a recipe.
+
+    Args:
+        made: The network.
+        recipe: How it is trained.
+        optimizer: With what.
+        at_once: Steps without Python between them.
+    """
     made.compile(
         optimizer=optimizer,
         loss=loss_of(recipe),
         metrics=["accuracy"],
         # XLA on a CPU computes the gradients of convolutions ten times slower than TensorFlow itself
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+        steps_per_execution=at_once,
     )
 
 
@@ -351,7 +359,8 @@ def _train(
     classes = len(job.plan.description.class_names)
     training, validation = batches_of(examples, recipe, classes=classes, seed=settings.seed, parts=parts)
     rates = phases.rates(logits_part(network, settings), recipe)
-    compile_for(made, recipe, optimizer_of(recipe, len(training), rates, parts=parts))
+    at_once = limits.steps_at_once(made, training.batch_size)
+    compile_for(made, recipe, optimizer_of(recipe, len(training), rates, parts=parts), at_once=at_once)
     begun = len(epochs.rows)
     if begun:
         state.restore(job.folder.state, made, steps=begun * len(training))
