@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import results
@@ -74,8 +75,12 @@ def keras_steps(kind: str, backend: str, batch: int, dtype: str) -> tuple[Callab
 
 def timm_steps(batch: int, dtype: str) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """A training step and an inference of timm's network, whose layers are those of `keras.applications`."""
-    import timm
     import torch
+
+    for operator in ("nms", "qnms"):  # which timm's import asks for where torchvision has no library that fits
+        with suppress(RuntimeError):
+            torch.library.define(f"torchvision::{operator}", "(Tensor dets, Tensor scores, float threshold) -> Tensor")
+    import timm
 
     network = timm.create_model("legacy_xception", num_classes=10).to(memory_format=torch.channels_last)
     x = torch.rand(batch, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
