@@ -94,11 +94,15 @@ class Snapshots(Reporter):
         self.folder = folder
         self.start = time.perf_counter()
         self.taken: list[tuple[float, Path]] = []
+        self.solved = False
 
     def note(self, text: str) -> None:
-        """After an epoch's line its weights are on the disk."""
-        if " epoch " not in text and not text.startswith("head solved"):
-            return
+        """After an epoch's line its weights are on the disk, and those of a solved head when the next thing is told."""
+        solved, self.solved = self.solved, text.startswith("head solved")
+        if " epoch " in text or solved:
+            self._keep()
+
+    def _keep(self) -> None:
         moment = time.perf_counter() - self.start
         best = max(self.folder.glob("runs/*/checkpoints/best-*.keras"), key=lambda path: path.stat().st_mtime_ns)
         copy = self.folder / f"{best.stat().st_mtime_ns}.keras"

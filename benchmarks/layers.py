@@ -25,7 +25,7 @@ CASES = {"xception": (299, 3, 4, 2), "inception_v3": (299, 3, 4, 2), "separable_
 LAYERS = ("stock", "python", "compiled")
 
 
-def measured(name: str, layers_of: str) -> dict[str, Any]:
+def measured(name: str, layers_of: str, dtype: str) -> dict[str, Any]:
     """Seconds of a step in this process, and what it took in memory."""
     from ception import backends
 
@@ -43,7 +43,7 @@ def measured(name: str, layers_of: str) -> dict[str, Any]:
     size, channels, batch, steps = CASES[name]
     classes = {} if layers_of == "stock" else layers.quicker("cpu")
     network = build_network(
-        NetworkConfig.of(name, classes=10, image_size=size, channels=channels), seed=0, layers=classes
+        NetworkConfig.of(name, classes=10, image_size=size, channels=channels), seed=0, layers=classes, dtype=dtype
     )
     network.compile(
         keras.optimizers.SGD(0.01),
@@ -70,7 +70,8 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=["xception", "separable_cnn"], choices=list(CASES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", default="1", help="of the backend and of the kernels")
-    parser.add_argument("--here", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "mixed_bfloat16"))
+    parser.add_argument("--here", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
         print(json.dumps(measured(*options.here)))
@@ -81,10 +82,9 @@ def main() -> None:
         for _ in range(options.rounds):
             for one in LAYERS:
                 named = {"CEPTION_KERNELS": "none" if one == "python" else "avx512"}
-                told = subprocess.run(
-                    [sys.executable, __file__, "--here", name, one], env=os.environ | threads | named, check=True,
-                    capture_output=True, text=True,
-                ).stdout  # fmt: skip
+                command = [sys.executable, __file__, "--here", name, one, options.dtype]
+                environment = os.environ | threads | named
+                told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
                 if answer := json.loads(told.splitlines()[-1]):
                     found[one].append(answer)
         stock = min(answer["seconds"] for answer in found["stock"])
@@ -93,7 +93,7 @@ def main() -> None:
                 continue
             seconds, batch = min(answer["seconds"] for answer in answers), CASES[name][2]
             row = {"network": name, "size": CASES[name][0], "batch": batch, "backend": answers[0]["backend"],
-                   "layers": one, "threads": options.threads, "processor_s": round(seconds, 4),
+                   "layers": one, "dtype": options.dtype, "threads": options.threads, "processor_s": round(seconds, 4),
                    "images_per_processor_s": round(batch / seconds, 2), "times_stock": round(stock / seconds, 2),
                    "peak_mb": min(answer["peak_mb"] for answer in answers)}  # fmt: skip
             results.append("layers", row)

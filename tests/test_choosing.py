@@ -259,7 +259,7 @@ class TestRefusals:
             def __getattr__(self, name):
                 return getattr(self.core, name)
 
-        monkeypatch.setattr(openvino.ov, "Core", Plain)
+        monkeypatch.setattr(openvino, "core", Plain)
         with pytest.raises(InputError, match="does not compute in bfloat16"):
             Predictor.open(trained, dtype="bfloat16")
 

@@ -164,6 +164,7 @@ def engine():
     given = ops.parameter([1, 4], np.float32)
     return OpenVinoEngine(ov.Model([ops.relu(given)], [given]))
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what began this may have it ignored
 one, other = engine(), engine()
 one.close(); del one; gc.collect()
 other.close(); del other; gc.collect()

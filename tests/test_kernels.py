@@ -32,10 +32,8 @@ def test_without_kernels_the_layers_in_python_are_made(fresh_choice, monkeypatch
 
 
 @needs_kernels
-def test_tensorflow_calls_them_where_the_environment_asks_for_it(monkeypatch):
+def test_who_calls_them(monkeypatch):
     monkeypatch.delenv("CEPTION_KERNELS", raising=False)
-    assert [compiled.are_used(backend) for backend in ("tensorflow", "torch", "jax")] == [False, True, False]
-    monkeypatch.setenv("CEPTION_KERNELS", "avx512")
     assert [compiled.are_used(backend) for backend in ("tensorflow", "torch", "jax")] == [True, True, False]
 
 
@@ -47,6 +45,15 @@ def test_a_library_that_cannot_be_loaded_is_none(fresh_choice, monkeypatch):
         raise OSError("of another version")
 
     monkeypatch.setattr(ception_kernels, "set_threads", refuse)
+    assert compiled.kernels() is None
+
+
+@needs_kernels
+@pytest.mark.parametrize("interface", [1, 3])
+def test_those_of_another_version_are_none(fresh_choice, monkeypatch, interface):
+    import ception_kernels
+
+    monkeypatch.setattr(ception_kernels, "INTERFACE", interface)
     assert compiled.kernels() is None
 
 
@@ -93,14 +100,17 @@ def test_shapes_that_do_not_fit_are_refused():
 
     from ception.layers.compiled_tensorflow import _operations
 
-    options = {"window_height": 3, "window_width": 3, "down": 1, "right": 1, "same": 1}
-    x = np.zeros((1, 4, 4, 5), "float32")
+    options = {"window_height": 3, "window_width": 3, "down": 1, "right": 1, "same": 1, "clipped": 0}
+    x, kernel = np.zeros((1, 4, 4, 5), "float32"), np.zeros((3, 3, 5, 1), "float32")
+    statistics, short = [x[0, 0, 0]] * 4, [x[0, 0, 0]] * 3 + [x[0, 0, 0, :4]]
     with pytest.raises(tf.errors.InvalidArgumentError, match="the kernel does not fit the input"):
-        _operations().ception_depthwise(x=x, kernel=np.zeros((3, 3, 4, 1), "float32"), **options)
+        _operations().ception_depthwise(x, kernel[:, :, :4], **options)
     with pytest.raises(tf.errors.InvalidArgumentError, match="the gradient does not fit the input"):
-        _operations().ception_max_pool_gradient(x=x, y=x[:, 1:], gradient=x, **options)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="gamma and beta do not fit"):
-        _operations().ception_batch_norm(x=x, gamma=x[0, 0, 0, :4], beta=x[0, 0, 0], epsilon=1e-3)
+        _operations().ception_depthwise_gradients(x, kernel, x[:, 1:], **options)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="mean, variance, gamma and beta do not fit"):
+        _operations().ception_normalized_depthwise(x, kernel, *short, epsilon=1e-3, **options)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="mean, variance, gamma and beta do not fit"):
+        _operations().ception_normalize(x[:0], *statistics, epsilon=1e-3, clipped=0)
 
 
 def test_what_is_missing_is_told(fresh_choice, monkeypatch):

@@ -111,6 +111,11 @@ def test_batch_norm_without_gamma_or_beta(shape):
     compare("BatchNormalization", shape, center=False)
 
 
+@pytest.mark.parametrize("kind", ["Conv2D", "SeparableConv2D"])
+def test_bias_and_selu(kind):
+    compare(kind, (2, 7, 8, 5), 33, 3, padding="same", activation="selu")
+
+
 @pytest.mark.parametrize("window", [(3, 2), (2, 2), (3, 1), ((2, 3), 2)])
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_max_pool(window, padding):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +17,7 @@ import ception
 from ception import backends, build
 from ception.backends import ran_out_of_memory
 from ception.errors import RunError
+from ception.reporting import Task
 from ception.training import limits
 from ception.training.callbacks import NotFiniteError, StepProgress
 from ception.training.optimizers import loss_of, optimizer_of
@@ -54,6 +57,7 @@ def half(folder) -> tuple[ception.Run, list[str]]:
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, step: int, times: int = 1) -> list[int]:
     """Let the training fail that often, each time at its step of that number; the list of all steps."""
+    monkeypatch.setattr(limits, "steps_at_once", lambda made, batch_size: 1)
     real, calls, failed = StepProgress.on_train_batch_end, [], []
 
     def dying(progress, batch, logs=None):
@@ -65,6 +69,37 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, step: int,
 
     monkeypatch.setattr(StepProgress, "on_train_batch_end", dying)
     return calls
+
+
+class Counted(Notes):
+    """Remembers how a training's steps were reported."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total, self.reports = 0, []
+
+    @contextmanager
+    def task(self, label: str, total: int) -> Iterator[Task]:
+        with super().task(label, total) as task:
+            if label == "Training":
+                self.total, task.advance = total, lambda steps=1, detail="": self.reports.append(steps)
+            yield task
+
+
+class TestStepsAtOnce:
+    @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only there several are made at once")
+    def test_they_train_as_any_other_number_does(self, plain, folder, tmp_path, monkeypatch):
+        monkeypatch.setattr(limits, "steps_at_once", lambda made, batch_size: 3)
+        told = Counted()
+        run = ception.train(folder, runs=tmp_path, reporter=told, **SMALL)
+        assert_same_run(run.folder, plain[0].folder)
+        assert max(told.reports) == 3
+        assert sum(told.reports) == told.total  # whatever is left in the last ones of an epoch
+
+    def test_short_steps_alone_are_made_together(self):
+        network = build("separable_cnn", classes=3, image_size=64)
+        expected = (10, 1) if keras.backend.backend() == "tensorflow" else (1, 1)
+        assert (limits.steps_at_once(network, 1), limits.steps_at_once(network, 128)) == expected
 
 
 class TestPrecision:

@@ -143,7 +143,7 @@ class TestAddresses:
         )
         assert (code, err) == (0, "")
         rows = list(csv.reader((tmp_path / "p.csv").read_text().splitlines()))
-        assert rows[0] == ["path", "rank", "class", "probability", "error"]
+        assert rows[0] == ["path", "rank", "class", "probability", "unknown", "error"]
         assert [(row[0], row[2]) for row in rows[1:]] == list(zip(named, ["red", "blue", "red"], strict=True))
         assert {agent.partition("/")[0] for _, agent in server.asked} == {"ception"}
         assert ception.predict(trained, named[0], allow_urls=True)[0].best.class_name == "red"

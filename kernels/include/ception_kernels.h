@@ -1,4 +1,4 @@
-/* What the convolutional layers of a network compute, forward and backward, in float32 on a CPU.
+/* What the convolutional layers of a network compute, forward and backward, on a CPU in float32 or bfloat16.
 
    Tensors are contiguous (batch, height, width, channels), kernels (height, width, channels) where each channel is
    convolved alone and (channels, filters) where all are. Nothing is kept between calls but threads and scratch memory.
@@ -37,9 +37,24 @@ CEPTION_API void ception_set_threads(int32_t threads);
 CEPTION_API int32_t ception_product(int64_t m, int64_t n, int64_t k, const float *a, int32_t transposed_a,
                                     const float *b, int32_t transposed_b, float *c);
 
-CEPTION_API int32_t ception_depthwise(const ception_windows *windows, const float *x, const float *kernel, float *y);
-CEPTION_API int32_t ception_depthwise_gradients(const ception_windows *windows, const float *x, const float *kernel,
-                                                const float *gradient, float *of_x, float *of_kernel);
+/* What numbers the maps, and the kernels of depthwise convolutions, are. All is computed in float32, statistics in more. */
+enum { CEPTION_FLOAT32 = 0, CEPTION_BFLOAT16 = 1 };
+
+/* How maps are read: normalised, as (x - mean) * gamma / sqrt(variance + epsilon) + beta, where mean is not null, and then
+   clipped at 0 where `clipped` is not 0. Null where a reading is asked for: as they are. */
+typedef struct {
+  const float *mean, *variance, *gamma, *beta;
+  float epsilon;
+  int32_t clipped;
+} ception_reading;
+
+CEPTION_API int32_t ception_depthwise(const ception_windows *windows, int32_t element, const ception_reading *reading,
+                                      const void *x, const void *kernel, void *y);
+/* Where the maps are normalised, mean and variance are taken for those of x; else of_gamma and of_beta may be null. */
+CEPTION_API int32_t ception_depthwise_gradients(const ception_windows *windows, int32_t element,
+                                                const ception_reading *reading, const void *x, const void *kernel,
+                                                const void *gradient, void *of_x, void *of_kernel, float *of_gamma,
+                                                float *of_beta);
 
 /* A depthwise convolution with strides of 1, and a product over its result, which is never stored as a whole. */
 CEPTION_API int32_t ception_separable(const ception_windows *windows, int64_t filters, const float *x,
@@ -48,17 +63,26 @@ CEPTION_API int32_t ception_separable_gradients(const ception_windows *windows, 
                                                 const float *depthwise, const float *pointwise, const float *gradient,
                                                 float *of_x, float *of_depthwise, float *of_pointwise);
 
-/* The variance is that of the values: divided by their number. */
-CEPTION_API int32_t ception_batch_norm(int64_t values, int64_t channels, const float *x, const float *gamma,
-                                       const float *beta, float epsilon, float *y, float *mean, float *variance);
-CEPTION_API int32_t ception_batch_norm_gradients(int64_t values, int64_t channels, const float *x, const float *gamma,
-                                                 const float *mean, const float *variance, float epsilon,
-                                                 const float *gradient, float *of_x, float *of_gamma, float *of_beta);
+/* Of each channel; the variance is that of the values: divided by their number. */
+CEPTION_API int32_t ception_moments(int64_t values, int64_t channels, int32_t element, const void *x, float *mean,
+                                    float *variance);
+/* What is read of maps that are normalised, and its gradients, for which mean and variance are those of x. */
+CEPTION_API int32_t ception_normalize(int64_t values, int64_t channels, int32_t element, const ception_reading *reading,
+                                      const void *x, void *y);
+CEPTION_API int32_t ception_normalize_gradients(int64_t values, int64_t channels, int32_t element,
+                                                const ception_reading *reading, const void *x, const void *gradient,
+                                                void *of_x, float *of_gamma, float *of_beta);
 
-CEPTION_API int32_t ception_max_pool(const ception_windows *windows, const float *x, float *y);
+/* SELU of x and a bias for each channel; the gradients follow from what it gave. */
+CEPTION_API int32_t ception_bias_selu(int64_t values, int64_t channels, int32_t element, const void *x,
+                                      const float *bias, void *y);
+CEPTION_API int32_t ception_bias_selu_gradients(int64_t values, int64_t channels, int32_t element, const void *y,
+                                                const void *gradient, void *of_x, float *of_bias);
+
+CEPTION_API int32_t ception_max_pool(const ception_windows *windows, int32_t element, const void *x, void *y);
 /* The gradient goes to the first place of each window that has its largest value. */
-CEPTION_API int32_t ception_max_pool_gradient(const ception_windows *windows, const float *x, const float *y,
-                                              const float *gradient, float *of_x);
+CEPTION_API int32_t ception_max_pool_gradient(const ception_windows *windows, int32_t element, const void *x,
+                                              const void *y, const void *gradient, void *of_x);
 
 #ifdef __cplusplus
 }

@@ -43,7 +43,7 @@ using ception::operations;
 
 extern "C" {
 
-int32_t ception_interface(void) { return 1; }
+int32_t ception_interface(void) { return 2; }
 
 const char *ception_instructions(void) { return operations().name; }
 
@@ -56,13 +56,16 @@ int32_t ception_product(int64_t m, int64_t n, int64_t k, const float *a, int32_t
   return operations().product(m, n, k, a, transposed_a, b, transposed_b, c);
 }
 
-int32_t ception_depthwise(const ception_windows *windows, const float *x, const float *kernel, float *y) {
-  return operations().depthwise(windows, x, kernel, y);
+int32_t ception_depthwise(const ception_windows *windows, int32_t element, const ception_reading *reading, const void *x,
+                          const void *kernel, void *y) {
+  return operations().depthwise(windows, element, reading, x, kernel, y);
 }
 
-int32_t ception_depthwise_gradients(const ception_windows *windows, const float *x, const float *kernel,
-                                    const float *gradient, float *of_x, float *of_kernel) {
-  return operations().depthwise_gradients(windows, x, kernel, gradient, of_x, of_kernel);
+int32_t ception_depthwise_gradients(const ception_windows *windows, int32_t element, const ception_reading *reading,
+                                    const void *x, const void *kernel, const void *gradient, void *of_x,
+                                    void *of_kernel, float *of_gamma, float *of_beta) {
+  return operations().depthwise_gradients(windows, element, reading, x, kernel, gradient, of_x, of_kernel, of_gamma,
+                                          of_beta);
 }
 
 int32_t ception_separable(const ception_windows *windows, int64_t filters, const float *x, const float *depthwise,
@@ -77,24 +80,36 @@ int32_t ception_separable_gradients(const ception_windows *windows, int64_t filt
                                           of_pointwise);
 }
 
-int32_t ception_batch_norm(int64_t values, int64_t channels, const float *x, const float *gamma, const float *beta,
-                           float epsilon, float *y, float *mean, float *variance) {
-  return operations().batch_norm(values, channels, x, gamma, beta, epsilon, y, mean, variance);
+int32_t ception_moments(int64_t values, int64_t channels, int32_t element, const void *x, float *mean,
+                        float *variance) {
+  return operations().moments(values, channels, element, x, mean, variance);
 }
 
-int32_t ception_batch_norm_gradients(int64_t values, int64_t channels, const float *x, const float *gamma,
-                                     const float *mean, const float *variance, float epsilon, const float *gradient,
-                                     float *of_x, float *of_gamma, float *of_beta) {
-  return operations().batch_norm_gradients(values, channels, x, gamma, mean, variance, epsilon, gradient, of_x,
-                                           of_gamma, of_beta);
+int32_t ception_normalize(int64_t values, int64_t channels, int32_t element, const ception_reading *reading,
+                          const void *x, void *y) {
+  return operations().normalize(values, channels, element, reading, x, y);
 }
 
-int32_t ception_max_pool(const ception_windows *windows, const float *x, float *y) {
-  return operations().max_pool(windows, x, y);
+int32_t ception_normalize_gradients(int64_t values, int64_t channels, int32_t element, const ception_reading *reading,
+                                    const void *x, const void *gradient, void *of_x, float *of_gamma, float *of_beta) {
+  return operations().normalize_gradients(values, channels, element, reading, x, gradient, of_x, of_gamma, of_beta);
 }
 
-int32_t ception_max_pool_gradient(const ception_windows *windows, const float *x, const float *y,
-                                  const float *gradient, float *of_x) {
-  return operations().max_pool_gradient(windows, x, y, gradient, of_x);
+int32_t ception_bias_selu(int64_t values, int64_t channels, int32_t element, const void *x, const float *bias, void *y) {
+  return operations().bias_selu(values, channels, element, x, bias, y);
+}
+
+int32_t ception_bias_selu_gradients(int64_t values, int64_t channels, int32_t element, const void *y,
+                                    const void *gradient, void *of_x, float *of_bias) {
+  return operations().bias_selu_gradients(values, channels, element, y, gradient, of_x, of_bias);
+}
+
+int32_t ception_max_pool(const ception_windows *windows, int32_t element, const void *x, void *y) {
+  return operations().max_pool(windows, element, x, y);
+}
+
+int32_t ception_max_pool_gradient(const ception_windows *windows, int32_t element, const void *x, const void *y,
+                                  const void *gradient, void *of_x) {
+  return operations().max_pool_gradient(windows, element, x, y, gradient, of_x);
 }
 }

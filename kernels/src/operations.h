@@ -12,8 +12,11 @@ struct Operations {
   decltype(&ception_depthwise_gradients) depthwise_gradients;
   decltype(&ception_separable) separable;
   decltype(&ception_separable_gradients) separable_gradients;
-  decltype(&ception_batch_norm) batch_norm;
-  decltype(&ception_batch_norm_gradients) batch_norm_gradients;
+  decltype(&ception_moments) moments;
+  decltype(&ception_normalize) normalize;
+  decltype(&ception_normalize_gradients) normalize_gradients;
+  decltype(&ception_bias_selu) bias_selu;
+  decltype(&ception_bias_selu_gradients) bias_selu_gradients;
   decltype(&ception_max_pool) max_pool;
   decltype(&ception_max_pool_gradient) max_pool_gradient;
 };

@@ -3,7 +3,7 @@
 // Source: Van Zee and van de Geijn, BLIS, ACM TOMS 41(3), 2015.
 #pragma once
 
-#include "vectors.h"
+#include "sharing.h"
 
 namespace {
 
@@ -131,6 +131,29 @@ void multiply(int64_t m, int64_t n, int64_t k, const float *a, int64_t down, int
   }
   if (k == 0 && !add)
     for (int64_t i = 0; i < m; ++i) memset(c + i * ldc, 0, sizeof(float) * n);
+}
+
+int32_t product(int64_t m, int64_t n, int64_t k, const float *a, int32_t transposed_a, const float *b,
+                int32_t transposed_b, float *c) {
+  const int size = ception::threads();
+  const int64_t down = transposed_a ? 1 : k, right = transposed_a ? m : 1;
+  const ception::Scratch columns(k * packed_columns(n)), rows(size * kPacked);
+  if (!columns.data() || !rows.data()) return 1;
+  const int64_t part = depth_of(k), parts = ceiling(k, part);
+  auto pack = [&](int64_t item, int) {
+    const int64_t p = item * part;
+    pack_columns(least(part, k - p), n, b + p * (transposed_b ? 1 : n), transposed_b ? 1 : n, transposed_b ? k : 1,
+                 columns.data() + p * packed_columns(n));
+  };
+  each(parts, size, pack);
+  const int64_t tiles = ceiling(m, kRows), blocks = least(tiles, most(size, ceiling(m, kBlock)));
+  auto block = [&](int64_t item, int worker) {
+    const int64_t first = tiles * item / blocks * kRows, last = least(m, tiles * (item + 1) / blocks * kRows);
+    multiply(last - first, n, k, a + first * down, down, right, columns.data(), c + first * n, n, false,
+             rows.data() + worker * kPacked);
+  };
+  each(blocks, size, block);
+  return 0;
 }
 
 }  // namespace

@@ -33,6 +33,7 @@ bool find_interface() {
   LOOK_UP(TF_GetCode);
   LOOK_UP(TF_SetStatus);
   LOOK_UP(TF_DeleteTensor);
+  LOOK_UP(TF_TensorType);
   LOOK_UP(TF_NumDims);
   LOOK_UP(TF_Dim);
   LOOK_UP(TF_TensorData);
@@ -73,7 +74,8 @@ class Call {
       Shape shape(api.TF_NumDims(tensor));
       for (size_t axis = 0; axis < shape.size(); ++axis) shape[axis] = api.TF_Dim(tensor, static_cast<int>(axis));
       shapes_.push_back(shape);
-      inputs_.push_back(static_cast<const float *>(api.TF_TensorData(tensor)));
+      inputs_.push_back(api.TF_TensorData(tensor));
+      if (number == 0) type_ = api.TF_TensorType(tensor);
     }
   }
 
@@ -88,14 +90,24 @@ class Call {
 
   bool fine() const { return api.TF_GetCode(status_) == 0; }
   const Shape &shape(int number) const { return shapes_[number]; }
-  const float *input(int number) const { return inputs_[number]; }
+  const void *input(int number) const { return inputs_[number]; }
+  const float *floats(int number) const { return static_cast<const float *>(inputs_[number]); }
+  int32_t element() const { return type_ == kBfloat16 ? CEPTION_BFLOAT16 : CEPTION_FLOAT32; }  // of the first input
 
-  float *output(int number, const Shape &shape) {
-    Tensor *tensor = api.TF_AllocateOutput(context_, number, kFloat, shape.data(), static_cast<int>(shape.size()),
-                                           count(shape) * sizeof(float), status_);
-    if (!tensor) return nullptr;
-    tensors_.push_back(tensor);
-    return static_cast<float *>(api.TF_TensorData(tensor));
+  void *output(int number, const Shape &shape) { return allocated(number, shape, type_, type_ == kFloat ? 4 : 2); }
+  float *float_output(int number, const Shape &shape) {
+    return static_cast<float *>(allocated(number, shape, kFloat, sizeof(float)));
+  }
+
+  // How x is read by the statistics and factors from an input on; all belong to its channels.
+  ception_reading reading(int number, float epsilon, int32_t clipped) const {
+    return {floats(number), floats(number + 1), floats(number + 2), floats(number + 3), epsilon, clipped};
+  }
+  bool fits_reading(int number) const {
+    if (shapes_[0].empty() || count(shapes_[0]) == 0) return false;
+    for (int of = number; of < number + 4; ++of)
+      if (shapes_[of] != Shape{shapes_[0].back()}) return false;
+    return true;
   }
 
   // Whether shapes are as the operation needs them; else the call fails.
@@ -109,15 +121,24 @@ class Call {
   }
 
  private:
+  void *allocated(int number, const Shape &shape, int type, size_t size) {
+    Tensor *tensor = api.TF_AllocateOutput(context_, number, type, shape.data(), static_cast<int>(shape.size()),
+                                           count(shape) * size, status_);
+    if (!tensor) return nullptr;
+    tensors_.push_back(tensor);
+    return api.TF_TensorData(tensor);
+  }
+
   Context *context_;
   Status *status_;
   std::vector<Tensor *> tensors_;
   std::vector<Shape> shapes_;
-  std::vector<const float *> inputs_;
+  std::vector<const void *> inputs_;
+  int type_ = kFloat;
 };
 
 struct Attributes {
-  int32_t window_height = 0, window_width = 0, down = 1, right = 1, same = 0;
+  int32_t window_height = 0, window_width = 0, down = 1, right = 1, same = 0, clipped = 0;
   float epsilon = 0;
 };
 
@@ -146,110 +167,111 @@ bool fits(const Call &call, const Attributes &attributes, int number) {
          kernel[1] == attributes.window_width && kernel[2] == x[3] && kernel[3] == 1;
 }
 
-bool fits_pointwise(const Call &call, int number) {
-  const Shape &kernel = call.shape(number);
-  return kernel.size() == 4 && kernel[0] == 1 && kernel[1] == 1 && kernel[2] == call.shape(0)[3];
-}
+constexpr const char *kKernelDoesNotFit = "the kernel does not fit the input";
+constexpr const char *kGradientDoesNotFit = "the gradient does not fit the input";
+constexpr const char *kStatisticsDoNotFit = "mean, variance, gamma and beta do not fit the input, or it is empty";
 
-bool is(const Shape &shape, const Shape &wanted) { return shape == wanted; }
-
+template <bool normed>
 void depthwise(const Attributes &attributes, Context *context) {
-  Call call(context, 2);
-  if (!call.fine() || !call.require(fits(call, attributes, 1), "the kernel does not fit the input")) return;
+  Call call(context, normed ? 6 : 2);
+  if (!call.fine() || !call.require(fits(call, attributes, 1), kKernelDoesNotFit)) return;
+  if (normed && !call.require(call.fits_reading(2), kStatisticsDoNotFit)) return;
   const ception_windows w = windows_of(attributes, call.shape(0));
-  if (float *y = call.output(0, outputs_of(w, w.channels)))
-    call.ended(ception_depthwise(&w, call.input(0), call.input(1), y));
+  ception_reading reading{nullptr, nullptr, nullptr, nullptr, 0, attributes.clipped};
+  if (normed) reading = call.reading(2, attributes.epsilon, attributes.clipped);
+  if (void *y = call.output(0, outputs_of(w, w.channels)))
+    call.ended(ception_depthwise(&w, call.element(), &reading, call.input(0), call.input(1), y));
 }
 
+template <bool normed>
 void depthwise_gradients(const Attributes &attributes, Context *context) {
-  Call call(context, 3);
-  if (!call.fine() || !call.require(fits(call, attributes, 1), "the kernel does not fit the input")) return;
+  constexpr int given = normed ? 6 : 2;
+  Call call(context, given + 1);
+  if (!call.fine() || !call.require(fits(call, attributes, 1), kKernelDoesNotFit)) return;
+  if (normed && !call.require(call.fits_reading(2), kStatisticsDoNotFit)) return;
   const ception_windows w = windows_of(attributes, call.shape(0));
-  if (!call.require(is(call.shape(2), outputs_of(w, w.channels)), "the gradient does not fit the input")) return;
-  float *of_x = call.output(0, call.shape(0)), *of_kernel = call.output(1, call.shape(1));
+  if (!call.require(call.shape(given) == outputs_of(w, w.channels), kGradientDoesNotFit)) return;
+  ception_reading reading{nullptr, nullptr, nullptr, nullptr, 0, attributes.clipped};
+  float *of_gamma = nullptr, *of_beta = nullptr;
+  if (normed) {
+    reading = call.reading(2, attributes.epsilon, attributes.clipped);
+    of_gamma = call.float_output(2, {w.channels}), of_beta = call.float_output(3, {w.channels});
+    if (!of_gamma || !of_beta) return;
+  }
+  void *of_x = call.output(0, call.shape(0)), *of_kernel = call.output(1, call.shape(1));
   if (of_x && of_kernel)
-    call.ended(ception_depthwise_gradients(&w, call.input(0), call.input(1), call.input(2), of_x, of_kernel));
+    call.ended(ception_depthwise_gradients(&w, call.element(), &reading, call.input(0), call.input(1),
+                                           call.input(given), of_x, of_kernel, of_gamma, of_beta));
 }
 
-void separable(const Attributes &attributes, Context *context) {
-  Call call(context, 3);
-  if (!call.fine() || !call.require(fits(call, attributes, 1) && fits_pointwise(call, 2), "the kernels do not fit"))
-    return;
-  const ception_windows w = windows_of(attributes, call.shape(0));
-  const int64_t filters = call.shape(2)[3];
-  if (float *y = call.output(0, outputs_of(w, filters)))
-    call.ended(ception_separable(&w, filters, call.input(0), call.input(1), call.input(2), y));
-}
-
-void separable_gradients(const Attributes &attributes, Context *context) {
-  Call call(context, 4);
-  if (!call.fine() || !call.require(fits(call, attributes, 1) && fits_pointwise(call, 2), "the kernels do not fit"))
-    return;
-  const ception_windows w = windows_of(attributes, call.shape(0));
-  const int64_t filters = call.shape(2)[3];
-  if (!call.require(is(call.shape(3), outputs_of(w, filters)), "the gradient does not fit the input")) return;
-  float *of_x = call.output(0, call.shape(0)), *of_depthwise = call.output(1, call.shape(1));
-  float *of_pointwise = call.output(2, call.shape(2));
-  if (of_x && of_depthwise && of_pointwise)
-    call.ended(ception_separable_gradients(&w, filters, call.input(0), call.input(1), call.input(2), call.input(3),
-                                           of_x, of_depthwise, of_pointwise));
-}
-
-void batch_norm(const Attributes &attributes, Context *context) {
-  Call call(context, 3);
-  if (!call.fine() || !call.require(!call.shape(0).empty() && count(call.shape(0)) > 0, "there are no values")) return;
-  const int64_t channels = call.shape(0).back(), values = count(call.shape(0)) / channels;
-  const bool fit = is(call.shape(1), {channels}) && is(call.shape(2), {channels});
-  if (!call.require(fit, "gamma and beta do not fit the input")) return;
-  float *y = call.output(0, call.shape(0)), *mean = call.output(1, {channels}), *variance = call.output(2, {channels});
-  if (y && mean && variance)
-    call.ended(ception_batch_norm(values, channels, call.input(0), call.input(1), call.input(2), attributes.epsilon, y,
-                                  mean, variance));
-}
-
-void batch_norm_gradients(const Attributes &attributes, Context *context) {
-  Call call(context, 5);
-  if (!call.fine() || !call.require(!call.shape(0).empty() && count(call.shape(0)) > 0, "there are no values")) return;
-  const int64_t channels = call.shape(0).back(), values = count(call.shape(0)) / channels;
-  const bool fit = is(call.shape(1), {channels}) && is(call.shape(2), {channels}) && is(call.shape(3), {channels}) &&
-                   is(call.shape(4), call.shape(0));
-  if (!call.require(fit, "gamma, statistics and gradient do not fit the input")) return;
-  float *of_x = call.output(0, call.shape(0)), *of_gamma = call.output(1, {channels});
-  float *of_beta = call.output(2, {channels});
-  if (of_x && of_gamma && of_beta)
-    call.ended(ception_batch_norm_gradients(values, channels, call.input(0), call.input(1), call.input(2),
-                                            call.input(3), attributes.epsilon, call.input(4), of_x, of_gamma, of_beta));
-}
-
-void max_pool(const Attributes &attributes, Context *context) {
+void moments(const Attributes &, Context *context) {
   Call call(context, 1);
-  if (!call.fine() || !call.require(call.shape(0).size() == 4, "the input has no height and width")) return;
-  const ception_windows w = windows_of(attributes, call.shape(0));
-  if (float *y = call.output(0, outputs_of(w, w.channels))) call.ended(ception_max_pool(&w, call.input(0), y));
+  if (!call.fine() || !call.require(!call.shape(0).empty() && count(call.shape(0)) > 0, "there are no values")) return;
+  const int64_t channels = call.shape(0).back();
+  float *mean = call.float_output(0, {channels}), *variance = call.float_output(1, {channels});
+  if (mean && variance)
+    call.ended(ception_moments(count(call.shape(0)) / channels, channels, call.element(), call.input(0), mean, variance));
 }
 
-void max_pool_gradient(const Attributes &attributes, Context *context) {
-  Call call(context, 3);
-  if (!call.fine() || !call.require(call.shape(0).size() == 4, "the input has no height and width")) return;
-  const ception_windows w = windows_of(attributes, call.shape(0));
-  const Shape made = outputs_of(w, w.channels);
-  if (!call.require(is(call.shape(1), made) && is(call.shape(2), made), "the gradient does not fit the input")) return;
-  if (float *of_x = call.output(0, call.shape(0)))
-    call.ended(ception_max_pool_gradient(&w, call.input(0), call.input(1), call.input(2), of_x));
+void normalize(const Attributes &attributes, Context *context) {
+  Call call(context, 5);
+  if (!call.fine() || !call.require(call.fits_reading(1), kStatisticsDoNotFit)) return;
+  const int64_t channels = call.shape(0).back(), values = count(call.shape(0)) / channels;
+  const ception_reading reading = call.reading(1, attributes.epsilon, attributes.clipped);
+  if (void *y = call.output(0, call.shape(0)))
+    call.ended(ception_normalize(values, channels, call.element(), &reading, call.input(0), y));
 }
 
-template <bool has_windows, bool has_epsilon>
+void normalize_gradients(const Attributes &attributes, Context *context) {
+  Call call(context, 6);
+  if (!call.fine() || !call.require(call.fits_reading(1), kStatisticsDoNotFit)) return;
+  if (!call.require(call.shape(5) == call.shape(0), kGradientDoesNotFit)) return;
+  const int64_t channels = call.shape(0).back(), values = count(call.shape(0)) / channels;
+  const ception_reading reading = call.reading(1, attributes.epsilon, attributes.clipped);
+  void *of_x = call.output(0, call.shape(0));
+  float *of_gamma = call.float_output(1, {channels}), *of_beta = call.float_output(2, {channels});
+  if (of_x && of_gamma && of_beta)
+    call.ended(ception_normalize_gradients(values, channels, call.element(), &reading, call.input(0), call.input(5),
+                                           of_x, of_gamma, of_beta));
+}
+
+void bias_selu(const Attributes &, Context *context) {
+  Call call(context, 2);
+  if (!call.fine()) return;
+  const Shape &x = call.shape(0);
+  if (!call.require(!x.empty() && count(x) > 0 && call.shape(1) == Shape{x.back()}, "the bias does not fit")) return;
+  if (void *y = call.output(0, x))
+    call.ended(ception_bias_selu(count(x) / x.back(), x.back(), call.element(), call.input(0), call.floats(1), y));
+}
+
+void bias_selu_gradients(const Attributes &, Context *context) {
+  Call call(context, 2);
+  if (!call.fine()) return;
+  const Shape &y = call.shape(0);
+  if (!call.require(!y.empty() && count(y) > 0 && call.shape(1) == y, kGradientDoesNotFit)) return;
+  void *of_x = call.output(0, y);
+  float *of_bias = call.float_output(1, {y.back()});
+  if (of_x && of_bias)
+    call.ended(ception_bias_selu_gradients(count(y) / y.back(), y.back(), call.element(), call.input(0), call.input(1),
+                                           of_x, of_bias));
+}
+
+// Which attributes an operation has beside the kind of its numbers.
+constexpr int kWindows = 1, kEpsilon = 2, kClipped = 4;
+
+template <int has>
 void *create(Construction *construction) {
   Status *status = api.TF_NewStatus();
   auto *attributes = new Attributes;
-  if (has_windows) {
+  if (has & kWindows) {
     api.TF_OpKernelConstruction_GetAttrInt32(construction, "window_height", &attributes->window_height, status);
     api.TF_OpKernelConstruction_GetAttrInt32(construction, "window_width", &attributes->window_width, status);
     api.TF_OpKernelConstruction_GetAttrInt32(construction, "down", &attributes->down, status);
     api.TF_OpKernelConstruction_GetAttrInt32(construction, "right", &attributes->right, status);
     api.TF_OpKernelConstruction_GetAttrInt32(construction, "same", &attributes->same, status);
   }
-  if (has_epsilon) api.TF_OpKernelConstruction_GetAttrFloat(construction, "epsilon", &attributes->epsilon, status);
+  if (has & kClipped) api.TF_OpKernelConstruction_GetAttrInt32(construction, "clipped", &attributes->clipped, status);
+  if (has & kEpsilon) api.TF_OpKernelConstruction_GetAttrFloat(construction, "epsilon", &attributes->epsilon, status);
   if (api.TF_GetCode(status) != 0) api.TF_OpKernelConstruction_Failure(construction, status);
   api.TF_DeleteStatus(status);
   return attributes;
@@ -262,41 +284,46 @@ void compute(void *attributes, Context *context) {
 
 void destroy(void *attributes) { delete static_cast<Attributes *>(attributes); }
 
-template <void (*body)(const Attributes &, Context *), bool has_windows, bool has_epsilon>
+template <void (*body)(const Attributes &, Context *), int has>
 void add(const char *name, std::initializer_list<const char *> inputs, std::initializer_list<const char *> outputs) {
   Status *status = api.TF_NewStatus();
   OpBuilder *op = api.TF_NewOpDefinitionBuilder(name);
-  if (has_windows)
+  if (has & kWindows)
     for (const char *attribute : {"window_height: int", "window_width: int", "down: int", "right: int", "same: int"})
       api.TF_OpDefinitionBuilderAddAttr(op, attribute);
-  if (has_epsilon) api.TF_OpDefinitionBuilderAddAttr(op, "epsilon: float");
+  if (has & kEpsilon) api.TF_OpDefinitionBuilderAddAttr(op, "epsilon: float");
+  if (has & kClipped) api.TF_OpDefinitionBuilderAddAttr(op, "clipped: int");
+  api.TF_OpDefinitionBuilderAddAttr(op, "T: {float, bfloat16}");
   for (const char *input : inputs) api.TF_OpDefinitionBuilderAddInput(op, input);
   for (const char *output : outputs) api.TF_OpDefinitionBuilderAddOutput(op, output);
   api.TF_RegisterOpDefinition(op, status);
   if (api.TF_GetCode(status) == 0)
     api.TF_RegisterKernelBuilder(
-        name, api.TF_NewKernelBuilder(name, "CPU", create<has_windows, has_epsilon>, compute<body>, destroy), status);
+        name, api.TF_NewKernelBuilder(name, "CPU", create<has>, compute<body>, destroy), status);
   api.TF_DeleteStatus(status);
 }
 
 bool register_all() {
   if (!find_interface()) return false;
-  add<depthwise, true, false>("CeptionDepthwise", {"x: float", "kernel: float"}, {"y: float"});
-  add<depthwise_gradients, true, false>("CeptionDepthwiseGradients", {"x: float", "kernel: float", "gradient: float"},
-                                        {"of_x: float", "of_kernel: float"});
-  add<separable, true, false>("CeptionSeparable", {"x: float", "depthwise: float", "pointwise: float"}, {"y: float"});
-  add<separable_gradients, true, false>("CeptionSeparableGradients",
-                                        {"x: float", "depthwise: float", "pointwise: float", "gradient: float"},
-                                        {"of_x: float", "of_depthwise: float", "of_pointwise: float"});
-  add<batch_norm, false, true>("CeptionBatchNorm", {"x: float", "gamma: float", "beta: float"},
-                               {"y: float", "mean: float", "variance: float"});
-  add<batch_norm_gradients, false, true>(
-      "CeptionBatchNormGradients",
-      {"x: float", "gamma: float", "mean: float", "variance: float", "gradient: float"},
-      {"of_x: float", "of_gamma: float", "of_beta: float"});
-  add<max_pool, true, false>("CeptionMaxPool", {"x: float"}, {"y: float"});
-  add<max_pool_gradient, true, false>("CeptionMaxPoolGradient", {"x: float", "y: float", "gradient: float"},
-                                      {"of_x: float"});
+  add<moments, 0>("CeptionMoments", {"x: T"}, {"mean: float", "variance: float"});
+  add<normalize, kEpsilon | kClipped>(
+      "CeptionNormalize", {"x: T", "mean: float", "variance: float", "gamma: float", "beta: float"}, {"y: T"});
+  add<normalize_gradients, kEpsilon | kClipped>(
+      "CeptionNormalizeGradients",
+      {"x: T", "mean: float", "variance: float", "gamma: float", "beta: float", "gradient: T"},
+      {"of_x: T", "of_gamma: float", "of_beta: float"});
+  add<depthwise<false>, kWindows | kClipped>("CeptionDepthwise", {"x: T", "kernel: T"}, {"y: T"});
+  add<depthwise_gradients<false>, kWindows | kClipped>(
+      "CeptionDepthwiseGradients", {"x: T", "kernel: T", "gradient: T"}, {"of_x: T", "of_kernel: T"});
+  add<depthwise<true>, kWindows | kEpsilon | kClipped>(
+      "CeptionNormalizedDepthwise",
+      {"x: T", "kernel: T", "mean: float", "variance: float", "gamma: float", "beta: float"}, {"y: T"});
+  add<depthwise_gradients<true>, kWindows | kEpsilon | kClipped>(
+      "CeptionNormalizedDepthwiseGradients",
+      {"x: T", "kernel: T", "mean: float", "variance: float", "gamma: float", "beta: float", "gradient: T"},
+      {"of_x: T", "of_kernel: T", "of_gamma: float", "of_beta: float"});
+  add<bias_selu, 0>("CeptionBiasSelu", {"x: T", "bias: float"}, {"y: T"});
+  add<bias_selu_gradients, 0>("CeptionBiasSeluGradients", {"y: T", "gradient: T"}, {"of_x: T", "of_bias: float"});
   return true;
 }
 

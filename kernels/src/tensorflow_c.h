@@ -15,7 +15,7 @@ struct Construction;
 struct KernelBuilder;
 struct OpBuilder;
 
-constexpr int kFloat = 1, kInvalidArgument = 3, kResourceExhausted = 8;
+constexpr int kFloat = 1, kBfloat16 = 14, kInvalidArgument = 3, kResourceExhausted = 8;
 
 struct Interface {
   Status *(*TF_NewStatus)();
@@ -23,6 +23,7 @@ struct Interface {
   int (*TF_GetCode)(const Status *);
   void (*TF_SetStatus)(Status *, int code, const char *message);
   void (*TF_DeleteTensor)(Tensor *);
+  int (*TF_TensorType)(const Tensor *);
   int (*TF_NumDims)(const Tensor *);
   int64_t (*TF_Dim)(const Tensor *, int);
   void *(*TF_TensorData)(const Tensor *);

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <random>
@@ -26,8 +27,8 @@ Floats drawn(int64_t count) {
   return values;
 }
 
-// The largest difference must be at most 1e-5 of the largest expected value, or of the largest term of a sum that
-// nearly cancels.
+double within = 1e-5;  // of the largest expected value, or of the largest term of a sum that nearly cancels
+
 void check(const std::string &what, const Floats &found, const Doubles &expected, double largest = 1e-6) {
   double difference = 0;
   for (size_t i = 0; i < found.size(); ++i) {
@@ -35,9 +36,86 @@ void check(const std::string &what, const Floats &found, const Doubles &expected
     difference = apart <= difference ? difference : apart;  // and what is no number
     largest = std::max(largest, std::fabs(expected[i]));
   }
-  if (found.size() == expected.size() && difference <= 1e-5 * largest) return;
+  if (found.size() == expected.size() && difference <= within * largest) return;
   ++failures;
   std::printf("%s: %g of %g\n", what.c_str(), difference, largest);
+}
+
+// Numbers as an operation takes and gives them: floats, or their upper halves.
+struct Numbers {
+  int32_t element;
+  Floats floats;
+  std::vector<uint16_t> halves;
+
+  Numbers(int32_t element, const Floats &values) : element(element), floats(values), halves(values.size()) {
+    if (element == CEPTION_FLOAT32) return;
+    for (size_t i = 0; i < values.size(); ++i) {
+      uint32_t bits;
+      std::memcpy(&bits, &values[i], sizeof bits);
+      halves[i] = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    }
+    floats = read();
+  }
+  Numbers(int32_t element, int64_t count) : Numbers(element, Floats(count, std::numeric_limits<float>::infinity())) {}
+
+  void *at() { return element == CEPTION_FLOAT32 ? (void *)floats.data() : (void *)halves.data(); }
+  Floats read() const {
+    if (element == CEPTION_FLOAT32) return floats;
+    Floats values(halves.size());
+    for (size_t i = 0; i < values.size(); ++i) {
+      const uint32_t bits = (uint32_t)halves[i] << 16;
+      std::memcpy(&values[i], &bits, sizeof bits);
+    }
+    return values;
+  }
+};
+
+// What maps are normalised with, and what that gives.
+struct Normed {
+  int64_t values, channels;
+  bool clipped;
+  Floats mean, variance, gamma, beta;
+  ception_reading reading() const {
+    return {mean.data(), variance.data(), gamma.data(), beta.data(), 1e-3f, clipped};
+  }
+  double inverse(int64_t channel) const { return 1 / std::sqrt((double)variance[channel] + 1e-3f); }
+
+  Floats read(const Floats &x) const {
+    Floats y(x.size());
+    for (int64_t i = 0; i < values * channels; ++i) {
+      const int64_t c = i % channels;
+      const double value = (x[i] - (double)mean[c]) * inverse(c) * gamma[c] + beta[c];
+      y[i] = (float)(clipped && value < 0 ? 0 : value);
+    }
+    return y;
+  }
+
+  // Gradients of x, gamma and beta from those of what was read; the largest term of the first.
+  double through(const Floats &x, Doubles given, Doubles &of_x, Doubles &of_gamma, Doubles &of_beta) const {
+    const Floats y = read(x);
+    of_x.assign(x.size(), 0), of_gamma.assign(channels, 0), of_beta.assign(channels, 0);
+    double term = 0;
+    for (int64_t i = 0; i < values * channels; ++i) {
+      const int64_t c = i % channels;
+      if (clipped && y[i] == 0) given[i] = 0;
+      of_beta[c] += given[i];
+      of_gamma[c] += given[i] * (x[i] - (double)mean[c]) * inverse(c);
+      term = std::max(term, std::fabs(gamma[c] * inverse(c) * given[i]));
+    }
+    for (int64_t i = 0; i < values * channels; ++i) {
+      const int64_t c = i % channels;
+      of_x[i] = gamma[c] * inverse(c) *
+                (given[i] - of_beta[c] / values - (x[i] - (double)mean[c]) * inverse(c) * of_gamma[c] / values);
+    }
+    return term;
+  }
+};
+
+// Normalisation by random numbers beside the moments of x.
+Normed normed_by(int64_t values, int64_t channels, Numbers &x, bool clipped) {
+  Normed made{values, channels, clipped, Floats(channels), Floats(channels), drawn(channels), drawn(channels)};
+  ception_moments(values, channels, x.element, x.at(), made.mean.data(), made.variance.data());
+  return made;
 }
 
 void test_product(int64_t m, int64_t n, int64_t k) {
@@ -51,7 +129,7 @@ void test_product(int64_t m, int64_t n, int64_t k) {
         for (int64_t p = 0; p < k; ++p)
           expected[i * n + j] += (double)a[of_a ? p * m + i : i * k + p] * b[of_b ? j * k + p : p * n + j];
     ception_product(m, n, k, a.data(), of_a, b.data(), of_b, c.data());
-    check("product", c, expected);
+    check("product", c, expected, 1);
   }
 }
 
@@ -97,16 +175,36 @@ Doubles expected_depthwise(const ception_windows &w, const Floats &x, const Floa
   return y;
 }
 
-void test_depthwise(const ception_windows &w) {
-  const Floats x = drawn(inputs(w)), kernel = drawn(w.window_height * w.window_width * w.channels);
-  const Floats given = drawn(outputs(w));
-  Floats y(outputs(w), NAN), of_x(x.size(), NAN), of_kernel(kernel.size(), NAN);
-  ception_depthwise(&w, x.data(), kernel.data(), y.data());
-  check("depthwise", y, expected_depthwise(w, x, kernel));
-  ception_depthwise_gradients(&w, x.data(), kernel.data(), given.data(), of_x.data(), of_kernel.data());
-  const Gradients expected = expected_gradients(w, x, kernel, Doubles(given.begin(), given.end()));
-  check("depthwise, of x", of_x, expected.of_x);
-  check("depthwise, of the kernel", of_kernel, expected.of_kernel, 1);
+enum Kind { kPlain, kClipped, kNormed, kNormedAndClipped };
+
+void test_depthwise(const ception_windows &w, int32_t element, Kind kind) {
+  Numbers x(element, drawn(inputs(w))), kernel(element, drawn(w.window_height * w.window_width * w.channels));
+  Numbers given(element, drawn(outputs(w))), y(element, outputs(w)), of_x(element, inputs(w));
+  Numbers of_kernel(element, kernel.floats.size());
+  const bool is_normed = kind >= kNormed, clipped = kind == kClipped || kind == kNormedAndClipped;
+  const int64_t values = w.batch * w.height * w.width;
+  const Normed normed = normed_by(values, w.channels, x, clipped);
+  ception_reading reading = normed.reading();
+  if (!is_normed) reading.mean = nullptr;
+  const ception_reading *how = kind == kPlain ? nullptr : &reading;
+  Floats maps = is_normed ? normed.read(x.floats) : x.floats, of_gamma(w.channels, NAN), of_beta(w.channels, NAN);
+  if (clipped)
+    for (auto &value : maps) value = std::max(value, 0.f);
+  ception_depthwise(&w, element, how, x.at(), kernel.at(), y.at());
+  check("depthwise", y.read(), expected_depthwise(w, maps, kernel.floats));
+  ception_depthwise_gradients(&w, element, how, x.at(), kernel.at(), given.at(), of_x.at(), of_kernel.at(),
+                              of_gamma.data(), of_beta.data());
+  Gradients expected =
+      expected_gradients(w, maps, kernel.floats, Doubles(given.floats.begin(), given.floats.end()));
+  check("depthwise, of the kernel", of_kernel.read(), expected.of_kernel, 1);
+  if (clipped)
+    for (size_t i = 0; i < maps.size(); ++i) expected.of_x[i] *= maps[i] > 0;
+  if (!is_normed) return check("depthwise, of x", of_x.read(), expected.of_x);
+  Doubles for_x, for_gamma, for_beta;
+  const double term = normed.through(x.floats, expected.of_x, for_x, for_gamma, for_beta);
+  check("depthwise, of x that is normalised", of_x.read(), for_x, term);
+  check("depthwise, of gamma", of_gamma, for_gamma, std::sqrt(values));
+  check("depthwise, of beta", of_beta, for_beta, std::sqrt(values));
 }
 
 void test_separable(const ception_windows &w, int64_t filters) {
@@ -131,55 +229,66 @@ void test_separable(const ception_windows &w, int64_t filters) {
                               of_depthwise.data(), of_matrix.data());
   const Gradients gradients = expected_gradients(w, x, depthwise, of_between);
   check("separable, of x", of_x, gradients.of_x);
-  check("separable, of the depthwise kernel", of_depthwise, gradients.of_kernel);
-  check("separable, of the pointwise kernel", of_matrix, of_pointwise);
+  check("separable, of the depthwise kernel", of_depthwise, gradients.of_kernel, 1);
+  check("separable, of the pointwise kernel", of_matrix, of_pointwise, 1);
 }
 
-void test_batch_norm(int64_t values, int64_t channels, float away) {
-  Floats x = drawn(values * channels);
-  for (auto &value : x) value += away;  // a mean far from 0 must not cost the variance its digits
-  const Floats gamma = drawn(channels), beta = drawn(channels), given = drawn(values * channels);
-  const float epsilon = 1e-3f;
-  Floats y(x.size(), NAN), mean(channels, NAN), variance(channels, NAN);
-  Floats of_x(x.size(), NAN), of_gamma(channels, NAN), of_beta(channels, NAN);
-  ception_batch_norm(values, channels, x.data(), gamma.data(), beta.data(), epsilon, y.data(), mean.data(),
-                     variance.data());
-  ception_batch_norm_gradients(values, channels, x.data(), gamma.data(), mean.data(), variance.data(), epsilon,
-                               given.data(), of_x.data(), of_gamma.data(), of_beta.data());
-  Doubles means(channels), variances(channels), normed(x.size()), for_gamma(channels), for_beta(channels);
-  Doubles for_x(x.size());
-  double term = 0;
+void test_batch_norm(int64_t values, int64_t channels, int32_t element, float away, bool clipped) {
+  Floats numbers = drawn(values * channels);
+  for (auto &value : numbers) value += away;  // a mean far from 0 must not cost the variance its digits
+  Numbers x(element, numbers), given(element, drawn(values * channels)), y(element, values * channels);
+  Numbers of_x(element, values * channels);
+  const Normed normed = normed_by(values, channels, x, clipped);
+  Doubles means(channels), variances(channels);
   for (int64_t c = 0; c < channels; ++c) {
-    for (int64_t i = 0; i < values; ++i) means[c] += (double)x[i * channels + c] / values;
-    for (int64_t i = 0; i < values; ++i) variances[c] += std::pow(x[i * channels + c] - means[c], 2) / values;
-    const double inverse = 1 / std::sqrt(variances[c] + epsilon);
-    for (int64_t i = 0; i < values; ++i) {
-      const int64_t at = i * channels + c;
-      normed[at] = (x[at] - means[c]) * inverse * gamma[c] + beta[c];
-      for_beta[c] += given[at];
-      for_gamma[c] += given[at] * (x[at] - means[c]) * inverse;
-    }
-    for (int64_t i = 0; i < values; ++i) {
-      const int64_t at = i * channels + c;
-      term = std::max(term, std::fabs(gamma[c] * inverse * given[at]));
-      for_x[at] = gamma[c] * inverse *
-                  (given[at] - for_beta[c] / values - (x[at] - means[c]) * inverse * for_gamma[c] / values);
-    }
+    for (int64_t i = 0; i < values; ++i) means[c] += (double)x.floats[i * channels + c] / values;
+    for (int64_t i = 0; i < values; ++i) variances[c] += std::pow(x.floats[i * channels + c] - means[c], 2) / values;
   }
-  check("mean", mean, means);
-  check("variance", variance, variances);
+  check("mean", normed.mean, means, 1);
+  check("variance", normed.variance, variances);
   if (away != 0) return;  // rounding of x itself is large then
-  check("batch norm", y, normed);
-  check("batch norm, of x", of_x, for_x, term);
-  check("batch norm, of gamma", of_gamma, for_gamma);
-  check("batch norm, of beta", of_beta, for_beta);
+  const ception_reading reading = normed.reading();
+  Floats of_gamma(channels, NAN), of_beta(channels, NAN);
+  ception_normalize(values, channels, element, &reading, x.at(), y.at());
+  ception_normalize_gradients(values, channels, element, &reading, x.at(), given.at(), of_x.at(), of_gamma.data(),
+                              of_beta.data());
+  const Floats read = normed.read(x.floats);
+  Doubles for_x, for_gamma, for_beta, gradient(given.floats.begin(), given.floats.end());
+  const double term = normed.through(x.floats, gradient, for_x, for_gamma, for_beta);
+  check("batch norm", y.read(), Doubles(read.begin(), read.end()));
+  check("batch norm, of x", of_x.read(), for_x, term);
+  check("batch norm, of gamma", of_gamma, for_gamma, 1);
+  check("batch norm, of beta", of_beta, for_beta, 1);
 }
 
-void test_max_pool(const ception_windows &w, bool equal_values) {
-  Floats x = drawn(inputs(w));
+void test_bias_selu(int64_t values, int64_t channels, int32_t element) {
+  Floats numbers = drawn(values * channels);
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] *= i % 7 ? 2 : 40;  // far below 0, too
+  Numbers x(element, numbers), given(element, drawn(values * channels)), y(element, values * channels);
+  Numbers of_x(element, values * channels);
+  const Floats bias = drawn(channels);
+  Floats of_bias(channels, NAN);
+  ception_bias_selu(values, channels, element, x.at(), bias.data(), y.at());
+  ception_bias_selu_gradients(values, channels, element, y.at(), given.at(), of_x.at(), of_bias.data());
+  Doubles expected(x.floats.size()), for_x(x.floats.size()), for_bias(channels);
+  const double scale = 1.0507009873554805, alpha = 1.6732632423543772;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double value = (double)x.floats[i] + bias[i % channels];
+    expected[i] = value > 0 ? scale * value : scale * alpha * std::expm1(value);
+    for_x[i] = given.floats[i] * (value > 0 ? scale : scale * alpha * std::exp(value));
+    for_bias[i % channels] += for_x[i];
+  }
+  check("SELU", y.read(), expected);
+  check("SELU, of x", of_x.read(), for_x, 1);
+  check("SELU, of the bias", of_bias, for_bias, std::sqrt(values));
+}
+
+void test_max_pool(const ception_windows &w, int32_t element, bool equal_values) {
+  Floats values = drawn(inputs(w));
   if (equal_values)
-    for (auto &value : x) value = value < 1 ? 0 : value;
-  const Floats given = drawn(outputs(w));
+    for (auto &value : values) value = value < 1 ? 0 : value;
+  Numbers numbers(element, values), gradients(element, drawn(outputs(w)));
+  const Floats &x = numbers.floats, &given = gradients.floats;
   Doubles expected(outputs(w), -std::numeric_limits<double>::infinity()), of_x(x.size());
   std::vector<int64_t> found(outputs(w), -1);
   walk(w, [&](int64_t out, int64_t, int64_t in) {
@@ -188,11 +297,11 @@ void test_max_pool(const ception_windows &w, bool equal_values) {
         expected[out + channel] = x[in + channel], found[out + channel] = in + channel;
   });
   for (size_t i = 0; i < found.size(); ++i) of_x[found[i]] += given[i];
-  Floats y(outputs(w), NAN), gradient(x.size(), NAN);
-  ception_max_pool(&w, x.data(), y.data());
-  check("max pool", y, expected);
-  ception_max_pool_gradient(&w, x.data(), y.data(), given.data(), gradient.data());
-  check("max pool, of x", gradient, of_x);
+  Numbers y(element, outputs(w)), gradient(element, inputs(w));
+  ception_max_pool(&w, element, numbers.at(), y.at());
+  check("max pool", y.read(), expected);
+  ception_max_pool_gradient(&w, element, numbers.at(), y.at(), gradients.at(), gradient.at());
+  check("max pool, of x", gradient.read(), of_x, 1);
 }
 
 ception_windows windows(int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t window, int64_t stride,
@@ -228,6 +337,38 @@ void test_many_callers() {
   for (int count : wrong) failures += count;
 }
 
+// What is no number is rounded to none, numbers to the nearest, and halves in between to even ones.
+void test_rounding() {
+  const Floats one{1, 1, 1, 1, 1}, hard{1 + 1.f / 256, 1 + 3.f / 256, -3e38f, 1e-38f, NAN};
+  const ception_reading reading{one.data(), one.data(), hard.data(), hard.data(), 0, 0};
+  Numbers x(CEPTION_BFLOAT16, one), y(CEPTION_BFLOAT16, 5);
+  ception_normalize(1, 5, CEPTION_BFLOAT16, &reading, x.at(), y.at());  // gives beta: x is its mean
+  const Floats found = y.read();
+  failures += found[0] != 1 || found[1] != 1 + 4.f / 256 || std::fabs(found[2] / -3e38 - 1) > 4e-3 || !(found[4] != found[4]);
+}
+
+void test_maps(const ception_windows &w, int32_t element) {
+  within = element == CEPTION_FLOAT32 ? 1e-5 : 2e-2;
+  for (Kind kind : {kPlain, kClipped, kNormed, kNormedAndClipped}) test_depthwise(w, element, kind);
+  for (bool equal_values : {true, false}) test_max_pool(w, element, equal_values);
+  within = 1e-5;
+}
+
+void test_windows() {
+  for (int64_t batch : {1, 3})
+    for (int64_t size : {4, 7, 12})
+      for (int64_t channels : {1, 5, 33})
+        for (int64_t window : {1, 2, 3, 5})
+          for (bool same : {true, false}) {
+            if (!same && window > size) continue;
+            for (int64_t stride : {1, 2})
+              for (int32_t element : {CEPTION_FLOAT32, CEPTION_BFLOAT16})
+                test_maps(windows(batch, size, size + 1, channels, window, stride, same), element);
+            test_separable(windows(batch, size, size + 1, channels, window, 1, same), channels + 2);
+          }
+  test_separable(windows(2, 40, 15, 20, 3, 1, true), 300);
+}
+
 }  // namespace
 
 int main() {
@@ -236,25 +377,20 @@ int main() {
     for (int64_t m : {1, 13, 29, 260})
       for (int64_t n : {1, 31, 70})
         for (int64_t k : {1, 17, 300, 512}) test_product(m, n, k);
-    for (int64_t batch : {1, 3})
-      for (int64_t size : {4, 7, 12})
-        for (int64_t channels : {1, 5, 33})
-          for (int64_t window : {1, 2, 3, 5})
-            for (bool same : {true, false}) {
-              if (!same && window > size) continue;
-              for (int64_t stride : {1, 2}) {
-                test_depthwise(windows(batch, size, size + 1, channels, window, stride, same));
-                for (bool equal_values : {true, false})
-                  test_max_pool(windows(batch, size, size + 1, channels, window, stride, same), equal_values);
-              }
-              test_separable(windows(batch, size, size + 1, channels, window, 1, same), channels + 2);
-            }
-    test_separable(windows(2, 40, 15, 20, 3, 1, true), 300);
+    test_windows();
     for (int64_t values : {1, 2, 100, 700})
       for (int64_t channels : {1, 7, 33})
-        for (float away : {0.f, 100.f}) test_batch_norm(values, channels, away);
+        for (bool clipped : {false, true}) {
+          for (float away : {0.f, 100.f}) test_batch_norm(values, channels, CEPTION_FLOAT32, away, clipped);
+          within = 2e-2;
+          test_batch_norm(values, channels, CEPTION_BFLOAT16, 0, clipped);
+          test_bias_selu(values, channels, CEPTION_BFLOAT16);
+          within = 1e-5;
+          test_bias_selu(values, channels, CEPTION_FLOAT32);
+        }
     test_many_callers();
   }
+  test_rounding();
   std::printf("%s: %d failures\n", ception_instructions(), failures);
   return failures != 0;
 }

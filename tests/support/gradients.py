@@ -9,22 +9,27 @@ import numpy as np
 
 
 def outputs_and_gradients(
-    layer: keras.layers.Layer, inputs: np.ndarray, weights: np.ndarray, *, training: bool
+    layer: keras.layers.Layer, inputs: np.ndarray, weights: np.ndarray, *, training: bool, traced: bool = False
 ) -> dict[str, np.ndarray]:
     """The outputs, the gradients of their weighted sum, and the variables that are not trained, after the call.
 
     Args:
-        layer: Built or not.
+        layer: Built or not; a network is a layer, too.
         inputs: What it is called on.
         weights: Of each output in the sum; of the outputs' shape.
         training: Whether it is called in training mode.
+        traced: Whether TensorFlow makes a graph of it first, as it does where a network is trained.
     """
     options = {"training": training} if "training" in layer._call_signature.parameters else {}
     if not layer.built:
         layer.build(inputs.shape)
-    outputs, of_inputs, of_weights = _BACKENDS[keras.backend.backend()](layer, inputs, weights, options)
-    named = {weight.name: gradient for weight, gradient in zip(layer.trainable_weights, of_weights, strict=True)}
-    kept = {variable.name: variable for variable in layer.non_trainable_weights}
+    made = _in_graph if traced and keras.backend.backend() == "tensorflow" else _BACKENDS[keras.backend.backend()]
+    outputs, of_inputs, of_weights = made(layer, inputs, weights, options)
+    named = {
+        f"{weight.name} {number}": gradient
+        for number, (weight, gradient) in enumerate(zip(layer.trainable_weights, of_weights, strict=True))
+    }
+    kept = {f"{variable.name} {number}": variable for number, variable in enumerate(layer.non_trainable_weights)}
     found = {"outputs": outputs, "inputs": of_inputs, **named, **kept}
     return {name: keras.ops.convert_to_numpy(keras.ops.cast(value, "float32")) for name, value in found.items()}
 
@@ -38,6 +43,13 @@ def _on_tensorflow(layer: Any, inputs: Any, weights: Any, options: dict[str, Any
         outputs = layer(x, **options)
         total = tf.reduce_sum(tf.cast(outputs, tf.float32) * weights)
     of_x, *others = tape.gradient(total, [x, *trained], unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return outputs, of_x, others
+
+
+def _in_graph(layer: Any, inputs: Any, weights: Any, options: dict[str, Any]) -> tuple[Any, Any, list[Any]]:
+    import tensorflow as tf
+
+    outputs, of_x, others = tf.function(lambda: _on_tensorflow(layer, inputs, weights, options))()
     return outputs, of_x, others
 
 

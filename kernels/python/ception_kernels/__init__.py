@@ -7,9 +7,9 @@ import sys
 from functools import cache
 from pathlib import Path
 
-__all__ = ["INTERFACE", "instructions", "library", "set_threads", "tensorflow_operations"]
+__all__ = ["BFLOAT16", "FLOAT32", "INTERFACE", "instructions", "library", "set_threads", "tensorflow_operations"]
 
-INTERFACE = 1  # which version of include/ception_kernels.h this is written for
+INTERFACE = 2  # which version of include/ception_kernels.h this is written for
 
 
 class Windows(ctypes.Structure):
@@ -24,18 +24,32 @@ class Windows(ctypes.Structure):
     )  # fmt: skip
 
 
-_POINTER, _INT, _LONG, _FLOAT = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_float
-_WINDOWS = ctypes.POINTER(Windows)
+class Reading(ctypes.Structure):
+    """`ception_reading`."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("mean", "variance", "gamma", "beta")),
+        ("epsilon", ctypes.c_float),
+        ("clipped", ctypes.c_int32),
+    )
+
+
+FLOAT32, BFLOAT16 = 0, 1
+_POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
+_WINDOWS, _READING = ctypes.POINTER(Windows), ctypes.POINTER(Reading)
 _SIGNATURES = {
     "ception_product": (_LONG, _LONG, _LONG, _POINTER, _INT, _POINTER, _INT, _POINTER),
-    "ception_depthwise": (_WINDOWS, *[_POINTER] * 3),
-    "ception_depthwise_gradients": (_WINDOWS, *[_POINTER] * 5),
+    "ception_depthwise": (_WINDOWS, _INT, _READING, *[_POINTER] * 3),
+    "ception_depthwise_gradients": (_WINDOWS, _INT, _READING, *[_POINTER] * 7),
     "ception_separable": (_WINDOWS, _LONG, *[_POINTER] * 4),
     "ception_separable_gradients": (_WINDOWS, _LONG, *[_POINTER] * 7),
-    "ception_batch_norm": (_LONG, _LONG, *[_POINTER] * 3, _FLOAT, *[_POINTER] * 3),
-    "ception_batch_norm_gradients": (_LONG, _LONG, *[_POINTER] * 4, _FLOAT, *[_POINTER] * 4),
-    "ception_max_pool": (_WINDOWS, *[_POINTER] * 2),
-    "ception_max_pool_gradient": (_WINDOWS, *[_POINTER] * 4),
+    "ception_moments": (_LONG, _LONG, _INT, *[_POINTER] * 3),
+    "ception_normalize": (_LONG, _LONG, _INT, _READING, *[_POINTER] * 2),
+    "ception_normalize_gradients": (_LONG, _LONG, _INT, _READING, *[_POINTER] * 5),
+    "ception_bias_selu": (_LONG, _LONG, _INT, *[_POINTER] * 3),
+    "ception_bias_selu_gradients": (_LONG, _LONG, _INT, *[_POINTER] * 4),
+    "ception_max_pool": (_WINDOWS, _INT, *[_POINTER] * 2),
+    "ception_max_pool_gradient": (_WINDOWS, _INT, *[_POINTER] * 4),
 }
 
 

@@ -79,8 +79,7 @@ def _training_step(
     """A step of SGD as `ception train` makes it; nothing chooses by its time, so that it is not remembered."""
     import numpy as np
 
-    from ception.training.fitting import compile_for
-    from ception.training.optimizers import optimizer_of
+    from ception.training.optimizers import compile_for, optimizer_of
     from ception.training.recipes import RECIPES
     from ception.training.trainee import Trainee
 

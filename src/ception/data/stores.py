@@ -128,7 +128,7 @@ def write(where: str, data: bytes) -> None:
         return
     system, inner = opened(where)
     try:
-        system.makedirs(system._parent(inner), exist_ok=True)
+        system.makedirs(inner.rpartition("/")[0], exist_ok=True)
         system.pipe_file(inner, data)
     except Exception as error:  # each file system has its own
         raise RunError(f"{where} cannot be written: {' '.join(str(error).split())}") from None

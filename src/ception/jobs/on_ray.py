@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import ray
 import ray.data
-from ray._private import worker as printing
 
 from ception.errors import InputError, RunError, reason
 from ception.jobs.parts import Folder, Part
@@ -132,7 +132,7 @@ def _cluster(settings: JobSettings, reporter: Reporter) -> Iterator[int]:
     ours = not ray.is_initialized()
     if ours and address:
         _require_listening(address)
-    with silenced("ray"), silenced("ray.data"), _unprinted():
+    with silenced("ray"), silenced("ray.data"), redirect_stdout(sys.stderr):  # where Ray prints, answers are read
         try:
             if ours:
                 ray.init(address=address, log_to_driver=False, logging_level="CRITICAL",
@@ -171,16 +171,6 @@ def _require_listening(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except OSError as error:
         raise RunError(f"the cluster at {address} cannot be reached: {reason(error)}") from None
-
-
-@contextmanager
-def _unprinted() -> Iterator[None]:
-    """A context in which Ray prints nothing: it does so on standard output, where answers are read."""
-    before, printing._worker_logs_enabled = printing._worker_logs_enabled, False
-    try:
-        yield
-    finally:
-        printing._worker_logs_enabled = before
 
 
 @contextmanager

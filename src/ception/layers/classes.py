@@ -38,6 +38,12 @@ class Conv2D(keras.layers.Conv2D):
             return operations().pointwise(inputs, kernel, tuple(self.strides))
         return operations().convolution(inputs, kernel, tuple(self.strides), self.padding)
 
+    def call(self, inputs: Any) -> Any:
+        """The convolution with bias and activation."""
+        if not _is_covered(self):
+            return super().call(inputs)
+        return _finished(self, self.convolution_op(inputs, self.kernel))
+
 
 class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     """A convolution of each channel alone."""
@@ -66,6 +72,8 @@ class SeparableConv2D(keras.layers.SeparableConv2D):
 
 def _finished(layer: Any, outputs: Any) -> Any:
     """The outputs with what a layer adds: its bias, its activation."""
+    if layer.use_bias and layer.activation is keras.activations.selu and hasattr(operations(), "bias_selu"):
+        return operations().bias_selu(outputs, ops.cast(layer.bias, "float32"))
     if layer.use_bias:
         outputs = ops.add(outputs, layer.bias)
     return outputs if layer.activation is None else layer.activation(outputs)
@@ -96,6 +104,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return result
 
 
+class ReLU(keras.layers.ReLU):
+    """The inputs, or 0 where they are below; part of the operation before or after it where that allows it."""
+
+    def call(self, inputs: Any) -> Any:
+        """The clipped inputs."""
+        if self.max_value is not None or self.negative_slope or self.threshold:
+            return super().call(inputs)
+        return operations().relu(ops.convert_to_tensor(inputs))
+
+
 class MaxPooling2D(keras.layers.MaxPooling2D):
     """The largest value of each window."""
 
@@ -108,5 +126,6 @@ class MaxPooling2D(keras.layers.MaxPooling2D):
 
 
 CLASSES: dict[str, type[keras.layers.Layer]] = {
-    layer.__name__: layer for layer in (BatchNormalization, Conv2D, DepthwiseConv2D, MaxPooling2D, SeparableConv2D)
+    layer.__name__: layer
+    for layer in (BatchNormalization, Conv2D, DepthwiseConv2D, MaxPooling2D, ReLU, SeparableConv2D)
 }

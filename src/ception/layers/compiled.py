@@ -10,8 +10,8 @@ from typing import Any
 
 from ception.backends import cores
 
+_INTERFACE = 2  # of the kernels that this version calls
 BACKENDS = ("tensorflow", "torch")  # that can call them
-_QUICK = "tensorflow"  # is as quick by itself, and calls them where the environment asks for it: docs/kernels.md
 
 
 @cache
@@ -24,6 +24,8 @@ def kernels() -> ModuleType | None:
         return None
     import ception_kernels
 
+    if ception_kernels.INTERFACE != _INTERFACE:  # of an earlier or later version of this package
+        return None
     try:
         ception_kernels.set_threads(_threads())
     except OSError:  # built for another machine, or of another version
@@ -34,7 +36,7 @@ def kernels() -> ModuleType | None:
 
 def are_used(backend: str) -> bool:
     """Whether layers on a backend are made of the kernels."""
-    return backend in BACKENDS and (backend != _QUICK or "CEPTION_KERNELS" in os.environ) and kernels() is not None
+    return backend in BACKENDS and kernels() is not None
 
 
 def _threads() -> int:

@@ -1,7 +1,13 @@
-"""What layers are made of, for TensorFlow on a CPU with the compiled kernels; in float32, other numbers as without."""
+"""What layers are made of, for TensorFlow on a CPU with the compiled kernels.
+
+Operations that follow one another are taken together while a graph is traced: what normalises is an operation of its
+own, and the one that reads its result, a ReLU or a depthwise convolution, takes over what it was made from, normalises
+and clips while it reads, and leaves the former without a reader. In eager mode nothing is taken together.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -10,8 +16,9 @@ import tensorflow as tf
 from ception.layers import tensorflow as plain
 from ception.layers.compiled import kernels, margins
 
-KINDS = ("BatchNormalization", "Conv2D", "DepthwiseConv2D", "MaxPooling2D", "SeparableConv2D")
+KINDS = ("BatchNormalization", "Conv2D", "DepthwiseConv2D", "ReLU", "SeparableConv2D")
 pointwise, convolution = plain.pointwise, plain.convolution  # in which TensorFlow is as quick
+_WINDOWS = ("window_height", "window_width", "down", "right", "same")
 
 
 @cache
@@ -22,36 +29,62 @@ def _operations() -> Any:
     return tf.load_op_library(str(module.tensorflow_operations()))
 
 
+def _is_computed(x: Any) -> bool:
+    return x.dtype in (tf.float32, tf.bfloat16)
+
+
 def _windows(window: tuple[int, int], strides: tuple[int, int], padding: str) -> dict[str, int]:
-    return {"window_height": window[0], "window_width": window[1], "down": strides[0], "right": strides[1],
-            "same": int(padding == "same")}  # fmt: skip
+    return dict(zip(_WINDOWS, (*window, *strides, int(padding == "same")), strict=True))
 
 
-def _of(op: Any) -> dict[str, int]:
-    return {name: op.get_attr(name) for name in ("window_height", "window_width", "down", "right", "same")}
+def _of(op: Any, *names: str) -> Mapping[str, Any]:
+    return {name: op.get_attr(name) for name in names}
 
 
-def _shaped(made: Any, x: Any, window: tuple[int, int], strides: tuple[int, int], padding: str, channels: int) -> Any:
+def _maker(x: Any) -> tuple[str, Any]:
+    """The kind of the operation that gave a tensor, and that itself; nothing of it where no graph is traced."""
+    op = None if tf.executing_eagerly() else getattr(x, "op", None)
+    return (op.type if op is not None else "", op)
+
+
+def _shaped(made: Any, shape: tuple[int | None, ...]) -> Any:
     """The result with the shape that is known before anything is computed."""
+    if not tf.executing_eagerly():
+        made.set_shape(shape)
+    return made
+
+
+def _after_windows(x: Any, window: tuple[int, int], strides: tuple[int, int], padding: str) -> tuple[int | None, ...]:
     sizes = [
         None if x.shape[axis + 1] is None else margins(x.shape[axis + 1], window[axis], strides[axis], padding)[0]
         for axis in (0, 1)
     ]
-    return tf.ensure_shape(made, (x.shape[0], *sizes, channels))
+    return (x.shape[0], *sizes, x.shape[-1])
+
+
+def relu(x: Any) -> Any:
+    """The inputs, or 0 where they are below."""
+    kind, maker = _maker(x)
+    if kind != "CeptionNormalize":
+        return tf.nn.relu(x)
+    made = _operations().ception_normalize(*maker.inputs, clipped=1, **_of(maker, "epsilon"))
+    return _shaped(made, x.shape)
 
 
 def depthwise(x: Any, kernel: Any, strides: tuple[int, int], padding: str) -> Any:
     """A convolution of each channel alone, with a kernel of (height, width, channels, 1)."""
-    if x.dtype != tf.float32:
+    if not _is_computed(x):
         return plain.depthwise(x, kernel, strides, padding)
     window = tuple(kernel.shape[:2])
-    made = _operations().ception_depthwise(x=x, kernel=kernel, **_windows(window, strides, padding))
-    return _shaped(made, x, window, strides, padding, x.shape[-1])
-
-
-def _depthwise_gradients(op: Any, gradient: Any) -> Any:
-    x, kernel = op.inputs
-    return _operations().ception_depthwise_gradients(x=x, kernel=kernel, gradient=gradient, **_of(op))
+    places, shape = _windows(window, strides, padding), _after_windows(x, window, strides, padding)
+    kind, maker = _maker(x)
+    if kind == "CeptionNormalize":
+        read, *statistics = maker.inputs
+        options = {**places, **_of(maker, "clipped", "epsilon")}
+        return _shaped(_operations().ception_normalized_depthwise(read, kernel, *statistics, **options), shape)
+    if kind == "Relu":
+        x = maker.inputs[0]
+    return _shaped(_operations().ception_depthwise(x, kernel, clipped=int(kind == "Relu"), **places), shape)
 
 
 def separable(x: Any, depthwise_kernel: Any, kernel: Any, strides: tuple[int, int], padding: str) -> Any:
@@ -61,35 +94,48 @@ def separable(x: Any, depthwise_kernel: Any, kernel: Any, strides: tuple[int, in
 
 def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
     """The input with mean beta and deviation gamma in each channel, and the batch's mean and variance."""
-    if x.dtype != tf.float32:
+    if not _is_computed(x):
         return plain.batch_norm(x, gamma, beta, epsilon)
-    normed, mean, variance = _operations().ception_batch_norm(x=x, gamma=gamma, beta=beta, epsilon=epsilon)
-    channels = x.shape[-1:]
-    return tf.ensure_shape(normed, x.shape), tf.ensure_shape(mean, channels), tf.ensure_shape(variance, channels)
+    mean, variance = (_shaped(made, x.shape[-1:]) for made in _operations().ception_moments(x))
+    normed = _operations().ception_normalize(x, mean, variance, gamma, beta, epsilon=epsilon, clipped=0)
+    return _shaped(normed, x.shape), mean, variance
 
 
-def _batch_norm_gradients(op: Any, gradient: Any, *_: Any) -> Any:
-    x, gamma, _beta = op.inputs
-    return _operations().ception_batch_norm_gradients(
-        x=x, gamma=gamma, mean=op.outputs[1], variance=op.outputs[2], gradient=gradient, epsilon=op.get_attr("epsilon")
+def bias_selu(x: Any, bias: Any) -> Any:
+    """SELU of the sum with a bias of float32 for each channel."""
+    if x.dtype != tf.float32:  # in bfloat16 the gradient that follows from the result has few digits, Keras's as ours
+        return tf.nn.selu(x + tf.cast(bias, x.dtype))
+    return _shaped(_operations().ception_bias_selu(x, bias), x.shape)
+
+
+def _normalize_gradients(op: Any, gradient: Any) -> Any:
+    """The statistics are those of x, whose gradient has what goes through them."""
+    options = _of(op, "clipped", "epsilon")
+    of_x, of_gamma, of_beta = _operations().ception_normalize_gradients(*op.inputs, gradient, **options)
+    return of_x, None, None, of_gamma, of_beta
+
+
+def _depthwise_gradients(op: Any, gradient: Any) -> Any:
+    return _operations().ception_depthwise_gradients(*op.inputs, gradient, **_of(op, "clipped", *_WINDOWS))
+
+
+def _normalized_depthwise_gradients(op: Any, gradient: Any) -> Any:
+    made = _operations().ception_normalized_depthwise_gradients(
+        *op.inputs, gradient, **_of(op, "clipped", "epsilon", *_WINDOWS)
     )
+    of_x, of_kernel, of_gamma, of_beta = made
+    return of_x, of_kernel, None, None, of_gamma, of_beta
 
 
-def max_pool(x: Any, window: tuple[int, int], strides: tuple[int, int], padding: str) -> Any:
-    """The largest value of each window."""
-    if x.dtype != tf.float32:
-        return plain.max_pool(x, window, strides, padding)
-    made = _operations().ception_max_pool(x=x, **_windows(window, strides, padding))
-    return _shaped(made, x, window, strides, padding, x.shape[-1])
-
-
-def _max_pool_gradient(op: Any, gradient: Any) -> Any:
-    return _operations().ception_max_pool_gradient(x=op.inputs[0], y=op.outputs[0], gradient=gradient, **_of(op))
+def _bias_selu_gradients(op: Any, gradient: Any) -> Any:
+    return _operations().ception_bias_selu_gradients(op.outputs[0], gradient)
 
 
 for _name, _gradients in {
+    "CeptionMoments": lambda op, *gradients: None,  # what normalises has the gradient through them
+    "CeptionNormalize": _normalize_gradients,
+    "CeptionBiasSelu": _bias_selu_gradients,
     "CeptionDepthwise": _depthwise_gradients,
-    "CeptionBatchNorm": _batch_norm_gradients,
-    "CeptionMaxPool": _max_pool_gradient,
+    "CeptionNormalizedDepthwise": _normalized_depthwise_gradients,
 }.items():
     tf.RegisterGradient(_name)(_gradients)

@@ -119,24 +119,27 @@ class StepProgress(keras.callbacks.Callback):
         super().__init__()
         self.task = task
         self.epochs = epochs
-        self.epoch = 0
+        self.epoch = self.begun = 0
         self.told = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.epoch = epoch
 
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.begun = batch
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        loss = float(logs["loss"])
+        loss, step = float(logs["loss"]), min(batch + 1, self.params["steps"])  # of several at once, the last one's
         if not math.isfinite(loss):
             raise NotFiniteError(
-                f"the loss became {loss} in step {batch + 1} of epoch {self.epoch + 1}: lower --learning-rate"
+                f"the loss became {loss} in step {step} of epoch {self.epoch + 1}: lower --learning-rate"
             )
         now = time.monotonic()
         detail = ""
         if now - self.told > 0.2:
             self.told = now
             detail = f"epoch {self.epoch + 1}/{self.epochs}  loss {loss:.3f}  accuracy {float(logs['accuracy']):.3f}"
-        self.task.advance(1, detail)
+        self.task.advance(step - self.begun, detail)
 
 
 class EpochEnd(keras.callbacks.Callback):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -24,13 +23,12 @@ from ception.reporting import Reporter, counted
 from ception.training import batch_norm, callbacks, limits, phases, state
 from ception.training.callbacks import NotFiniteError
 from ception.training.examples import Examples, batches_of, examples_of, plain_batches
-from ception.training.optimizers import loss_of, optimizer_of
+from ception.training.optimizers import compile_for, optimizer_of
 from ception.training.phases import INPUT, Phase
 from ception.training.planning import Plan, layers_of, logits_part
-from ception.training.recipes import Recipe
 from ception.training.run_folder import RunFolder
 from ception.training.solving import solved
-from ception.training.state import Decisions, EpochRow, Progress
+from ception.training.state import Decisions, EpochRow, Progress, assign, values
 from ception.training.trainee import Averages, Trainee
 
 if TYPE_CHECKING:
@@ -214,17 +212,6 @@ def _cut(job: Job, progress: Progress) -> str:
     return f"batches of {size} are computed {job.batch_size(progress)} at a time, their gradients averaged"
 
 
-def values(variables: Sequence[Any]) -> list[NDArray[Any]]:
-    """What Keras's variables hold, copied."""
-    return [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
-
-
-def assign(variables: Sequence[Any], beginning: Sequence[NDArray[Any]]) -> None:
-    """Give Keras's variables what `values` copied."""
-    for variable, value in zip(variables, beginning, strict=True):
-        variable.assign(value)
-
-
 def _in_float32(plan: Plan, network: keras.Model) -> keras.Model:
     """The network with the same weights, computing in float32."""
     settings = plan.settings
@@ -233,17 +220,6 @@ def _in_float32(plan: Plan, network: keras.Model) -> keras.Model:
     )
     made.set_weights(network.get_weights())
     return made
-
-
-def compile_for(made: Trainee, recipe: Recipe, optimizer: keras.Optimizer) -> None:
-    """Compile a network for a recipe."""
-    made.compile(
-        optimizer=optimizer,
-        loss=loss_of(recipe),
-        metrics=["accuracy"],
-        # XLA on a CPU computes the gradients of convolutions ten times slower than TensorFlow itself
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
 
 
 def _probe(job: Job, made: Trainee, examples: Examples, progress: Progress) -> None:
@@ -366,7 +342,9 @@ def _train(
     classes = len(job.plan.description.class_names)
     training, validation = batches_of(examples, recipe, classes=classes, seed=settings.seed, parts=parts, team=job.team)
     rates = phases.rates(logits_part(network, settings), recipe)
-    compile_for(made, recipe, optimizer_of(recipe, len(training), rates, parts=parts, team=job.team))
+    at_once = limits.steps_at_once(made, training.batch_size)
+    optimizer = optimizer_of(recipe, len(training), rates, parts=parts, team=job.team)
+    compile_for(made, recipe, optimizer, at_once=at_once)
     begun = len(epochs.rows)
     if begun:
         state.restore(job.folder.state, made, steps=begun * len(training))

@@ -19,11 +19,11 @@ from ception.evaluation.plots import learning_rates
 from ception.keras_internals import with_averages
 from ception.training import batch_norm, limits, phases, state, trials
 from ception.training.examples import Examples, batches_of, examples_of, plain_batches
-from ception.training.fitting import assign, begin, compile_for, fit, values
-from ception.training.optimizers import optimizer_of, schedule_of, smoothed_entropy
+from ception.training.fitting import begin, fit
+from ception.training.optimizers import compile_for, optimizer_of, schedule_of, smoothed_entropy
 from ception.training.planning import logits_part
 from ception.training.run_folder import RunFolder
-from ception.training.state import Decisions, Progress
+from ception.training.state import Decisions, Progress, assign, values
 from ception.training.trials import Scale, Trial
 
 if TYPE_CHECKING:

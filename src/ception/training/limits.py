@@ -1,4 +1,4 @@
-"""What memory and time allow: into how many parts a batch is cut, and how many epochs there is time for."""
+"""What memory and time allow: into how many parts a batch is cut, how many epochs there are, how many steps at once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 import keras
 
 from ception.distributed import Team
-from ception.inspection.layers import training_memory
+from ception.inspection.layers import macs, training_memory
 from ception.training.state import EpochRow
 
 _SHARE = 0.8  # of the free memory that a step may take
 _SURPLUS = {"tensorflow": 1.0, "torch": 2.0, "jax": 2.5}  # over what TensorFlow takes; benchmarks/results/memory.csv
+_AT_ONCE = 10  # steps
+_OPERATIONS_AT_ONCE = 1e10  # which take about a tenth of a second
 
 
 def free_bytes() -> int | None:
@@ -98,3 +100,14 @@ def epochs_that_fit(rows: Sequence[EpochRow], wanted: int, seconds: float) -> in
     if fitting < wanted and len(rows) == 1 and fitting >= _ROOM_FOR_A_SECOND:
         return None
     return max(1, len(rows), min(wanted, fitting))
+
+
+def steps_at_once(made: keras.Model, batch_size: int) -> int:
+    """Steps that TensorFlow makes without Python between them: several where each is short.
+
+    Beside a step of `separable_cnn` Keras takes a seventh of its time; see docs/kernels.md.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    operations = 6 * batch_size * sum(macs(layer) for layer in made.layers if layer.built)
+    return int(min(_AT_ONCE, max(1, _OPERATIONS_AT_ONCE // max(1, operations))))

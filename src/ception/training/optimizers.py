@@ -15,6 +15,8 @@ from ception.training.recipes import Recipe
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ception.training.trainee import Trainee
+
 
 def optimizer_of(
     recipe: Recipe, steps_per_epoch: int, rates: Mapping[str, float] | None = None, *, parts: int = 1,
@@ -98,3 +100,22 @@ def loss_of(recipe: Recipe) -> Callable[[Any, Any], Any]:
         return (1 - share) * label + share * even
 
     return smoothed
+
+
+def compile_for(made: Trainee, recipe: Recipe, optimizer: keras.Optimizer, *, at_once: int = 1) -> None:
+    """Compile a network for a recipe.
+
+    Args:
+        made: The network.
+        recipe: How it is trained.
+        optimizer: With what.
+        at_once: Steps without Python between them.
+    """
+    made.compile(
+        optimizer=optimizer,
+        loss=loss_of(recipe),
+        metrics=["accuracy"],
+        # XLA on a CPU computes the gradients of convolutions ten times slower than TensorFlow itself
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+        steps_per_execution=at_once,
+    )

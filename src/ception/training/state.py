@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from ception.files import whole, write_json
 
 if TYPE_CHECKING:
     import keras
+    from numpy.typing import NDArray
 
     from ception.training.recipes import Recipe
 
@@ -211,3 +212,16 @@ def _variables(network: keras.Model) -> tuple[list[Any], list[Any]]:
     partial = partial_gradients(network.optimizer)
     held = {id(variable) for variable in partial}
     return [*network.variables, *(v for v in network.optimizer.variables if id(v) not in held)], partial
+
+
+def values(variables: Sequence[Any]) -> list[NDArray[Any]]:
+    """What Keras's variables hold, copied."""
+    import keras
+
+    return [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
+
+
+def assign(variables: Sequence[Any], beginning: Sequence[NDArray[Any]]) -> None:
+    """Give Keras's variables what `values` copied."""
+    for variable, value in zip(variables, beginning, strict=True):
+        variable.assign(value)

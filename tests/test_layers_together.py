@@ -1,0 +1,155 @@
+"""Quicker layers one after another compute what Keras's do, and TensorFlow takes them together with the kernels."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from ception import layers
+from ception.layers import classes
+from ception.layers.compiled import BACKENDS, kernels
+from ception.models.blocks import Layers
+from support.gradients import outputs_and_gradients
+
+WITHIN = 1e-5  # of the largest expected value
+
+
+@pytest.fixture(autouse=True, params=["plain", "compiled"])
+def made_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each test twice: with the operations that need no compiler, and with the compiled ones."""
+    backend = keras.backend.backend()
+    if request.param == "compiled" and (backend not in BACKENDS or kernels() is None):
+        pytest.skip(f"there are no compiled kernels for {backend} here")
+    name = backend if request.param == "plain" else f"compiled_{backend}"
+    module = import_module(f"ception.layers.{name}")
+    monkeypatch.setattr(classes, "operations", lambda: module)
+    return request.param
+
+
+def network(ours: bool, shape: tuple[int, ...], padding: str, strides: int) -> keras.Model:
+    """As in a middle flow: norm, ReLU and a convolution after another, a shortcut, and a ReLU of its sum."""
+    made = Layers(dtype="float32", classes=layers.quicker("cpu") if ours else {})
+    x = first = keras.Input(shape[1:], batch_size=shape[0])
+    x = made.make("BatchNormalization", name="norm1")(x)
+    x = made.make("ReLU", name="relu1")(x)
+    x = made.make("SeparableConv2D", shape[-1], 3, padding="same", use_bias=False, name="separable1")(x)
+    x = made.make("BatchNormalization", name="norm2", epsilon=1e-2)(x)
+    x = made.make("SeparableConv2D", shape[-1], 3, padding="same", use_bias=False, name="separable2")(x)
+    x = made.make("BatchNormalization", name="norm3", scale=False)(x)
+    x = made.make("ReLU", name="sum_act")(made.make("Add", name="sum")([x, first]))
+    x = made.make("DepthwiseConv2D", 3, padding=padding, strides=strides, use_bias=False, name="depthwise")(x)
+    x = made.make("BatchNormalization", name="norm4")(x)
+    x = relu = made.make("ReLU", name="relu4")(x)
+    x = made.make("Conv2D", 5, 1, strides=2, use_bias=False, name="pointwise")(x)
+    x = made.make("Add", name="end")([x, made.make("MaxPooling2D", 1, strides=2, name="pool")(relu)[..., :5]])
+    return keras.Model(first, x)
+
+
+def small_network(ours: bool, shape: tuple[int, ...]) -> keras.Model:
+    """As `separable_cnn`: convolutions with bias and SELU, and max pools."""
+    made = Layers(dtype="float32", classes=layers.quicker("cpu") if ours else {})
+    options = {"padding": "same", "activation": "selu"}
+    x = first = keras.Input(shape[1:], batch_size=shape[0])
+    x = made.make("Conv2D", 7, 3, name="conv", **options)(x)
+    x = made.make("SeparableConv2D", 9, 3, name="separable1", **options)(x)
+    x = made.make("MaxPooling2D", 2, name="pool1")(x)
+    x = made.make("SeparableConv2D", 18, 3, name="separable2", **options)(x)
+    x = made.make("MaxPooling2D", 3, strides=2, padding="same", name="pool2")(x)
+    return keras.Model(first, x)
+
+
+def compare(
+    shape: tuple[int, ...], padding: str = "same", strides: int = 1, *, training: bool = True, frozen: bool = False
+) -> None:
+    """Ask both networks of a middle flow for the same."""
+    compare_networks(shape, [network(ours, shape, padding, strides) for ours in (False, True)], training, frozen)
+
+
+def compare_networks(shape: tuple[int, ...], both: list[keras.Model], training: bool, frozen: bool = False) -> None:
+    """Ask both for the same, with the same random weights, and compare all that they give."""
+    random = np.random.default_rng(sum(shape))
+    stock, ours = both
+    for one, other in zip(stock.weights, ours.weights, strict=True):
+        positive = any(word in one.path for word in ("gamma", "variance"))
+        value = random.uniform(0.5, 1.5, one.shape) if positive else random.normal(0, 0.4, one.shape)
+        one.assign(value)
+        other.assign(value)
+    if frozen:
+        for made in (stock, ours):
+            made.get_layer("norm2").trainable = False
+    inputs = random.standard_normal(shape).astype("float32")
+    weights = random.standard_normal(stock.output_shape).astype("float32")
+    expected, found = (
+        outputs_and_gradients(made, inputs, weights, training=training, traced=True) for made in (stock, ours)
+    )
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert np.abs(found[name] - value).max() <= WITHIN * max(np.abs(value).max(), 1e-2), name
+
+
+@pytest.mark.parametrize("shape", [(2, 9, 8, 16), (3, 7, 11, 9)])
+@pytest.mark.parametrize(("padding", "strides"), [("same", 1), ("valid", 1), ("same", 2)])
+def test_they_compute_what_kerass_do(shape, padding, strides):
+    compare(shape, padding, strides)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_in_any_mode(training, frozen):
+    compare((1, 8, 5, 21), training=training, frozen=frozen)
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 8, 1), (4, 12, 12, 3)])
+def test_small_ones_compute_what_kerass_do(shape):
+    compare_networks(shape, [small_network(ours, shape) for ours in (False, True)], training=True)
+
+
+def operations_for(made: keras.Model, shape: tuple[int, ...]) -> list[tuple[str, Any]]:
+    """The operations of TensorFlow that the outputs in training need, with their kinds."""
+    import tensorflow as tf
+
+    traced = tf.function(lambda x: made(x, training=True)).get_concrete_function(tf.TensorSpec(shape))
+    needed, asked = {}, [traced.graph.outputs[0].op]
+    while asked:
+        operation = asked.pop()
+        if operation.name not in needed:
+            needed[operation.name] = operation
+            asked += [tensor.op for tensor in operation.inputs]
+    return [(one.type, one) for one in needed.values()]
+
+
+needs_operations = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="only TensorFlow's operations are taken together"
+)
+
+
+@needs_operations
+def test_bias_and_selu_are_one_operation(made_of):
+    if made_of != "compiled":
+        pytest.skip("only with the compiled kernels")
+    shape = (2, 9, 8, 1)
+    kinds = [kind for kind, _ in operations_for(small_network(True, shape), shape)]
+    assert (kinds.count("CeptionBiasSelu"), kinds.count("Selu"), kinds.count("BiasAdd")) == (3, 0, 0)
+
+
+@needs_operations
+def test_what_follows_one_another_is_one_operation(made_of):
+    """Nothing is normalised or clipped alone where a depthwise convolution reads it."""
+    if made_of != "compiled":
+        pytest.skip("only with the compiled kernels")
+    shape = (2, 9, 8, 16)
+    found = operations_for(network(True, shape, "same", 1), shape)
+    kinds = [kind for kind, _ in found]
+    ours = {kind: kinds.count(kind) for kind in sorted(set(kinds)) if kind.startswith("Ception") or kind == "Relu"}
+    assert ours == {
+        "CeptionDepthwise": 1,  # of the sum, which it clips while it reads
+        "CeptionMoments": 4,
+        "CeptionNormalize": 2,  # before the sum, and with ReLU before the pointwise convolution and the pool
+        "CeptionNormalizedDepthwise": 2,
+    }
+    clipped = [one.get_attr("clipped") for kind, one in found if kind == "CeptionNormalizedDepthwise"]
+    assert sorted(clipped) == [0, 1]
