@@ -304,7 +304,7 @@ def test_the_description_holds_for_whatever_it_allows(trained, tmp_path):
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
-    assert "12 selected / 12 total" in done.stdout
+    assert "13 selected / 13 total" in done.stdout
     assert "Traceback" not in said.read_text()
 
 
