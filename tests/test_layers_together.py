@@ -153,3 +153,20 @@ def test_what_follows_one_another_is_one_operation(made_of):
     }
     clipped = [one.get_attr("clipped") for kind, one in found if kind == "CeptionNormalizedDepthwise"]
     assert sorted(clipped) == [0, 1]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the others compute as they go")
+def test_gradients_have_known_shapes_while_a_graph_is_traced():
+    import tensorflow as tf
+
+    for model in (network(True, (2, 9, 9, 8), "same", 1), small_network(True, (2, 8, 8, 3))):
+
+        @tf.function
+        def gradients(batch: Any, model: keras.Model = model) -> Any:
+            with tf.GradientTape() as tape:
+                total = tf.reduce_sum(model(batch, training=True))
+            found = tape.gradient(total, model.trainable_variables)
+            assert [one.shape for one in found] == [variable.shape for variable in model.trainable_variables]
+            return found
+
+        gradients(tf.zeros(model.input_shape))

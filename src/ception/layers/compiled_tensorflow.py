@@ -108,15 +108,22 @@ def bias_selu(x: Any, bias: Any) -> Any:
     return _shaped(_operations().ception_bias_selu(x, bias), x.shape)
 
 
+def _as_inputs(op: Any, *gradients: Any) -> list[Any]:
+    """The gradients of an operation's inputs, with the shapes of these: optimisers in Keras ask for them."""
+    pairs = zip(gradients, op.inputs, strict=True)
+    return [gradient if gradient is None else _shaped(gradient, one.shape) for gradient, one in pairs]
+
+
 def _normalize_gradients(op: Any, gradient: Any) -> Any:
     """The statistics are those of x, whose gradient has what goes through them."""
     options = _of(op, "clipped", "epsilon")
     of_x, of_gamma, of_beta = _operations().ception_normalize_gradients(*op.inputs, gradient, **options)
-    return of_x, None, None, of_gamma, of_beta
+    return _as_inputs(op, of_x, None, None, of_gamma, of_beta)
 
 
 def _depthwise_gradients(op: Any, gradient: Any) -> Any:
-    return _operations().ception_depthwise_gradients(*op.inputs, gradient, **_of(op, "clipped", *_WINDOWS))
+    made = _operations().ception_depthwise_gradients(*op.inputs, gradient, **_of(op, "clipped", *_WINDOWS))
+    return _as_inputs(op, *made)
 
 
 def _normalized_depthwise_gradients(op: Any, gradient: Any) -> Any:
@@ -124,11 +131,11 @@ def _normalized_depthwise_gradients(op: Any, gradient: Any) -> Any:
         *op.inputs, gradient, **_of(op, "clipped", "epsilon", *_WINDOWS)
     )
     of_x, of_kernel, of_gamma, of_beta = made
-    return of_x, of_kernel, None, None, of_gamma, of_beta
+    return _as_inputs(op, of_x, of_kernel, None, None, of_gamma, of_beta)
 
 
 def _bias_selu_gradients(op: Any, gradient: Any) -> Any:
-    return _operations().ception_bias_selu_gradients(op.outputs[0], gradient)
+    return _as_inputs(op, *_operations().ception_bias_selu_gradients(op.outputs[0], gradient))
 
 
 for _name, _gradients in {
