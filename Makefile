@@ -68,7 +68,6 @@ test-torch: $(VENV)-torch/kernels
 
 test-jax test-torch: test-%: $(VENV)-%/installed-dev
 	KERAS_BACKEND=$* $(ONE_THREAD) $(VENV)-$*/bin/$(PYTEST) -m "not slow"
-	KERAS_BACKEND=$* $(ONE_THREAD) $(VENV)-$*/bin/$(PYTEST) tests/test_many_processes.py -m slow
 
 lock:
 	rm -rf $(VENV) $(VENV)-jax $(VENV)-torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 import time
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 Manner = Literal["alone", "added", "spread"]
-GATHERING_S = 300  # in which all processes must have been started
+_TOLD = os.environ.get("CEPTION_GATHERING_S", "")
+GATHERING_S = int(_TOLD) if _TOLD.isdecimal() else 300  # in which all processes must have been started
 SILENCE_S = 40.0  # after which a process that says nothing counts as lost
 _PULSE_S = 5.0
 _LAST_WORDS_S = 2.0  # in which those that are left tell each other so
