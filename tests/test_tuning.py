@@ -104,7 +104,9 @@ def test_it_ends_in_time(data, monkeypatch):
 
     monkeypatch.setattr(tuning._Watching, "epoch", epoch)
     monkeypatch.setattr(tuning, "train", Trained(0.5, 0.6, 0.7, 0.8))
-    result = tuned(data, trials=None, minutes=1.0)
+    notes = Notes()
+    result = tuned(data, trials=None, minutes=1.0, reporter=notes)
+    assert "No time for another trial in the 1 minutes: give more --minutes" in notes.notes
     assert [(one.number, one.state) for one in result.trials] == [(2, "finished"), (1, "finished")]
     monkeypatch.setattr(tuning, "train", Trained(0.5, 0.6))
     result = tuned(data, trials=None, minutes=1.2, epochs=2)

@@ -120,7 +120,10 @@ class _Search:
         if self.settings.trials is not None and len(self.trials) >= self.settings.trials:
             return False
         whole = [one.seconds for one in self.trials if one.state == "finished"]
-        return not whole or time.monotonic() + min(whole) < self.until
+        if not whole or time.monotonic() + min(whole) < self.until:
+            return True
+        self.reporter.note(f"No time for another trial in the {self.settings.minutes:g} minutes: give more --minutes")
+        return False
 
     def _try(self, study: optuna.Study) -> None:
         """One trial more."""
