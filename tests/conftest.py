@@ -5,10 +5,12 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
+import keras
 import pytest
 
 from ception import backends
@@ -158,3 +160,18 @@ def run_cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, 
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(params=["plain", "compiled"])
+def made_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each test twice: with the operations that need no compiler, and with the compiled ones."""
+    from ception.layers import classes
+    from ception.layers.compiled import BACKENDS, kernels
+
+    backend = keras.backend.backend()
+    if request.param == "compiled" and (backend not in BACKENDS or kernels() is None):
+        pytest.skip(f"there are no compiled kernels for {backend} here")
+    name = backend if request.param == "plain" else f"compiled_{backend}"
+    module = import_module(f"ception.layers.{name}")
+    monkeypatch.setattr(classes, "operations", lambda: module)
+    return str(request.param)

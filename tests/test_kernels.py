@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ception import layers
+from ception.backends import cores, threads
 from ception.layers import classes, compiled
 
 needs_kernels = pytest.mark.skipif(compiled.kernels() is None, reason="the compiled kernels are not installed")
@@ -69,9 +70,9 @@ def test_margins_are_those_of_keras(size, window, stride, padding, made, before)
 def test_the_environment_says_how_many_threads(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
-    assert compiled._threads() == 3
+    assert threads("TF_NUM_INTRAOP_THREADS") == 3
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")
-    assert compiled._threads() == compiled.cores()
+    assert threads("TF_NUM_INTRAOP_THREADS") == cores()
 
 
 @needs_kernels

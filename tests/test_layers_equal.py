@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import keras
@@ -10,20 +9,9 @@ import numpy as np
 import pytest
 
 from ception import layers
-from ception.layers import classes
-from ception.layers.compiled import BACKENDS, kernels
 from support.gradients import outputs_and_gradients
 
-
-@pytest.fixture(autouse=True, params=["plain", "compiled"])
-def made_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test twice: with the operations that need no compiler, and with the compiled ones."""
-    backend = keras.backend.backend()
-    if request.param == "compiled" and (backend not in BACKENDS or kernels() is None):
-        pytest.skip(f"there are no compiled kernels for {backend} here")
-    name = backend if request.param == "plain" else f"compiled_{backend}"
-    module = import_module(f"ception.layers.{name}")
-    monkeypatch.setattr(classes, "operations", lambda: module)
+pytestmark = pytest.mark.usefixtures("made_of")
 
 
 WITHIN = {"float32": 1e-5, "mixed_bfloat16": 2e-2}  # of the largest expected value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import keras
@@ -10,24 +9,13 @@ import numpy as np
 import pytest
 
 from ception import layers
-from ception.layers import classes
-from ception.layers.compiled import BACKENDS, kernels
 from ception.models.blocks import Layers
 from support.gradients import outputs_and_gradients
 
 WITHIN = 1e-5  # of the largest expected value
 
 
-@pytest.fixture(autouse=True, params=["plain", "compiled"])
-def made_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each test twice: with the operations that need no compiler, and with the compiled ones."""
-    backend = keras.backend.backend()
-    if request.param == "compiled" and (backend not in BACKENDS or kernels() is None):
-        pytest.skip(f"there are no compiled kernels for {backend} here")
-    name = backend if request.param == "plain" else f"compiled_{backend}"
-    module = import_module(f"ception.layers.{name}")
-    monkeypatch.setattr(classes, "operations", lambda: module)
-    return request.param
+pytestmark = pytest.mark.usefixtures("made_of")
 
 
 def network(ours: bool, shape: tuple[int, ...], padding: str, strides: int) -> keras.Model:

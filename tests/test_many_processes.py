@@ -84,6 +84,8 @@ def whole(data, tmp_path_factory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_process_that_is_killed_ends_the_training_with_one_line_and_it_goes_on(data, tmp_path, whole, killed):
+    if keras.backend.backend() == "jax" and killed == 0:
+        pytest.skip("the first process has JAX's service, which ends the others in its own words")
     ended = stopped_after(Command(["train", str(data), *flags(LONG)], tmp_path), 2, killed)
     assert ended[killed][0] == -signal.SIGKILL
     code, out, err = ended[1 - killed]

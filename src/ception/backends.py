@@ -275,10 +275,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def threads() -> int:
-    """How many threads may compute: `OMP_NUM_THREADS`, which the backends keep to as well, or one for each core."""
-    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return min(int(told), cores()) if told.isdecimal() and int(told) else cores()
+def threads(*variables: str) -> int:
+    """How many threads may compute: what the environment says, or one for each core.
+
+    Args:
+        variables: Those of the environment that say it, before `OMP_NUM_THREADS`, which the backends keep to as well.
+    """
+    for variable in (*variables, "OMP_NUM_THREADS"):
+        told = os.environ.get(variable, "").partition(",")[0].strip()
+        if told.isdecimal() and int(told):
+            return int(told)
+    return cores()
 
 
 def ran_out_of_memory(error: BaseException) -> bool:

@@ -17,7 +17,11 @@ from ception.settings import PredictSettings
 from ception.validation import settings_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ception.classifier import Classifier
+    from ception.data.pictures import Pictures
 
 
 def predict(
@@ -59,14 +63,26 @@ def predictions(
     listed = collected(
         pictures, allow_urls=settings.allow_urls, cache_limit=settings.cache_limit, reporter=or_default(reporter)
     )
+    yield from answers(model, listed, settings, reporter)
+
+
+def answers(
+    model: str | Path | Classifier,
+    pictures: Pictures,
+    settings: PredictSettings,
+    reporter: Reporter | None = None,
+    indices: NDArray[np.integer] | None = None,
+) -> Iterator[Prediction]:
+    """What a model says of pictures that were collected, or of those of some indices, ascending."""
     with (
         backends.on(settings.device, settings.backend),
         Predictor.open(
             model, weights=settings.weights, engine=settings.engine, dtype=settings.dtype,
-            batch_size=settings.batch_size, pictures=len(listed), backend=settings.backend, device=settings.device,
-            cache_limit=settings.cache_limit, reporter=reporter,
+            batch_size=settings.batch_size, pictures=len(pictures if indices is None else indices),
+            backend=settings.backend, device=settings.device, cache_limit=settings.cache_limit, reporter=reporter,
         ) as predictor,
     ):  # fmt: skip
         yield from predictor.predictions(
-            listed, top=settings.top, min_confidence=settings.min_confidence, calibrated=settings.calibration
-        )
+            pictures, top=settings.top, min_confidence=settings.min_confidence, calibrated=settings.calibration,
+            indices=indices,
+        )  # fmt: skip

@@ -106,11 +106,12 @@ class _Search:
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=_BEGINNING, n_warmup_steps=_BEGINNING),
             )
             study.enqueue_trial({}, user_attrs={"as_train": True})
-            with self.reporter.task("Trying", self.settings.trials or 1000) as task:
+            with self.reporter.task("Trying", self.settings.trials or round(60 * self.settings.minutes)) as task:
                 try:
                     while self._goes_on():
                         self._try(study)
-                        task.advance(detail=self._standing())
+                        spent = round(self.trials[-1].seconds)  # where their number is open, time tells how far it is
+                        task.advance(1 if self.settings.trials else spent, self._standing())
                 except KeyboardInterrupt:
                     self.reporter.note("Stopped by Ctrl-C: this is what there is so far")
         return self._result()

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from ception import backends
 from ception.data import stores
 from ception.data.collecting import collected
 from ception.errors import InputError
@@ -21,7 +20,7 @@ from ception.files import cache_folder, locked
 from ception.jobs.parts import Folder, Part
 from ception.model_file import model_file
 from ception.options import JobOptions
-from ception.predictor import Predictor
+from ception.prediction import answers
 from ception.reporting import Reporter, or_default
 from ception.results import JobResult
 from ception.settings import JobSettings
@@ -86,22 +85,11 @@ def _here(
 ) -> Iterator[Part]:
     """The parts that are missing, made in this process as one stream of pictures."""
     indices = np.concatenate([np.arange(*_ends(folder.pictures_of(number))) for number in missing])
-    with (
-        backends.on(settings.device, settings.backend),
-        Predictor.open(
-            model, weights=settings.weights, engine=settings.engine, dtype=settings.dtype,
-            batch_size=settings.batch_size, pictures=len(indices), backend=settings.backend, device=settings.device,
-            cache_limit=settings.cache_limit, reporter=reporter,
-        ) as predictor,
-    ):  # fmt: skip
-        stream = predictor.predictions(
-            pictures, top=settings.top, min_confidence=settings.min_confidence, calibrated=settings.calibration,
-            indices=indices,
-        )  # fmt: skip
-        for number in missing:
-            yield folder.write(number, islice(stream, len(folder.pictures_of(number))))
-        for _ in stream:  # what it has to say at its end
-            pass
+    stream = answers(model, pictures, settings, reporter, indices)
+    for number in missing:
+        yield folder.write(number, islice(stream, len(folder.pictures_of(number))))
+    for _ in stream:  # what it has to say at its end
+        pass
 
 
 def _on_ray(

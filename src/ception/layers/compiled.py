@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from ception.backends import cores
+from ception.backends import threads
 
 _INTERFACE = 2  # of the kernels that this version calls
 BACKENDS = ("tensorflow", "torch")  # that can call them
@@ -27,7 +27,7 @@ def kernels() -> ModuleType | None:
     if ception_kernels.INTERFACE != _INTERFACE:  # of an earlier or later version of this package
         return None
     try:
-        ception_kernels.set_threads(_threads())
+        ception_kernels.set_threads(threads("TF_NUM_INTRAOP_THREADS"))
     except OSError:  # built for another machine, or of another version
         return None
     module: ModuleType = ception_kernels
@@ -37,14 +37,6 @@ def kernels() -> ModuleType | None:
 def are_used(backend: str) -> bool:
     """Whether layers on a backend are made of the kernels."""
     return backend in BACKENDS and kernels() is not None
-
-
-def _threads() -> int:
-    """As many as the backends are told to use by the environment; else one for each core."""
-    for variable in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
-        if os.environ.get(variable, "").isdigit():
-            return max(1, int(os.environ[variable]))
-    return cores()
 
 
 def margins(size: int, window: int, stride: int, padding: str) -> tuple[int, int]:
