@@ -55,6 +55,7 @@ class OpenVinoEngine:
         options: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY"}  # one batch at a time, on all cores
         if threads() < cores():
             options["INFERENCE_NUM_THREADS"] = threads()
+            options["ENABLE_CPU_PINNING"] = False  # or every process would take the first cores
         if precision:
             if precision == "bfloat16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
                 raise InputError("this processor does not compute in bfloat16: take float32")
