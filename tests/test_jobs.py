@@ -248,9 +248,3 @@ class TestOnRay:
         monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
         with pytest.raises(RunError, match=r"the cluster at 127.0.0.1:9 cannot be reached"):
             ception.predict_into(trained, photos, tmp_path / "o", on="ray")
-
-    def test_other_releases_are_refused(self, trained, tmp_path):
-        from ception.jobs.on_ray import Worker
-
-        with pytest.raises(InputError, match=r"a worker has Ception .*, not 0.0.0: install the same on all machines"):
-            Worker("0.0.0", "model.keras", None, None, Folder(str(tmp_path), 1, 1, "csv"), None, ".")

@@ -105,6 +105,8 @@ class TuneOptions(TypedDict, total=False):
 class EvaluateOptions(TypedDict, total=False):
     """Fields of `EvaluateSettings`."""
 
+    on: str | None
+    worker_cores: int
     cache_limit: float
     backend: Backend | None
     device: str | None
@@ -136,6 +138,8 @@ class PredictOptions(TypedDict, total=False):
 class JobOptions(TypedDict, total=False):
     """Fields of `JobSettings`."""
 
+    on: str | None
+    worker_cores: int
     cache_limit: float
     backend: Backend | None
     device: str | None
@@ -147,10 +151,8 @@ class JobOptions(TypedDict, total=False):
     weights: str | None
     batch_size: int
     allow_urls: bool
-    on: str | None
     table: TableFormat
     part_size: int
-    worker_cores: int
 
 
 class CompareOptions(TypedDict, total=False):
@@ -168,6 +170,8 @@ class CompareOptions(TypedDict, total=False):
 class CheckOptions(TypedDict, total=False):
     """Fields of `CheckSettings`."""
 
+    on: str | None
+    worker_cores: int
     cache_limit: float
     model: str | None
     weights: str | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from ception.models.catalog import find
 from ception.models.sizes import count
 from ception.reporting import Reporter, or_default
 from ception.results import Guess, Prediction
-from ception.settings import EngineName
+from ception.settings import EngineName, EngineSettings
 from ception.weights.published import require_file
 
 if TYPE_CHECKING:
@@ -245,6 +246,44 @@ class Predictor:
             looks.append(Looks(sure.max(-1), answers.brightness, answers.shorter_sides))
         if self.description.usual is not None and len(asked) >= drift.FEWEST:
             drift.tell(drift.drifts(self.description.usual, Looks.of(looks)), self._reporter)
+
+
+@dataclass(frozen=True)
+class SentModel:
+    """A model on its way to another process.
+
+    Attributes:
+        name: Of its file.
+        content: The file.
+        settings: What runs it, with which numbers.
+        batch_size: Pictures in one step.
+    """
+
+    name: str
+    content: bytes
+    settings: EngineSettings
+    batch_size: int
+
+    @classmethod
+    def of(cls, model: Path, settings: EngineSettings, batch_size: int) -> SentModel:
+        """A model file, or an export that is one.
+
+        Raises:
+            InputError: it is a folder.
+        """
+        if model.is_dir():
+            raise InputError(f"{model} is a folder, which workers are not sent: give the model file, or another export")
+        return cls(model.name, model.read_bytes(), settings, batch_size)
+
+    def opened(self) -> Predictor:
+        """The model in the engine that follows from what is installed here."""
+        with tempfile.TemporaryDirectory() as place:
+            path = Path(place, self.name)
+            path.write_bytes(self.content)
+            return Predictor.open(
+                path, engine=self.settings.engine, dtype=self.settings.dtype, batch_size=self.batch_size, measure=False,
+                cache_limit=self.settings.cache_limit, reporter=Reporter(),
+            )  # fmt: skip
 
 
 def told(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
+from ception import cluster
 from ception.checking import copies, cropped, features, findings, labels, page, passed_over, placeholders, scan, seen
 from ception.data import grouping, sources
 from ception.data.augmentation import Augmentation
@@ -46,6 +47,7 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     """
     settings = settings_of(CheckSettings, options)
     reporter = or_default(reporter)
+    cluster.require(settings)
     described = _described(settings)  # a wrong model is told before anything is read
     features.require_sense(settings, described)
     dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
@@ -53,7 +55,8 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     model, size = _model(settings, described, dataset)
     out = settings.out or Path(f"check-{dataset.name}.html")
     page.require_free(out)
-    facts, failed = scan.scan(dataset.pictures, str(data), cache_limit=settings.cache_limit, reporter=reporter)
+    facts, failed = scan.scan(dataset.pictures, str(data), cache_limit=settings.cache_limit, reporter=reporter,
+                              where=settings)  # fmt: skip
     splits, lacking = findings.split_as_trained(dataset, facts["digest"])
     shown_by_hosts, equal, near = placeholders.find(facts, *copies.find(dataset.pictures, facts, reporter))
     cases = findings.about_pictures(dataset, facts, failed, size) | {"too_few": lacking}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL
 from PIL import Image
 
+from ception import cluster
 from ception.data import cache, formats, images
 from ception.data.pictures import digest_of
 from ception.data.sources import Arrays, Encoded, Files, Pictures, parallel
 from ception.errors import RunError
 from ception.files import cache_folder
 from ception.reporting import Reporter
+from ception.settings import ClusterSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,12 +28,18 @@ FACTS = np.dtype([
     ("orientation", "u1"), ("alpha", "?"), ("deep", "?"), ("frames", "i4"), ("copy", "u1", (SIDE, SIDE)),
     ("ground", "f4"), ("entropy", "f4"),
 ])  # fmt: skip
+_PART = 500  # pictures that a worker of a cluster looks at before it tells
 _VERSION = f"2, Pillow {PIL.__version__}"  # the number changes with what the facts mean
 _ENOUGH = 4 * SIDE  # pixels of a side that a JPEG is decoded to, for the small copy and the grey levels
 
 
 def scan(
-    pictures: Pictures, source: str, *, cache_limit: float, reporter: Reporter
+    pictures: Pictures,
+    source: str,
+    *,
+    cache_limit: float,
+    reporter: Reporter,
+    where: ClusterSettings = ClusterSettings(),
 ) -> tuple[NDArray[np.void], dict[int, str]]:
     """The facts about each picture.
 
@@ -41,6 +50,7 @@ def scan(
         source: What names the data set in the cache: its path.
         cache_limit: Most that the cache folder may hold, in GB.
         reporter: Receives progress, and a warning where the cache is of no use.
+        where: Whether the pictures are read here or by the workers of a cluster.
 
     Returns:
         An array of type `FACTS` and shape (pictures,); width and height, in pixels, are those of the upright picture,
@@ -61,8 +71,8 @@ def scan(
         todo = [index for index in todo if keys.get(index) not in known]
     with reporter.task("Checking", len(pictures)) as task:
         task.advance(len(pictures) - len(todo))
-        results = parallel(lambda k: _facts(pictures, todo[k]), len(todo), threads=isinstance(pictures, Encoded))
-        for index, (row, why) in zip(todo, results, strict=True):
+        looked_at = _here(pictures, todo) if where.on is None else _on_cluster(pictures, todo, where, reporter)
+        for index, row, why in looked_at:
             facts[index] = row
             facts[index]["key"] = np.void(keys.get(index, bytes(16)))
             if why:
@@ -71,6 +81,38 @@ def scan(
     if keys and len(failed) < len(todo):
         _remember(name, facts[facts["width"] > 0], cache_limit, reporter)
     return facts, failed
+
+
+def _here(pictures: Pictures, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.void], str]]:
+    """Index, facts, and why it cannot be read, of some pictures."""
+    found = parallel(lambda k: _facts(pictures, indices[k]), len(indices), threads=isinstance(pictures, Encoded))
+    for index, (row, why) in zip(indices, found, strict=True):
+        yield index, row, why
+
+
+def _on_cluster(
+    pictures: Pictures, indices: Sequence[int], where: ClusterSettings, reporter: Reporter
+) -> Iterator[tuple[int, NDArray[np.void], str]]:
+    """As `_here`, in whatever order the workers of a cluster come to them."""
+    parts = range(-(-len(indices) // _PART))
+    for _, found in cluster.carried_out(Scanning, (pictures, np.array(indices)), parts, where, reporter):
+        yield from found
+
+
+class Scanning:
+    """What looks at pictures in a worker of a cluster.
+
+    Args:
+        pictures: All pictures.
+        indices: Those that are asked for.
+    """
+
+    def __init__(self, pictures: Pictures, indices: NDArray[np.int64]) -> None:
+        self.pictures, self.indices = pictures, indices
+
+    def __call__(self, number: int) -> list[tuple[int, NDArray[np.void], str]]:
+        """Index, facts, and why it cannot be read, of a part of the pictures."""
+        return list(_here(self.pictures, self.indices[number * _PART : (number + 1) * _PART].tolist()))
 
 
 def preview(pictures: Pictures, index: int, side: int, mode: str = "RGB") -> Image.Image:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Unpack, cast
 
 import numpy as np
 
-from ception import backends, hub
+from ception import backends, cluster, hub
 from ception.data import sources
 from ception.errors import InputError
+from ception.evaluation import on_cluster
 from ception.evaluation.calibration import confidence, short_threshold_for, wilson_interval
 from ception.evaluation.selection import Selection, matched, select, tabulate_data, warn_of_seen
 from ception.evaluation.slices import grouping, sliced
@@ -60,6 +61,7 @@ def evaluate(
     """
     settings = settings_of(EvaluateSettings, options)
     reporter = or_default(reporter)
+    cluster.require(settings, here=("backend", "device"))
     file = None if isinstance(model, ModelDescription) else model_file(model, reporter=reporter)
     described = describe(file) if file else cast(ModelDescription, model)
     described.require_weights()
@@ -97,6 +99,10 @@ def _tabulated(
     reporter: Reporter,
 ) -> tuple[Table, NDArray[np.int64]]:
     """What the model says of the chosen pictures that can be read, and their indices."""
+    if settings.on is not None:
+        if isinstance(model, ModelDescription):
+            raise InputError("--on ray needs a model file, which workers are sent: save the classifier first")
+        return on_cluster.tabulated(model, settings, labels, dataset, chosen, reporter)
     with (
         backends.on(settings.device, settings.backend),
         Predictor.open(

@@ -12,7 +12,7 @@ from ception.data import grouping, sources, splitting
 from ception.data.dataset import match_classes
 from ception.errors import InputError
 from ception.evaluation.table import Table
-from ception.predictor import Predictor, answered
+from ception.predictor import Answers, Predictor, answered
 from ception.reporting import Reporter, counted
 
 if TYPE_CHECKING:
@@ -237,29 +237,57 @@ def tabulate_data(
     Raises:
         InputError: none of the pictures can be read.
     """
-    answers: dict[int, tuple[Table, NDArray[np.int64]]] = {}
+    tables: dict[int, tuple[Table, NDArray[np.int64]]] = {}
     failed: dict[int, str] = {}
     models = [predictor.description for predictor in predictors]
     for contract in dict.fromkeys(model.image for model in models):
         sharing = [number for number, model in enumerate(models) if model.image == contract]
         batches = list(answered([predictors[number] for number in sharing], dataset.pictures, chosen.indices,
                                 label="Evaluating", reporter=reporter, digests=True))  # fmt: skip
-        readable = np.concatenate([batch.indices for batch in batches]).astype(np.int64)
-        looks = np.concatenate([batch.digests for batch in batches])
-        names = [dataset.pictures.name(int(index)) for index in readable]
         for batch in batches:
             failed |= batch.errors
-        for order, number in enumerate(sharing):
-            logits = np.concatenate([batch.logits[order] for batch in batches])
-            model = models[number]
-            seen = None
-            if len(model.training_digests):
-                seen = model.seen_in_training(chosen.digests[readable]) | model.pixels_seen_in_training(looks)
-            answers[number] = Table(names, labels[number][readable], logits, model.class_names, seen), readable
+        of_these = [(models[number], labels[number]) for number in sharing]
+        tables |= dict(zip(sharing, tabulated_answers(batches, of_these, dataset, chosen), strict=True))
+    require_readable(failed, dataset, chosen, reporter)
+    return [tables[number] for number in range(len(models))]
+
+
+def tabulated_answers(
+    batches: Sequence[Answers],
+    models: Sequence[tuple[ModelDescription, NDArray[np.integer]]],
+    dataset: sources.Dataset,
+    chosen: Selection,
+) -> list[tuple[Table, NDArray[np.int64]]]:
+    """For each model its table of the readable pictures, and their indices.
+
+    Args:
+        batches: What the models say, with digests.
+        models: What each says of itself, and the labels of the whole data set as it counts them.
+        dataset: The data set.
+        chosen: Its pictures that are wanted.
+    """
+    readable = np.concatenate([batch.indices for batch in batches]).astype(np.int64)
+    looks = np.concatenate([batch.digests for batch in batches])
+    names = [dataset.pictures.name(int(index)) for index in readable]
+    tables = []
+    for order, (model, labels) in enumerate(models):
+        logits = np.concatenate([batch.logits[order] for batch in batches])
+        seen = None
+        if len(model.training_digests):
+            seen = model.seen_in_training(chosen.digests[readable]) | model.pixels_seen_in_training(looks)
+        tables.append((Table(names, labels[readable], logits, model.class_names, seen), readable))
+    return tables
+
+
+def require_readable(failed: dict[int, str], dataset: sources.Dataset, chosen: Selection, reporter: Reporter) -> None:
+    """Warn of pictures that cannot be read, of which there are reasons by index.
+
+    Raises:
+        InputError: there are no others.
+    """
     for index, why in list(failed.items())[:_MOST_NAMED]:
         reporter.warn(f"left out {dataset.pictures.name(index)}: {why}")
     if len(failed) > _MOST_NAMED:
         reporter.warn(f"left out {len(failed) - _MOST_NAMED} more that cannot be read")
     if len(failed) == len(chosen.indices):
         raise InputError(f"of {counted(len(failed), 'picture')} of {dataset.name} none can be read")
-    return [answers[number] for number in range(len(models))]

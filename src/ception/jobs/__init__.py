@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from ception import cluster
 from ception.data import stores
 from ception.data.collecting import collected
 from ception.errors import InputError
 from ception.files import cache_folder, locked
+from ception.jobs.answering import parts
 from ception.jobs.parts import Folder, Part
 from ception.model_file import model_file
 from ception.options import JobOptions
@@ -59,7 +61,9 @@ def predict_into(
         RunError: a file cannot be written, or the cluster failed.
     """
     settings, reporter, out = settings_of(JobSettings, options), or_default(reporter), stores.typed(out)
-    _require_libraries(settings)
+    if settings.table == "parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise InputError("--table parquet needs pyarrow: pip install 'ception[parquet]'")
+    cluster.require(settings, here=("weights", "backend", "device"))
     where = None if settings.weights else model_file(model, reporter=reporter)
     if where is not None and not where.exists():
         raise InputError(f"there is no model {model}")
@@ -72,8 +76,8 @@ def predict_into(
         if whole.pictures:
             reporter.note(f"{out} has the answers for {whole.pictures:,} of {len(listed):,} pictures")
         if missing:
-            made = _here if settings.on is None else _on_ray
-            whole = sum(made(where or model, listed, folder, missing, settings, reporter), whole)
+            made = _here if settings.on is None else parts
+            whole = sum(made(Path(where or model), listed, folder, missing, settings, reporter), whole)
     return JobResult(
         model=str(model), out=out, pictures=whole.pictures, failed=whole.failed, files=len(folder),
         classes=dict(whole.classes.most_common()),
@@ -81,7 +85,7 @@ def predict_into(
 
 
 def _here(
-    model: str | Path, pictures: Pictures, folder: Folder, missing: list[int], settings: JobSettings, reporter: Reporter
+    model: Path, pictures: Pictures, folder: Folder, missing: list[int], settings: JobSettings, reporter: Reporter
 ) -> Iterator[Part]:
     """The parts that are missing, made in this process as one stream of pictures."""
     indices = np.concatenate([np.arange(*_ends(folder.pictures_of(number))) for number in missing])
@@ -90,15 +94,6 @@ def _here(
         yield folder.write(number, islice(stream, len(folder.pictures_of(number))))
     for _ in stream:  # what it has to say at its end
         pass
-
-
-def _on_ray(
-    model: str | Path, pictures: Pictures, folder: Folder, missing: list[int], settings: JobSettings, reporter: Reporter
-) -> Iterator[Part]:
-    """The parts that are missing, made by the workers of a cluster."""
-    from ception.jobs.on_ray import parts
-
-    return parts(Path(model), pictures, folder, missing, settings, reporter)
 
 
 def _ends(indices: range) -> tuple[int, int]:
@@ -129,22 +124,3 @@ def _alone(out: str) -> Any:
     """A context in which no other process of this machine fills the folder."""
     digest = hashlib.blake2b(os.fsencode(os.path.abspath(out)), digest_size=8).hexdigest()
     return locked(cache_folder() / f"job-{digest}.lock", f"another process fills {out}: wait, or name another folder")
-
-
-def _require_libraries(settings: JobSettings) -> None:
-    """Refuse what needs a library that is not installed, or a cluster that nothing here knows.
-
-    Raises:
-        InputError: so it is.
-    """
-    if settings.table == "parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise InputError("--table parquet needs pyarrow: pip install 'ception[parquet]'")
-    if settings.on is None:
-        return
-    if settings.on != "ray" and not settings.on.startswith("ray://"):
-        raise InputError(f"--on must be ray or ray://HOST:PORT, got '{settings.on}'")
-    if importlib.util.find_spec("ray") is None:
-        raise InputError("--on ray needs Ray: pip install 'ception[ray]'")
-    for name in ("weights", "backend", "device"):
-        if getattr(settings, name):
-            raise InputError(f"--{name} is for this process: give --on ray a model file")

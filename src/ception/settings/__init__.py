@@ -21,6 +21,7 @@ from ception.settings.shared import Backend as Backend
 from ception.settings.shared import BackendSettings as BackendSettings
 from ception.settings.shared import BatchNorm as BatchNorm
 from ception.settings.shared import CacheSettings as CacheSettings
+from ception.settings.shared import ClusterSettings as ClusterSettings
 from ception.settings.shared import DeviceSettings as DeviceSettings
 from ception.settings.shared import Dtype as Dtype
 from ception.settings.shared import EngineName as EngineName

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ception.settings.shared import CacheSettings
+from ception.settings.shared import CacheSettings, ClusterSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckSettings(CacheSettings):
+class CheckSettings(CacheSettings, ClusterSettings):
     """How to check a data set.
 
     Attributes:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ception.settings.shared import Backend as Backend  # of the bases' fields, whose types are looked up here
-from ception.settings.shared import BackendSettings, EngineSettings, ExplainMethod, Split, TableFormat
+from ception.settings.shared import BackendSettings, ClusterSettings, EngineSettings, ExplainMethod, Split, TableFormat
 from ception.settings.shared import Dtype as Dtype  # of the bases' fields, whose types are looked up here
 from ception.settings.shared import EngineName as EngineName  # of the bases' fields, whose types are looked up here
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings(EngineSettings):
+class EvaluateSettings(EngineSettings, ClusterSettings):
     """How to score a model.
 
     Attributes:
@@ -60,21 +60,16 @@ class PredictSettings(EngineSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobSettings(PredictSettings):
+class JobSettings(PredictSettings, ClusterSettings):
     """How to classify many pictures into files.
 
     Attributes:
-        on: Where to compute: ray for the Ray cluster that RAY_ADDRESS names, else for one on this machine alone;
-            ray://HOST:PORT for another; in this process when not given.
         table: Format of the files: csv, a row for each class that is named; parquet, a row for each picture.
         part_size: Pictures in a file. An interrupted job goes on where whole files end.
-        worker_cores: Cores of each worker on a cluster; there are as many workers as it has room for.
     """
 
-    on: str | None = None
     table: TableFormat = "csv"
     part_size: int = 1000
-    worker_cores: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

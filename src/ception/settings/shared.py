@@ -28,6 +28,20 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterSettings:
+    """Where many pictures are looked at.
+
+    Attributes:
+        on: Where to compute: ray for the Ray cluster that RAY_ADDRESS names, else for one on this machine alone;
+            ray://HOST:PORT for another; in this process when not given.
+        worker_cores: Cores of each worker on a cluster; there are as many workers as it has room for.
+    """
+
+    on: str | None = None
+    worker_cores: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackendSettings:
     """What Keras computes with.
 
