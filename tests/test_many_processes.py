@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 import ception
-from ception.evaluation import read_log
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
-from support.runs import assert_same_run, weights
+from support.runs import assert_near, assert_same_run, losses
 from support.teams import Command, run
 
 pytestmark = [
@@ -35,16 +34,6 @@ def flags(settings: dict[str, object]) -> list[str]:
 def folder_of(place: Path) -> Path:
     (found,) = (place / "runs").glob("*-*")
     return found
-
-
-def losses(run: Path) -> np.ndarray:
-    return np.array([[row["loss"], row["val_loss"]] for row in read_log(run / "log.csv")])
-
-
-def assert_near(one: Path, other: Path, tolerance: float = 1e-3) -> None:
-    np.testing.assert_allclose(losses(one), losses(other), rtol=tolerance)
-    for first, second in zip(weights(one), weights(other), strict=True):
-        np.testing.assert_allclose(first, second, rtol=tolerance, atol=1e-5)
 
 
 @pytest.fixture(scope="module")

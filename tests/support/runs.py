@@ -45,6 +45,20 @@ def weights(run: Path) -> list[np.ndarray]:
     return ception.Classifier.load(run / "model.keras").network.get_weights()
 
 
+def losses(run: Path) -> np.ndarray:
+    """Of training and validation, (epochs, 2)."""
+    from ception.evaluation import read_log
+
+    return np.array([[row["loss"], row["val_loss"]] for row in read_log(run / "log.csv")])
+
+
+def assert_near(one: Path, other: Path, tolerance: float = 1e-3) -> None:
+    """Fail unless two runs have the same losses and weights but for roundings."""
+    np.testing.assert_allclose(losses(one), losses(other), rtol=tolerance)
+    for first, second in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_allclose(first, second, rtol=tolerance, atol=1e-5)
+
+
 def assert_indexed(run: Path) -> None:
     """Fail unless the run's index holds what its model sees in some of its pictures, to what bfloat16 can hold."""
     from ception.data.images import read, to_pixels
