@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -97,10 +98,10 @@ def test_the_table(runs, run_cli):
     assert [entry.finished for entry in entries] == [True, True, False]
     assert [entry.seconds for entry in entries] == [87.5, 75, 0]
     assert entries[0].model_bytes == (runs / "002-xception-colours" / "model.keras").stat().st_size
-    assert entries[0].options == "--epochs 2 --image-size 8"
+    assert entries[0].options == "--epochs 3 --batch-size 16 --image-size 16"
     code, out, _ = run_cli("runs")
     assert code == 0
-    assert "--epochs 2 --image-size 8" in out.splitlines()[1]
+    assert "--epochs 3 --batch-size 16 --image-size 16" in out.splitlines()[1]
     assert "87.5%" in out.splitlines()[1]
     assert "1 min 28 s" in out.splitlines()[1]
     assert out.splitlines()[-1] == "Next: ception train --resume runs/010-xception-flowers"

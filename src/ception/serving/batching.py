@@ -34,7 +34,7 @@ class Batcher:
 
     No picture waits for others: a batch is what has come by the time that the engine is free, or so many of it as one
     of a few sizes takes. Engines prepare themselves for each size, and to fill a larger one up would cost as much as
-    pictures do. Whatever fails, each picture that was taken gets an answer, and `broken` says so until a batch succeeds.
+    pictures do. Whatever fails, each picture that was taken gets an answer; `broken` says so until a batch succeeds.
 
     Args:
         engine: What computes them.
