@@ -184,17 +184,6 @@ class TestFolders:
         assert [item.note for item in findings["empty_class"].items] == [str(tmp_path / "d" / "test" / "y")]
         assert [item.note for item in findings["too_few"].items] == ["y has no test picture"]
 
-    def test_splits_too_small_to_judge_by(self, tmp_path):
-        data = write_pictures(tmp_path / "d" / "train", {"x": 5, "y": 5}).parent
-        write_pictures(data / "val", {"x": 50, "y": 42}, seed=1)
-        write_pictures(data / "test", {"x": 50, "y": 43}, seed=2)
-        result = ception.check(data, model="separable_cnn")
-        (few,) = [finding for finding in result.findings if finding.kind == "few_scored"]
-        assert [item.note for item in few.items] == [
-            "val has 92 pictures: the 95 % interval of an accuracy is up to 20 points wide"
-        ]
-        assert few.severity == "note"
-
     def test_classes_that_are_too_small_and_imbalance(self, data):
         for index in range(2):
             (data / "bird").mkdir(exist_ok=True)

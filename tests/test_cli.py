@@ -230,7 +230,7 @@ class TestCommands:
             Path(os.fsdecode(name)).write_bytes(picture.read_bytes())
         code, out, _ = run_cli("predict", trained / "model.keras", data, "--csv", tmp_path / "p.csv")
         assert code == 0
-        assert len(out.splitlines()) == 5
+        assert len(out.splitlines()) == 6
         code, out, _ = run_cli("predict", trained / "model.keras", data, "--json")
         assert {os.fsencode(json.loads(line)["path"]) for line in out.splitlines()} == {*odd, os.fsencode(picture)}
 

@@ -67,18 +67,15 @@ def split_as_trained(dataset: Dataset, digests: NDArray[np.void]) -> tuple[NDArr
     return splits, items
 
 
-def about_splits(splits: NDArray[np.int8] | None) -> dict[str, list[Item]]:
-    """The splits that are too small to judge a model by."""
-    if splits is None:
-        return {}
-    counts = {name: int((splits == number).sum()) for name, number in SPLITS.items() if number != TRAIN}
-    return {
-        "few_scored": [
-            Item(note=f"{name} has {counted(count, 'picture')}: the 95 % interval of an accuracy is up to "
-                      f"{200 * _half_width(count):.0f} points wide")
-            for name, count in counts.items() if count and _half_width(count) > _ROUGH
-        ]
-    }  # fmt: skip
+def about_splits(splits: NDArray[np.int8] | None, lacking: list[Item]) -> dict[str, list[Item]]:
+    """What is lacking for a split, as `split_as_trained` tells it, and the splits too small to judge a model by."""
+    counts = {} if splits is None else {name: int((splits == SPLITS[name]).sum()) for name in ("val", "test")}
+    few = [
+        Item(note=f"{name} has {counted(count, 'picture')}: the 95 % interval of an accuracy is up to "
+                  f"{200 * _half_width(count):.0f} points wide")
+        for name, count in counts.items() if count and _half_width(count) > _ROUGH
+    ]  # fmt: skip
+    return {"too_few": lacking, "few_scored": few}
 
 
 def _half_width(count: int) -> float:

@@ -16,7 +16,6 @@ from ception.errors import InputError
 from ception.files import cache_folder, cache_is_temporary
 from ception.reporting import Display, counted, duration
 from ception.results import plain
-from ception.run_list import scored_picture
 
 if TYPE_CHECKING:
     from ception.models.catalog import Architecture
@@ -377,6 +376,8 @@ def print_next(command: str, silent: bool) -> None:
 
 def print_next_prediction(model: Path, silent: bool, scored: Path) -> None:
     """The command that lets a model name one of the pictures that it was scored on by the results in a folder."""
+    from ception.run_list import scored_picture
+
     picture = scored_picture(scored)
     shown = "PICTURES" if picture is None or printable(picture) != picture else shlex.quote(picture)
     print_next(f"ception predict {quoted(model)} {shown}", silent)
