@@ -113,6 +113,7 @@ class TestSeries:
         assert grouping.series(sources.load(tmp_path)) is None
 
 
+@pytest.mark.slow  # the split itself is checked above
 def test_training_and_scoring_keep_to_it(tracks, tmp_path):
     notes = Notes()
     run = ception.train(tracks, group=grouping.SERIES, epochs=1, image_size=16, runs=tmp_path, reporter=notes)

@@ -276,6 +276,7 @@ class TestWhatAReviewFound:
         run = ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs")
         assert ception.evaluate(run.folder / "model.keras", data).accuracy == run.scores.accuracy
 
+    @pytest.mark.slow  # it trains
     def test_results_are_never_taken_for_data(self, tmp_path, monkeypatch):
         write_pictures(tmp_path, {"a": 20, "b": 20})
         monkeypatch.chdir(tmp_path)
