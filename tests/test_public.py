@@ -11,7 +11,7 @@ NAMES = [
     "Classifier", "InputError", "MODELS", "Predictor", "Reporter", "Run", "RunError", "__version__", "bench", "build",
     "check", "compare", "convert", "doctor", "endpoints", "evaluate", "explain", "export", "features",
     "find_learning_rate", "predict", "predict_into", "resume", "runs", "serve", "shard", "stages", "summary", "train",
-    "truncate", "tune",
+    "train_on", "truncate", "tune",
 ]  # fmt: skip
 SIGNATURES = {
     "Classifier": "(*, config, class_names, image, record=<factory>, training_digests=<factory>, "

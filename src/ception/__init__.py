@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ception.exporting import export as export
     from ception.inspection import summary as summary
     from ception.jobs import predict_into as predict_into
+    from ception.jobs.training import train_on as train_on
     from ception.models import MODELS as MODELS
     from ception.models.endpoints import endpoints as endpoints
     from ception.models.endpoints import features as features
@@ -63,6 +64,7 @@ _HOMES = {
     "find_learning_rate": "training.searching",
     "predict": "prediction",
     "predict_into": "jobs",
+    "train_on": "jobs.training",
     "resume": "training",
     "runs": "run_list",
     "serve": "serving",

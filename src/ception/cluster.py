@@ -116,7 +116,7 @@ def carried_out(
     import ray
     import ray.data
 
-    with _connected(settings, reporter) as workers:
+    with connected(settings, reporter) as workers:
         makers = version("ception"), prepare, ray.put(given), settings.worker_cores, os.getcwd()
         dataset = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
         done = dataset.map_batches(
@@ -135,7 +135,7 @@ def carried_out(
 
 
 @contextmanager
-def _connected(settings: ClusterSettings, reporter: Reporter) -> Iterator[int]:
+def connected(settings: ClusterSettings, reporter: Reporter) -> Iterator[int]:
     """A context with a cluster, and how many workers it has room for; one that was there before stays.
 
     Raises:

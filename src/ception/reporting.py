@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
     from rich.progress import Progress
 
@@ -40,6 +42,9 @@ class Reporter:
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """An epoch of a training, as the log has it, after it was kept; what this raises ends the training."""
+
+    def began(self, folder: Path) -> None:
+        """The folder of a training's run, once it is there."""
 
     def warn(self, text: str) -> None:
         """Something that may spoil the result; the work goes on."""

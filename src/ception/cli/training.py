@@ -27,7 +27,7 @@ from ception.distributed import is_first
 from ception.errors import InputError
 from ception.reporting import duration
 from ception.results import TrialEntry
-from ception.settings import TrainSettings, TuneSettings
+from ception.settings import ClusterSettings, TrainSettings, TuneSettings
 from ception.values import flags_of
 
 
@@ -40,11 +40,13 @@ def train(
     /, *, settings: Annotated[TrainSettings, Flat] = TrainSettings(),
     resume: Annotated[Path | None, Parameter(
         help="Go on with an interrupted training, by its run folder, with its own settings.")] = None,
+    cluster: Annotated[ClusterSettings, Flat] = ClusterSettings(),
     find_lr: Annotated[bool, Parameter(name="--find-lr", negative="",
         help="Look for the learning rate instead of training: short trainings with several, and a plot.")] = False,
     quiet: Quiet = False, verbose: Verbose = False, json: AsJson = False,
 ) -> int:  # fmt: skip
     """Train a network on DATA, score it on test pictures and save all in a new run folder."""
+    from ception.jobs.training import train_on
     from ception.training import resume as go_on
     from ception.training import train
     from ception.training.searching import find_learning_rate
@@ -54,8 +56,8 @@ def train(
     if resume and (changed := flags_of(settings).split()):
         raise InputError(f"a resumed training keeps its settings: leave out {changed[0]}")
     if find_lr:
-        if resume:
-            raise InputError("--find-lr is for a new training: leave out --resume")
+        if resume or cluster.on:
+            raise InputError(f"--find-lr is for a new training here: leave out {'--resume' if resume else '--on'}")
         with terminal(quiet, verbose) as reporter:
             search = find_learning_rate(str(data), reporter=reporter, **options_of(settings))
         if not is_first():
@@ -70,7 +72,10 @@ def train(
         return 0
     with terminal(quiet, verbose) as reporter:
         new = options_of(settings)
-        run = go_on(resume, data, reporter=reporter) if resume else train(str(data), reporter=reporter, **new)
+        if cluster.on is not None:
+            run = train_on(cluster.on, data, resume=resume, worker_cores=cluster.worker_cores, reporter=reporter, **new)
+        else:
+            run = go_on(resume, data, reporter=reporter) if resume else train(str(data), reporter=reporter, **new)
     if not is_first():
         return 0
     if json:

@@ -67,11 +67,22 @@ def joined(backend: Callable[[], str | None], reporter: Reporter) -> Iterator[tu
             team.close()
 
 
+def require_several(backend: str) -> str:
+    """The backend, if several processes can train together on it.
+
+    Raises:
+        InputError: they cannot.
+    """
+    if backend == "tensorflow":
+        raise InputError("several processes train together with --backend torch or jax, not with tensorflow")
+    return backend
+
+
 def _joined(place: Place, backend: str | None, reporter: Reporter) -> Several:
-    name = backends.choose(backend)
-    if name == "tensorflow":
-        said = "several processes train together with --backend torch or jax, not with tensorflow"
-        raise ToldElsewhereError(said) if place.index else InputError(said)
+    try:
+        name = require_several(backends.choose(backend))
+    except InputError as error:
+        raise (ToldElsewhereError(str(error)) if place.index else error) from None
     reporter.note(f"{place.count} processes train together on {name} ...")
     if name == "jax":  # before anything is computed, as importing Keras may
         from ception.distributed.jax import join as join_on_jax

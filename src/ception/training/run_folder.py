@@ -234,6 +234,7 @@ def begin(runs: Path, name: str, record: Mapping[str, Any], decisions: Decisions
     folder.save_decisions(decisions)
     folder.save_plan(record)
     reporter.note(f"Run folder: {folder.path}")
+    reporter.began(folder.path)
     return folder
 
 
