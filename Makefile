@@ -26,7 +26,7 @@ help:
 	@echo "make tutorials run the tutorials and write their pages anew"
 	@echo "make test-kernels    the compiled kernels' own tests for each set of instructions, and under the sanitizers"
 	@echo "make test-backends   the tests on JAX and on PyTorch, in environments of their own"
-	@echo "make test-lowest     tests on the lowest versions that are allowed, of Python too where PYTHON names it"
+	@echo "make test-lowest     tests of the main paths with the lowest versions that pyproject.toml allows, on TensorFlow and JAX"
 	@echo "make release   build what is published into dist/, and try each in a fresh environment"
 	@echo "make goldens   write the stored values that networks must give anew"
 	@echo "make lock      set up all environments anew with the latest packages, and write constraints.txt"
@@ -78,7 +78,7 @@ test-lowest: $(VENV)-lowest-tensorflow/installed $(VENV)-lowest-jax/installed
 	KERAS_BACKEND=jax $(ONE_THREAD) $(VENV)-lowest-jax/bin/$(PYTEST) -m "not slow" $(LOWEST)
 
 release: $(VENV)-release/installed
-	$(VENV)-release/bin/python tools/release.py $(addprefix --python=,$(PYTHONS))
+	$(VENV)-release/bin/python tools/release.py $(if $(PYTHONS),--python $(PYTHONS))
 
 lock:
 	rm -rf $(VENV) $(VENV)-jax $(VENV)-torch $(VENV)-release

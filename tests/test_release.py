@@ -9,9 +9,11 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import ception
 import distributions
@@ -20,6 +22,13 @@ from support.marks import not_on_jax
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = {"ception/__init__.py": b"1", "ception/py.typed": b""}
+# lowest and newest version of each, as docs/compatibility.md has them
+TABLE = {
+    name: (lowest, newest) for name, lowest, newest in re.findall(
+        r"^\| (\w[\w ]*) \| (\d[\d.]*) \| (\d[\d.]*) \|$", (ROOT / "docs" / "compatibility.md").read_text(), re.M)
+}  # fmt: skip
+PACKAGES = {"Keras": "keras", "NumPy": "numpy", "TensorFlow": "tensorflow-cpu", "JAX": "jax", "PyTorch": "torch",
+            "OpenVINO": "openvino", "ONNX Runtime": "onnxruntime", "LiteRT": "ai-edge-litert"}  # fmt: skip
 METADATA = {f"ception-1.dist-info/{name}": b"" for name in ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")}
 NEEDED = ("ception/py.typed", "*.dist-info/licenses/LICENSE")
 
@@ -100,6 +109,25 @@ class TestVersion:
     def test_nothing_else_has_it(self):
         files = [*(ROOT / "src").rglob("*.py"), ROOT / "README.md", *(ROOT / "kernels" / "python").rglob("*.py")]
         assert [path.name for path in files if f'"{self.VERSION}"' in path.read_text()] == []
+
+
+class TestSupportedVersions:
+    def test_it_has_all_backends_and_engines(self):
+        assert set(TABLE) == {"Python", *PACKAGES}
+
+    def test_lowest_ones_are_those_that_can_be_installed(self):
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        lines = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+        required = {one.name: part.version for one in map(Requirement, lines) for part in one.specifier
+                    if part.operator == ">="}  # fmt: skip
+        wanted = {name: required[package] for name, package in PACKAGES.items()}
+        assert {name: TABLE[name][0] for name in wanted} == wanted
+        assert project["requires-python"] == f">={TABLE['Python'][0]}"
+
+    def test_newest_ones_are_those_of_the_constraints(self):
+        pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines()[1:])
+        wanted = {name: pinned[package] for name, package in PACKAGES.items()}
+        assert {name: TABLE[name][1] for name in wanted} == wanted
 
 
 class TestTrials:
