@@ -98,6 +98,7 @@ def test_the_file_is_current():
     assert tool["FILE"].read_text(encoding="utf-8") == tool["text"](), "run: python tools/write_options.py"
 
 
+@pytest.mark.slow  # mypy reads all of it; `make check` reads as much
 def test_mypy_checks_scripts_as_strictly_as_it_can(tmp_path, monkeypatch):
     mypy = pytest.importorskip("mypy.api")
     (tmp_path / "mypy.ini").write_text(SETTINGS)
