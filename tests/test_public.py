@@ -47,6 +47,7 @@ SIGNATURES = {
     "find_learning_rate": "(data, *, picture=None, reporter=None, **options)",
     "predict": "(model, pictures, top=5, *, reporter=None, **options)",
     "predict_into": "(model, pictures, out, *, reporter=None, **options)",
+    "train_on": "(on, data=None, *, resume=None, worker_cores=1, reporter=None, **options)",
     "resume": "(run, data=None, *, reporter=None)",
     "runs": "(folder='runs')",
     "serve": "(models, *, reporter=None, **options)",

@@ -39,6 +39,7 @@ GROUPS = {
     "From pictures to a model": (
         "check",
         "train",
+        "train_on",
         "resume",
         "tune",
         "find_learning_rate",

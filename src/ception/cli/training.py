@@ -49,7 +49,6 @@ def train(
     from ception.jobs.training import train_on
     from ception.training import resume as go_on
     from ception.training import train
-    from ception.training.searching import find_learning_rate
 
     if data is None and resume is None:
         raise InputError("train needs DATA, or --resume RUN")
@@ -58,18 +57,7 @@ def train(
     if find_lr:
         if resume or cluster.on:
             raise InputError(f"--find-lr is for a new training here: leave out {'--resume' if resume else '--on'}")
-        with terminal(quiet, verbose) as reporter:
-            search = find_learning_rate(str(data), reporter=reporter, **options_of(settings))
-        if not is_first():
-            return 0
-        if json:
-            print_json(search.as_dict())
-        else:
-            print(f"Learning rate {search.suggestion:g} for the phase '{search.phase}': {search.why}")
-            print(f"Drawn in {search.picture}")
-        chosen = flags_of(replace(settings, learning_rate=float(f"{search.suggestion:g}")))
-        print_next(f"ception train {shlex.quote(str(data))}{chosen}", quiet or json)
-        return 0
+        return _find_rate(str(data), settings, quiet, verbose, json)
     with terminal(quiet, verbose) as reporter:
         new = options_of(settings)
         if cluster.on is not None:
@@ -85,6 +73,24 @@ def train(
         print_where(run.folder)
     print_next_prediction(run.folder / "model.keras", quiet or json, run.folder)
     print_report(run.folder, quiet or json)
+    return 0
+
+
+def _find_rate(data: str, settings: TrainSettings, quiet: bool, verbose: bool, json: bool) -> int:
+    """The learning rate that a search finds, and the training with it; the exit code."""
+    from ception.training.searching import find_learning_rate
+
+    with terminal(quiet, verbose) as reporter:
+        search = find_learning_rate(data, reporter=reporter, **options_of(settings))
+    if not is_first():
+        return 0
+    if json:
+        print_json(search.as_dict())
+    else:
+        print(f"Learning rate {search.suggestion:g} for the phase '{search.phase}': {search.why}")
+        print(f"Drawn in {search.picture}")
+    chosen = flags_of(replace(settings, learning_rate=float(f"{search.suggestion:g}")))
+    print_next(f"ception train {shlex.quote(data)}{chosen}", quiet or json)
     return 0
 
 

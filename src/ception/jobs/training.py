@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Unpack
@@ -65,14 +65,33 @@ def train_on(
     backend = require_several(backends.choose(settings.backend if run is None else run_folder.backend_of(run)))
     runs = settings.runs.absolute() if run is None else run.parent
     with _place_for_ray(runs) as place, cluster.connected(where, reporter) as workers:
-        folder = _carried_out(
-            {"data": data, "options": asdict(settings), "backend": backend, "release": version("ception"),
-             "cores": worker_cores, "begun_in": os.getcwd()}, run, workers, place, reporter,
-        )  # fmt: skip
+        task = _Task(data, settings, backend, worker_cores)
+        folder = _carried_out(task, run, workers, place, reporter)
     backends.start(backend, reporter)
     from ception.training import carrying_out
 
     return carrying_out.finished(RunFolder(folder))
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is asked of each worker.
+
+    Attributes:
+        data: The data set.
+        settings: Of a training that begins.
+        backend: Keras's.
+        cores: Of a worker.
+        begun_in: The folder that relative paths begin in.
+        release: Of the package where the training was begun.
+    """
+
+    data: str | Path | None
+    settings: TrainSettings
+    backend: str
+    cores: int
+    begun_in: str = field(default_factory=os.getcwd)
+    release: str = field(default_factory=lambda: version("ception"))
 
 
 @contextmanager
@@ -95,7 +114,7 @@ def _place_for_ray(runs: Path) -> Iterator[Path]:
             runs.rmdir()
 
 
-def _carried_out(task: dict[str, Any], run: Path | None, workers: int, place: Path, reporter: Reporter) -> Path:
+def _carried_out(task: _Task, run: Path | None, workers: int, place: Path, reporter: Reporter) -> Path:
     """Have a training done by workers; its run folder."""
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -104,8 +123,8 @@ def _carried_out(task: dict[str, Any], run: Path | None, workers: int, place: Pa
     board = ray.remote(num_cpus=0)(_Board).remote(run)
     trainer = DataParallelTrainer(
         _work,
-        train_loop_config=task | {"board": board},
-        scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": task["cores"]}),
+        train_loop_config={"task": task, "board": board},
+        scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": task.cores}),
         run_config=RunConfig(storage_path=str(place), failure_config=FailureConfig(max_failures=_TRIES)),
     )
     with _heard(board, reporter):
@@ -211,23 +230,21 @@ class _Teller(Reporter):
         ray.get(self.board.begin.remote(folder))
 
 
-def _work(task: dict[str, Any]) -> None:
+def _work(given: Mapping[str, Any]) -> None:
     """What a worker does: it is a process of the training, from the beginning or from the last epoch on."""
     import ray
 
-    board = task["board"]
+    board, task = given["board"], given["task"]
     with suppress(OSError):  # of another machine, where only whole paths lead anywhere
-        os.chdir(task["begun_in"])
-    os.environ |= _place(task["cores"]) | {"KERAS_BACKEND": task["backend"]}
+        os.chdir(task.begun_in)
+    os.environ |= _place(task.cores) | {"KERAS_BACKEND": task.backend}
     try:
-        if version("ception") != task["release"]:
-            raise InputError(
-                f"a worker has Ception {version('ception')}, not {task['release']}: install the same on all"
-            )
+        if version("ception") != task.release:
+            raise InputError(f"a worker has Ception {version('ception')}, not {task.release}: install the same on all")
         if (folder := ray.get(board.folder.remote())) is None:
-            training.train(task["data"], reporter=_Teller(board), **task["options"])
+            training.train(task.data, reporter=_Teller(board), **asdict(task.settings))
         else:
-            training.resume(folder, task["data"], reporter=_Teller(board))
+            training.resume(folder, task.data, reporter=_Teller(board))
     except ToldElsewhereError:
         pass
     except LostError:  # of another worker: Ray begins anew with all of them
