@@ -53,8 +53,8 @@ TASKS = {
         (
             "check",
             "zzz",
-            "unknown option 'zzz': known: cache_limit, model, weights, final_endpoint, partial, image_size, "
-            "group, out$",
+            "unknown option 'zzz': known: on, worker_cores, cache_limit, model, weights, final_endpoint, partial, "
+            "image_size, group, out$",
         ),
     ],
 )

@@ -266,11 +266,7 @@ class SentModel:
 
     @classmethod
     def of(cls, model: Path, settings: EngineSettings, batch_size: int) -> SentModel:
-        """A model file, or an export that is one.
-
-        Raises:
-            InputError: it is a folder.
-        """
+        """A model file, or an export that is one; an InputError where it is a folder."""
         if model.is_dir():
             raise InputError(f"{model} is a folder, which workers are not sent: give the model file, or another export")
         return cls(model.name, model.read_bytes(), settings, batch_size)

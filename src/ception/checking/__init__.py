@@ -45,13 +45,11 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
         InputError: the data or model cannot be used, or the page would overwrite another file.
         RunError: the page cannot be written.
     """
-    settings = settings_of(CheckSettings, options)
-    reporter = or_default(reporter)
+    settings, reporter = settings_of(CheckSettings, options), or_default(reporter)
     cluster.require(settings)
     described = _described(settings)  # a wrong model is told before anything is read
     features.require_sense(settings, described)
-    dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
-    dataset = grouping.grouped(dataset, settings.group)
+    dataset = grouping.grouped(sources.load(data, cache_limit=settings.cache_limit, reporter=reporter), settings.group)
     model, size = _model(settings, described, dataset)
     out = settings.out or Path(f"check-{dataset.name}.html")
     page.require_free(out)

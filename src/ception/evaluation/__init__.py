@@ -59,8 +59,7 @@ def evaluate(
         InputError: the model, the data or an option cannot be used, or they do not belong together.
         RunError: the data cannot be downloaded, or a file cannot be written.
     """
-    settings = settings_of(EvaluateSettings, options)
-    reporter = or_default(reporter)
+    settings, reporter = settings_of(EvaluateSettings, options), or_default(reporter)
     cluster.require(settings, here=("backend", "device"))
     file = None if isinstance(model, ModelDescription) else model_file(model, reporter=reporter)
     described = describe(file) if file else cast(ModelDescription, model)
