@@ -27,7 +27,7 @@ from PIL import Image
 
 import results
 
-_FLAGS = ["--model=separable_cnn", "--epochs=8", "--patience=8", "--batch-size=16", "--image-size=16",
+_FLAGS = ["--model=separable_cnn", "--epochs=30", "--patience=30", "--batch-size=16", "--image-size=16",
           "--no-neighbours"]  # fmt: skip
 _COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 
@@ -89,6 +89,7 @@ def _started(place: Path, words: list[str], moments: list[float] | None = None) 
         port = free.getsockname()[1]
     began = time.monotonic()
     own = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
+           "CEPTION_GATHERING_S": "60",  # or who is killed before they meet is waited for five minutes
            "CEPTION_CACHE": str(place.parent / "cache")}  # fmt: skip
     processes = [
         subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -158,3 +159,15 @@ class TestDuplicates:
         }  # fmt: skip
         assert "near_two_classes" not in findings
         assert 28 <= findings["near_two_splits"].count + findings["near_copies"].count <= 33  # each looked at
+
+
+@pytest.mark.parametrize("compute", [duplicates.hashes, duplicates.deviations])
+def test_what_is_computed_of_each_copy_takes_no_memory_for_all(compute):
+    copies = np.random.default_rng(0).integers(0, 256, (20_000, 16, 16), np.uint8)
+    tracemalloc.start()
+    found = compute(copies)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < copies.nbytes * 4  # of all at once as numbers of four bytes it would be as much, and more of eight
+    assert np.array_equal(found, np.concatenate([compute(copies[:5]), compute(copies[5:])]))
+    assert len(compute(copies[:0])) == 0

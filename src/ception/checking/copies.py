@@ -34,7 +34,7 @@ def find(
     _, first = np.unique(facts["digest"][readable], return_index=True)
     different = readable[np.sort(first)]
     least = np.where(placeholders.is_flat(facts[different]), _FLAT_DRAWN, _FLAT)
-    different = different[facts["copy"][different].std((1, 2)) >= least]
+    different = different[duplicates.deviations(facts["copy"][different]) >= least]
     sides = np.minimum(facts["width"], facts["height"])[different]
     group_of = duplicates.near(facts["copy"][different], sides, reporter)
     large = np.flatnonzero(sides >= duplicates.SMALL)

@@ -21,7 +21,7 @@ mirrored or turned: most things are as good as symmetric there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +35,7 @@ CORRELATION, CORRELATION_TURNED, CORRELATION_SMALL = 0.97, 0.975, 0.998
 SMALL = 64  # pixels of the shorter side
 _MOST_AT_ONCE = 1 << 22  # pairs of hashes in memory
 _MOST_COMPARED = 1 << 14  # pairs of copies in memory
+_AT_ONCE = 1 << 11  # copies as numbers of four or eight bytes in memory
 ALL_PAIRS = 20_000  # pictures, up to which all pairs are compared
 _ORDERS, _PLANES, _APART = 24, 32, 16  # orders, planes that make one, and places between two that are compared
 
@@ -58,6 +59,10 @@ def hashes(copies: NDArray[np.uint8]) -> NDArray[np.uint64]:
     Source: the discrete cosine transform and median of Zauner, Implementation and Benchmarking of Perceptual Image Hash
         Functions (2010), section 3.2; without the mean, so that brightness does not count.
     """
+    return in_parts(_hashes, copies)
+
+
+def _hashes(copies: NDArray[np.uint8]) -> NDArray[np.uint64]:
     side = copies.shape[-1]
     steps = np.arange(side, dtype=np.float32)
     waves = np.cos(np.pi * (steps + 0.5)[None] * steps[:8, None] / side)
@@ -65,6 +70,17 @@ def hashes(copies: NDArray[np.uint8]) -> NDArray[np.uint64]:
     bits = low > np.median(low[:, 1:], axis=1, keepdims=True) + 0.5  # what is 0 but for rounding stays 0
     bits[:, 0] = False
     return np.packbits(bits, axis=1).view(np.uint64)[:, 0]
+
+
+def deviations(copies: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The standard deviation of the grey values of each copy of shape (pictures, side, side)."""
+    return in_parts(lambda some: some.std((1, 2)), copies)
+
+
+def in_parts(function: Callable[[NDArray[np.uint8]], NDArray[Any]], copies: NDArray[np.uint8]) -> NDArray[Any]:
+    """A function's value for each copy, of some at a time: what it needs in between does not grow with their number."""
+    starts = range(0, max(1, len(copies)), _AT_ONCE)
+    return np.concatenate([function(copies[start : start + _AT_ONCE]) for start in starts])
 
 
 def near(
