@@ -138,9 +138,14 @@ class TestHelp:
         assert done.returncode == 0, done.stderr
 
     def test_version(self, run_cli):
+        import keras
+
         import ception
 
-        assert run_cli("--version")[1].strip() == ception.__version__
+        first, *others = run_cli("--version")[1].splitlines()
+        assert first == ception.__version__
+        assert [line.split(":")[0] for line in others] == ["Backends", "Engines"]
+        assert f"{keras.backend.backend()} " in others[0]
 
 
 class TestWrongUse:
