@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 import ception
 from ception.evaluation import thumbnails
+from ception.results import Scores
 
 
 class Few:
@@ -99,5 +101,8 @@ class TestTraining:
         assert scores["better_than_thumbnails"] is False  # nothing is better than all
         assert scores["better_than_guessing"] is True
         told = " ".join(out.split())
-        assert "better than a linear classifier on thumbnails of 8 x 8 pixels, which is right for 1.0000 of" in told
-        assert "train with more --epochs" in told
+        assert "A linear classifier on thumbnails of 8 x 8 pixels is right for 1.0000 of" in told
+        assert "these pictures are easy" in told
+        (worse,) = dataclasses.replace(Scores.from_dict(scores), accuracy=0.9).cautions
+        assert "ot better than a linear classifier on thumbnails of 8 x 8 pixels, which is right for 1.0000 of" in worse
+        assert "train with more --epochs" in worse

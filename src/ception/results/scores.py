@@ -243,6 +243,11 @@ class Scores(Result):
         one = self.thumbnails
         if one is None or self.better_than_thumbnails:
             return ""
+        if self.accuracy == 1:
+            return (
+                f"A linear classifier on thumbnails of {one.side} x {one.side} pixels is right for {one.accuracy:.4f} "
+                f"of {one.count:,} too: these pictures are easy, and more or harder ones would say more"
+            )
         first = "" if one.difference <= 0 else "score more pictures, or "
         return (
             f"{not_better(one.difference, 0).capitalize()} than a linear classifier on thumbnails of {one.side} x "
