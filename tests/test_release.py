@@ -124,6 +124,11 @@ class TestSupportedVersions:
         assert {name: TABLE[name][0] for name in wanted} == wanted
         assert project["requires-python"] == f">={TABLE['Python'][0]}"
 
+    def test_classifiers_name_those_of_python(self):
+        classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+        named = [one.rpartition(" ")[2] for one in classifiers if re.search(r"Python :: 3\.", one)]
+        assert (named[0], named[-1]) == TABLE["Python"]
+
     def test_newest_ones_are_those_of_the_constraints(self):
         pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines()[1:])
         wanted = {name: pinned[package] for name, package in PACKAGES.items()}

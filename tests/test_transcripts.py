@@ -34,7 +34,7 @@ def bones(text: str) -> set[str]:
     """Lines without numbers and folders; of those that pictures decide about, the beginning."""
     lines = set()
     for line in filter(None, map(str.strip, text.splitlines())):
-        bare = re.sub(r"\d[\d,.]*", "#", re.sub(r"(?<=into )\S+|(?<=[ :])/\S*/", "", line))
+        bare = re.sub(r"\d[\d,.]*", "#", re.sub(r"(clothes|new)/\w+.*\.png$|(?<=into )\S+|(?<=[ :])/\S*/", "", line))
         lines.add(next((start for start in _BEGINNINGS if line.startswith(start)), " ".join(bare.split())))
     return lines - {"...", "Loading Keras"}
 

@@ -85,21 +85,22 @@ def served(model: str) -> None:
     """Ask a server that this starts, and end it."""
     print("$ ception serve", model, flush=True)
     command = [sys.executable, "-I", "-m", "ception", "serve", model, "--port", "0"]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert server.stderr is not None
-    patience = Timer(_WAIT_S, server.kill)
-    patience.start()
-    try:
-        addresses = (re.search(r"http://[\w.]+:\d+", line) for line in server.stderr)
-        address = next((found[0] for found in addresses if found), "")
-        require(bool(address), "a server tells its address")
-        for path in ("/health", "/"):
-            with urllib.request.urlopen(address + path, timeout=_WAIT_S) as answer:
-                require(answer.status == 200, f"{path} is answered")
-    finally:
-        patience.cancel()
-        server.terminate()
-        server.wait(timeout=_WAIT_S)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        patience = Timer(_WAIT_S, server.kill)
+        patience.start()
+        try:
+            addresses = (re.search(r"http://[\w.]+:\d+", line) for line in server.stderr)
+            address = next((found[0] for found in addresses if found), "")
+            require(bool(address), "a server tells its address")
+            for path in ("/health", "/"):
+                with urllib.request.urlopen(address + path, timeout=_WAIT_S) as answer:
+                    require(answer.status == 200, f"{path} is answered")
+            server.terminate()
+            server.wait(timeout=_WAIT_S)
+        finally:
+            patience.cancel()
+            server.kill()
 
 
 if __name__ == "__main__":
