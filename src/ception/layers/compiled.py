@@ -10,7 +10,7 @@ from typing import Any
 
 from ception.backends import threads
 
-_INTERFACE = 2  # of the kernels that this version calls
+_INTERFACE = 3  # of the kernels that this version calls
 BACKENDS = ("tensorflow", "torch")  # that can call them
 
 
