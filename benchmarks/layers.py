@@ -3,7 +3,8 @@
     python benchmarks/layers.py                                       # Xception and separable_cnn on KERAS_BACKEND
     python benchmarks/layers.py --networks separable_cnn --rounds 5
 
-`stock` are Keras's own, `python` those without a compiler, `compiled` those of ception-kernels where it is installed.
+`stock` are Keras's own, `python` those without a compiler, `compiled` those of ception-kernels where it is installed,
+with the best instructions or, as `compiled portable`, those that --instructions names.
 Each runs in a process of its own, in turn, several rounds. What counts is the processor time of a step, the least of
 all: other work on the machine changes it less than the time on the clock. Rows go to results/layers.csv.
 """
@@ -71,6 +72,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", default="1", help="of the backend and of the kernels")
     parser.add_argument("--dtype", default="float32", choices=("float32", "mixed_bfloat16"))
+    parser.add_argument(
+        "--instructions", default="avx512", choices=("avx512", "avx2", "portable"), help="of the kernels"
+    )
     parser.add_argument("--here", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
@@ -81,7 +85,7 @@ def main() -> None:
         found: dict[str, list[dict[str, Any]]] = {one: [] for one in LAYERS}
         for _ in range(options.rounds):
             for one in LAYERS:
-                named = {"CEPTION_KERNELS": "none" if one == "python" else "avx512"}
+                named = {"CEPTION_KERNELS": "none" if one == "python" else options.instructions}
                 command = [sys.executable, __file__, "--here", name, one, options.dtype]
                 environment = os.environ | threads | named
                 told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
@@ -92,9 +96,11 @@ def main() -> None:
             if not answers:
                 continue
             seconds, batch = min(answer["seconds"] for answer in answers), CASES[name][2]
+            made_of = f"{one} {options.instructions}" if one == "compiled" and options.instructions != "avx512" else one
             row = {"network": name, "size": CASES[name][0], "batch": batch, "backend": answers[0]["backend"],
-                   "layers": one, "dtype": options.dtype, "threads": options.threads, "processor_s": round(seconds, 4),
-                   "images_per_processor_s": round(batch / seconds, 2), "times_stock": round(stock / seconds, 2),
+                   "layers": made_of, "dtype": options.dtype, "threads": options.threads,
+                   "processor_s": round(seconds, 4), "images_per_processor_s": round(batch / seconds, 2),
+                   "times_stock": round(stock / seconds, 2),
                    "peak_mb": min(answer["peak_mb"] for answer in answers)}  # fmt: skip
             results.append("layers", row)
             print(row, flush=True)
