@@ -25,7 +25,7 @@ from typing import Any
 
 import results
 
-SIZE = 299
+SIZE, TASKS = 299, ("training", "inference")
 NETWORKS = {
     "xception": ("Xception", "legacy_xception"),
     "inception_v3": ("InceptionV3", "inception_v3"),
@@ -112,13 +112,16 @@ def timm_steps(name: str, batch: int, dtype: str) -> tuple[Callable[[], Any], Ca
 
 
 def measured(case: str, options: argparse.Namespace) -> dict[str, float]:
-    """Seconds of both in this process, and its peak memory."""
+    """Seconds of the tasks in this process, and its peak memory after the first of them."""
     kind, backend = case.split("-")
     asked = options.network, options.batch, options.dtype
-    train, infer = timm_steps(*asked) if "timm" in kind else keras_steps(kind, backend, *asked)
-    trained = least(train, options.steps)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return {"training_s": trained, "inference_s": least(infer, options.steps), "peak_mb": peak}
+    steps = timm_steps(*asked) if "timm" in kind else keras_steps(kind, backend, *asked)
+    found = {}
+    for task, step in zip(TASKS, steps, strict=True):
+        if task in options.tasks:
+            found[f"{task}_s"] = least(step, options.steps)
+            found.setdefault("peak_mb", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    return found
 
 
 def ask(case: str, options: argparse.Namespace) -> dict[str, float]:
@@ -132,6 +135,7 @@ def ask(case: str, options: argparse.Namespace) -> dict[str, float]:
     command = [getattr(options, backend), __file__, "--here", case]
     for name in ("network", "batch", "dtype", "steps"):
         command += [f"--{name}", str(getattr(options, name))]
+    command += ["--tasks", *options.tasks]
     told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     answer: dict[str, float] = json.loads(told.stdout.splitlines()[-1])
     return answer
@@ -147,6 +151,7 @@ def main() -> None:
     parser.add_argument("--jemalloc", help="its library; without, that case is left out")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--dtype", default="float32", choices=("float32", "mixed_bfloat16"))
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--steps", type=int, default=3, help="that are counted")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", default="1")
@@ -162,15 +167,12 @@ def main() -> None:
             found[case].append(ask(case, options))
     for case, answers in found.items():
         least_of = {name: min(answer[name] for answer in answers) for name in answers[0]}
-        row = {
-            "network": options.network,
-            "case": case,
-            "dtype": options.dtype,
-            "batch": options.batch,
-            "threads": options.threads,
-        } | {name: round(value, 4) for name, value in least_of.items()}
-        row |= {"training_images_per_s": round(options.batch / least_of["training_s"], 2),
-                "inference_images_per_s": round(options.batch / least_of["inference_s"], 2)}  # fmt: skip
+        row = {"network": options.network, "case": case, "dtype": options.dtype, "batch": options.batch,
+               "threads": options.threads, "peak_mb": least_of["peak_mb"]}  # fmt: skip
+        for task in TASKS:
+            seconds = least_of.get(f"{task}_s")  # which was not asked for where there is none
+            row[f"{task}_s"] = seconds and round(seconds, 4)
+            row[f"{task}_images_per_s"] = seconds and round(options.batch / seconds, 2)
         results.append("against_peers", row)
         print(row, flush=True)
 
