@@ -4,7 +4,7 @@
     python benchmarks/layers.py --networks separable_cnn --rounds 5
 
 `stock` are Keras's own, `python` those without a compiler, `compiled` those of ception-kernels where it is installed,
-with the best instructions or, as `compiled portable`, those that --instructions names.
+with the best instructions, or those that --instructions names: then the backend's libraries are held to such, too.
 Each runs in a process of its own, in turn, several rounds. What counts is the processor time of a step, the least of
 all: other work on the machine changes it less than the time on the clock. Rows go to results/layers.csv.
 """
@@ -24,6 +24,8 @@ import results
 
 CASES = {"xception": (299, 3, 4, 2), "inception_v3": (299, 3, 4, 2), "separable_cnn": (28, 1, 32, 40)}
 LAYERS = ("stock", "python", "compiled")
+INSTRUCTIONS = {"avx512": (), "avx2": ("AVX2", "avx2", "AVX2"), "portable": ("AVX", "default", "AVX")}
+_HELD_BY = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")  # oneDNN, PyTorch's own, MKL
 
 
 def measured(name: str, layers_of: str, dtype: str) -> dict[str, Any]:
@@ -72,22 +74,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", default="1", help="of the backend and of the kernels")
     parser.add_argument("--dtype", default="float32", choices=("float32", "mixed_bfloat16"))
-    parser.add_argument(
-        "--instructions", default="avx512", choices=("avx512", "avx2", "portable"), help="of the kernels"
-    )
+    parser.add_argument("--instructions", default="avx512", choices=list(INSTRUCTIONS), help="the best ones used")
     parser.add_argument("--here", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
         print(json.dumps(measured(*options.here)))
         return
     threads = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), options.threads)
+    held = dict(zip(_HELD_BY, INSTRUCTIONS[options.instructions], strict=False))
     for name in options.networks:
         found: dict[str, list[dict[str, Any]]] = {one: [] for one in LAYERS}
         for _ in range(options.rounds):
             for one in LAYERS:
                 named = {"CEPTION_KERNELS": "none" if one == "python" else options.instructions}
                 command = [sys.executable, __file__, "--here", name, one, options.dtype]
-                environment = os.environ | threads | named
+                environment = os.environ | threads | named | held
                 told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
                 if answer := json.loads(told.splitlines()[-1]):
                     found[one].append(answer)
@@ -96,7 +97,7 @@ def main() -> None:
             if not answers:
                 continue
             seconds, batch = min(answer["seconds"] for answer in answers), CASES[name][2]
-            made_of = f"{one} {options.instructions}" if one == "compiled" and options.instructions != "avx512" else one
+            made_of = f"{one} {options.instructions}" if held else one
             row = {"network": name, "size": CASES[name][0], "batch": batch, "backend": answers[0]["backend"],
                    "layers": made_of, "dtype": options.dtype, "threads": options.threads,
                    "processor_s": round(seconds, 4), "images_per_processor_s": round(batch / seconds, 2),
