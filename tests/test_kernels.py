@@ -33,9 +33,11 @@ def test_without_kernels_the_layers_in_python_are_made(fresh_choice, monkeypatch
 
 
 @needs_kernels
-def test_who_calls_them(monkeypatch):
-    monkeypatch.delenv("CEPTION_KERNELS", raising=False)
-    assert [compiled.are_used(backend) for backend in ("tensorflow", "torch", "jax")] == [True, True, False]
+@pytest.mark.parametrize(("instructions", "on_tensorflow"), [("avx512", True), ("avx2", True), ("portable", False)])
+def test_who_calls_them(monkeypatch, instructions, on_tensorflow):
+    """TensorFlow's own operations are quicker than the kernels for any processor."""
+    monkeypatch.setattr(compiled.kernels(), "instructions", lambda: instructions)
+    assert [compiled.are_used(backend) for backend in ("tensorflow", "torch", "jax")] == [on_tensorflow, True, False]
 
 
 @needs_kernels

@@ -35,8 +35,11 @@ def kernels() -> ModuleType | None:
 
 
 def are_used(backend: str) -> bool:
-    """Whether layers on a backend are made of the kernels."""
-    return backend in BACKENDS and kernels() is not None
+    """Whether layers on a backend are made of the kernels; those for any processor take longer than TensorFlow's own."""
+    module = kernels()
+    if module is None or backend not in BACKENDS:
+        return False
+    return backend != "tensorflow" or module.instructions() != "portable"  # benchmarks/results/layers.csv
 
 
 def margins(size: int, window: int, stride: int, padding: str) -> tuple[int, int]:
