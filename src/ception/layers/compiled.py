@@ -35,7 +35,7 @@ def kernels() -> ModuleType | None:
 
 
 def are_used(backend: str) -> bool:
-    """Whether layers on a backend are made of the kernels; those for any processor take longer than TensorFlow's own."""
+    """Whether layers on a backend are made of the kernels; those for any processor are slower than TensorFlow."""
     module = kernels()
     if module is None or backend not in BACKENDS:
         return False
