@@ -65,6 +65,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
 
     from ception import layers
     from ception.inspection.layers import costs
+    from ception.layers.compiled import kernels
     from ception.models import NetworkConfig
     from ception.models.building import build_network
 
@@ -90,10 +91,12 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         network.train_on_batch(x, y)
         tf.profiler.experimental.stop()
         kinds = operations_of(Path(folder))
+    used = kernels() if options.layers == "ours" else None
     macs = sum(cost.macs for cost in costs(network))
     return {
         "step": min(times),
         "kinds": kinds,
+        "kernels": used.instructions() if used else "none",
         "gflop": 6e-9 * macs * options.batch,
         "rate": product_rate(options.dtype),
     }

@@ -1,7 +1,8 @@
-"""Quicker layers one after another compute what Keras's do, and TensorFlow takes them together with the kernels."""
+"""Quicker layers one after another compute what Keras's do, and the kernels take them together."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import keras
@@ -12,8 +13,7 @@ from ception import layers
 from ception.models.blocks import Layers
 from support.gradients import outputs_and_gradients
 
-WITHIN = 1e-5  # of the largest expected value
-
+WITHIN = {"float32": 1e-5, "mixed_bfloat16": 2e-2}  # of the largest expected value
 
 pytestmark = pytest.mark.usefixtures("made_of")
 
@@ -37,6 +37,19 @@ def network(ours: bool, shape: tuple[int, ...], padding: str, strides: int) -> k
     return keras.Model(first, x)
 
 
+def read_twice(ours: bool, shape: tuple[int, ...], dtype: str = "float32") -> keras.Model:
+    """What is normalised, and what is clipped after it, each read by a convolution and by something else."""
+    made = Layers(dtype=dtype, classes=layers.quicker("cpu") if ours else {})
+    first = keras.Input(shape[1:], batch_size=shape[0])
+    normed = made.make("BatchNormalization", name="norm")(first)
+    relu = made.make("ReLU", name="relu")(normed)
+    ends = [
+        made.make("DepthwiseConv2D", 3, padding="same", use_bias=False, name=f"depthwise{number}")(x)
+        for number, x in enumerate((normed, relu))
+    ]
+    return keras.Model(first, made.make("Add", name="sum")([normed, relu, *ends]))
+
+
 def small_network(ours: bool, shape: tuple[int, ...]) -> keras.Model:
     """As `separable_cnn`: convolutions with bias and SELU, and max pools."""
     made = Layers(dtype="float32", classes=layers.quicker("cpu") if ours else {})
@@ -57,7 +70,9 @@ def compare(
     compare_networks(shape, [network(ours, shape, padding, strides) for ours in (False, True)], training, frozen)
 
 
-def compare_networks(shape: tuple[int, ...], both: list[keras.Model], training: bool, frozen: bool = False) -> None:
+def compare_networks(
+    shape: tuple[int, ...], both: list[keras.Model], training: bool, frozen: bool = False, within: float = 1e-5
+) -> None:
     """Ask both for the same, with the same random weights, and compare all that they give."""
     random = np.random.default_rng(sum(shape))
     stock, ours = both
@@ -76,7 +91,7 @@ def compare_networks(shape: tuple[int, ...], both: list[keras.Model], training: 
     )
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        assert np.abs(found[name] - value).max() <= WITHIN * max(np.abs(value).max(), 1e-2), name
+        assert np.abs(found[name] - value).max() <= within * max(np.abs(value).max(), 1e-2), name
 
 
 @pytest.mark.parametrize("shape", [(2, 9, 8, 16), (3, 7, 11, 9)])
@@ -96,6 +111,25 @@ def test_small_ones_compute_what_kerass_do(shape):
     compare_networks(shape, [small_network(ours, shape) for ours in (False, True)], training=True)
 
 
+@pytest.mark.parametrize("dtype", WITHIN)
+@pytest.mark.parametrize("training", [True, False])
+def test_what_is_read_twice_is_what_kerass_layers_give(dtype, training):
+    shape = (2, 6, 7, 19)
+    compare_networks(shape, [read_twice(ours, shape, dtype) for ours in (False, True)], training, within=WITHIN[dtype])
+
+
+def test_the_same_comes_out_bit_for_bit():
+    shape = (2, 9, 8, 16)
+    made, random = network(True, shape, "same", 1), np.random.default_rng(0)
+    inputs, weights = (random.standard_normal(one).astype("float32") for one in (shape, made.output_shape))
+    start, found = made.get_weights(), []
+    for _ in range(2):
+        made.set_weights(start)
+        found.append(outputs_and_gradients(made, inputs, weights, training=True, traced=True))
+    for name, value in found[0].items():
+        np.testing.assert_array_equal(found[1][name], value, err_msg=name)
+
+
 def operations_for(made: keras.Model, shape: tuple[int, ...]) -> list[tuple[str, Any]]:
     """The operations of TensorFlow that the outputs in training need, with their kinds."""
     import tensorflow as tf
@@ -110,8 +144,9 @@ def operations_for(made: keras.Model, shape: tuple[int, ...]) -> list[tuple[str,
     return [(one.type, one) for one in needed.values()]
 
 
+needs_torch = pytest.mark.skipif(keras.backend.backend() != "torch", reason="maps of PyTorch that are computed late")
 needs_operations = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="only TensorFlow's operations are taken together"
+    keras.backend.backend() != "tensorflow", reason="the operations of a graph of TensorFlow"
 )
 
 
@@ -141,6 +176,51 @@ def test_what_follows_one_another_is_one_operation(made_of):
     }
     clipped = [one.get_attr("clipped") for kind, one in found if kind == "CeptionNormalizedDepthwise"]
     assert sorted(clipped) == [0, 1]
+
+
+@needs_torch
+def test_nothing_is_computed_alone_where_a_convolution_reads_it(made_of, monkeypatch):
+    if made_of != "compiled":
+        pytest.skip("only with the compiled kernels")
+    from ception.layers import compiled_torch
+
+    called, call = Counter(), compiled_torch._call
+    monkeypatch.setattr(compiled_torch, "_call", lambda name, *rest: (called.update([name]), call(name, *rest)))
+    shape = (2, 9, 8, 16)
+    outputs_and_gradients(
+        network(True, shape, "same", 1), np.ones(shape, "float32"), np.ones((2, 5, 4, 5)), training=True
+    )
+    assert (called["moments"], called["depthwise"], called["depthwise_gradients"]) == (4, 3, 3)
+    assert (
+        called["normalize"] == called["normalize_gradients"] == 2
+    )  # before the sum; for pointwise convolution and pool
+
+
+@needs_torch
+def test_functions_that_know_nothing_of_it_get_values_and_gradients(made_of):
+    if made_of != "compiled":
+        pytest.skip("only with the compiled kernels")
+    import torch
+
+    from ception.layers import compiled_torch
+
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x):
+            return 2 * x.reshape(-1)
+
+        @staticmethod
+        def backward(context, gradient):
+            return 2 * gradient.reshape(1, 2, 2, 3)
+
+    x = torch.arange(-6.0, 6.0).reshape(1, 2, 2, 3).requires_grad_()
+    clipped = compiled_torch.relu(x)
+    with torch.no_grad():
+        assert clipped.sum() == 15
+    both = torch.cat([Doubled.apply(clipped), clipped[:, ::2].flatten()])
+    assert both.tolist() == [*(2 * max(0, value) for value in range(-6, 6)), *[0] * 6]
+    both.sum().backward()
+    assert x.grad.flatten().tolist() == [*[0] * 7, *[2] * 5]
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the others compute as they go")

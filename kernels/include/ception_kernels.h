@@ -56,13 +56,6 @@ CEPTION_API int32_t ception_depthwise_gradients(const ception_windows *windows, 
                                                 const void *gradient, void *of_x, void *of_kernel, float *of_gamma,
                                                 float *of_beta);
 
-/* A depthwise convolution with strides of 1, and a product over its result, which is never stored as a whole. */
-CEPTION_API int32_t ception_separable(const ception_windows *windows, int64_t filters, const float *x,
-                                      const float *depthwise, const float *pointwise, float *y);
-CEPTION_API int32_t ception_separable_gradients(const ception_windows *windows, int64_t filters, const float *x,
-                                                const float *depthwise, const float *pointwise, const float *gradient,
-                                                float *of_x, float *of_depthwise, float *of_pointwise);
-
 /* Of each channel; the variance is that of the values: divided by their number. */
 CEPTION_API int32_t ception_moments(int64_t values, int64_t channels, int32_t element, const void *x, float *mean,
                                     float *variance);

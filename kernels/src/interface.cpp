@@ -43,7 +43,7 @@ using ception::operations;
 
 extern "C" {
 
-int32_t ception_interface(void) { return 2; }
+int32_t ception_interface(void) { return 3; }
 
 const char *ception_instructions(void) { return operations().name; }
 
@@ -66,18 +66,6 @@ int32_t ception_depthwise_gradients(const ception_windows *windows, int32_t elem
                                     void *of_kernel, float *of_gamma, float *of_beta) {
   return operations().depthwise_gradients(windows, element, reading, x, kernel, gradient, of_x, of_kernel, of_gamma,
                                           of_beta);
-}
-
-int32_t ception_separable(const ception_windows *windows, int64_t filters, const float *x, const float *depthwise,
-                          const float *pointwise, float *y) {
-  return operations().separable(windows, filters, x, depthwise, pointwise, y);
-}
-
-int32_t ception_separable_gradients(const ception_windows *windows, int64_t filters, const float *x,
-                                    const float *depthwise, const float *pointwise, const float *gradient, float *of_x,
-                                    float *of_depthwise, float *of_pointwise) {
-  return operations().separable_gradients(windows, filters, x, depthwise, pointwise, gradient, of_x, of_depthwise,
-                                          of_pointwise);
 }
 
 int32_t ception_moments(int64_t values, int64_t channels, int32_t element, const void *x, float *mean,

@@ -10,8 +10,6 @@ struct Operations {
   decltype(&ception_product) product;
   decltype(&ception_depthwise) depthwise;
   decltype(&ception_depthwise_gradients) depthwise_gradients;
-  decltype(&ception_separable) separable;
-  decltype(&ception_separable_gradients) separable_gradients;
   decltype(&ception_moments) moments;
   decltype(&ception_normalize) normalize;
   decltype(&ception_normalize_gradients) normalize_gradients;

@@ -68,7 +68,9 @@ void pack_rows(int64_t rows, int64_t depth, const float *a, int64_t down, int64_
     const float *from = a + first * down;
     if (count < kRows) memset(to, 0, sizeof(float) * depth * kRows);
     if (down == 1 && count == kRows) {
-      for (int64_t p = 0; p < depth; ++p) memcpy(to + p * kRows, from + p * right, sizeof(float) * kRows);
+      for (int64_t p = 0; p < depth; ++p) store_some(to + p * kRows, load_some(from + p * right, kRows), kRows);
+    } else if (down == 1) {
+      for (int64_t p = 0; p < depth; ++p) store_some(to + p * kRows, load_some(from + p * right, count), count);
     } else {
       for (int64_t i = 0; i < count; ++i)
         for (int64_t p = 0; p < depth; ++p) to[p * kRows + i] = from[i * down + p * right];
@@ -78,15 +80,20 @@ void pack_rows(int64_t rows, int64_t depth, const float *a, int64_t down, int64_
 
 // Panels of kColumns columns: to[p][j]. Element (p, j) of b lies at b[p * down + j * right]; one of both is 1.
 void pack_columns(int64_t depth, int64_t columns, const float *b, int64_t down, int64_t right, float *to) {
-  for (int64_t first = 0; first < columns; first += kColumns, to += depth * kColumns) {
+  const int64_t whole = right == 1 ? columns / kColumns * kColumns : 0;
+  for (int64_t p = 0; p < depth; ++p)  // a row after another, as they lie in memory
+    for (int64_t j = 0; j < whole; j += kWidth)
+      store(to + j / kColumns * kColumns * depth + p * kColumns + j % kColumns, load(b + p * down + j));
+  for (int64_t first = whole; first < columns; first += kColumns) {
     const int64_t count = least(kColumns, columns - first);
     const float *from = b + first * right;
-    if (count < kColumns) memset(to, 0, sizeof(float) * depth * kColumns);
+    float *panel = to + first * depth;
+    if (count < kColumns) memset(panel, 0, sizeof(float) * depth * kColumns);
     if (right == 1) {
-      for (int64_t p = 0; p < depth; ++p) memcpy(to + p * kColumns, from + p * down, sizeof(float) * count);
+      for (int64_t p = 0; p < depth; ++p) memcpy(panel + p * kColumns, from + p * down, sizeof(float) * count);
     } else {
       for (int64_t j = 0; j < count; ++j)
-        for (int64_t p = 0; p < depth; ++p) to[p * kColumns + j] = from[p * down + j * right];
+        for (int64_t p = 0; p < depth; ++p) panel[p * kColumns + j] = from[p * down + j * right];
     }
   }
 }
@@ -133,17 +140,41 @@ void multiply(int64_t m, int64_t n, int64_t k, const float *a, int64_t down, int
     for (int64_t i = 0; i < m; ++i) memset(c + i * ldc, 0, sizeof(float) * n);
 }
 
+// The product where the depth is far longer than the result is wide, as for the gradient of a kernel: each thread adds up
+// the result of its share of the depth, a part after another, of which all stays in the cache.
+int32_t product_of_shares(int64_t m, int64_t n, int64_t k, const float *a, int64_t down, int64_t right, const float *b,
+                          int64_t down_b, int64_t right_b, float *c) {
+  const int64_t part = depth_of(k), parts = ceiling(k, part), shares = least(parts, ception::threads());
+  const int64_t panels = part * packed_columns(n);
+  const ception::Scratch columns(shares * panels), rows(shares * kPacked), results((shares - 1) * m * n);
+  if (!columns.data() || !rows.data() || !results.data()) return 1;
+  auto share = [&](int64_t item, int) {
+    float *to = item ? results.data() + (item - 1) * m * n : c, *packed = columns.data() + item * panels;
+    const int64_t first = parts * item / shares * part, last = least(k, parts * (item + 1) / shares * part);
+    for (int64_t p = first; p < last; p += part) {
+      const int64_t depth = least(part, last - p);
+      pack_columns(depth, n, b + p * down_b, down_b, right_b, packed);
+      multiply(m, n, depth, a + p * right, down, right, packed, to, n, p > first, rows.data() + item * kPacked);
+    }
+  };
+  each(shares, ception::threads(), share);
+  for (int64_t i = 0; i < m * n; ++i)
+    for (int64_t item = 1; item < shares; ++item) c[i] += results.data()[(item - 1) * m * n + i];
+  return 0;
+}
+
 int32_t product(int64_t m, int64_t n, int64_t k, const float *a, int32_t transposed_a, const float *b,
                 int32_t transposed_b, float *c) {
   const int size = ception::threads();
   const int64_t down = transposed_a ? 1 : k, right = transposed_a ? m : 1;
+  const int64_t down_b = transposed_b ? 1 : n, right_b = transposed_b ? k : 1;
+  if (transposed_a && k >= 2 * kDepth) return product_of_shares(m, n, k, a, down, right, b, down_b, right_b, c);
   const ception::Scratch columns(k * packed_columns(n)), rows(size * kPacked);
   if (!columns.data() || !rows.data()) return 1;
   const int64_t part = depth_of(k), parts = ceiling(k, part);
   auto pack = [&](int64_t item, int) {
     const int64_t p = item * part;
-    pack_columns(least(part, k - p), n, b + p * (transposed_b ? 1 : n), transposed_b ? 1 : n, transposed_b ? k : 1,
-                 columns.data() + p * packed_columns(n));
+    pack_columns(least(part, k - p), n, b + p * down_b, down_b, right_b, columns.data() + p * packed_columns(n));
   };
   each(parts, size, pack);
   const int64_t tiles = ceiling(m, kRows), blocks = least(tiles, most(size, ceiling(m, kBlock)));

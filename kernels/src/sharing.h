@@ -27,8 +27,8 @@ int64_t blocks_of(int64_t values, int size) { return least(ceiling(values, kSumm
 struct Bands {
   int64_t rows, of_each, number;
 
-  Bands(int64_t batch, int64_t rows, int size, int64_t smallest)
-      : rows(rows), of_each(most(1, least(ceiling(4 * size, most(batch, 1)), rows / smallest))), number(batch * of_each) {
+  Bands(int64_t batch, int64_t rows, int size)
+      : rows(rows), of_each(most(1, least(ceiling(4 * size, most(batch, 1)), rows))), number(batch * of_each) {
     if (batch >= 4 * size) of_each = 1, number = batch;
   }
   int64_t picture(int64_t item) const { return item / of_each; }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 __all__ = ["BFLOAT16", "FLOAT32", "INTERFACE", "instructions", "library", "set_threads", "tensorflow_operations"]
 
-INTERFACE = 2  # which version of include/ception_kernels.h this is written for
+INTERFACE = 3  # which version of include/ception_kernels.h this is written for
 
 
 class Windows(ctypes.Structure):
@@ -41,8 +41,6 @@ _SIGNATURES = {
     "ception_product": (_LONG, _LONG, _LONG, _POINTER, _INT, _POINTER, _INT, _POINTER),
     "ception_depthwise": (_WINDOWS, _INT, _READING, *[_POINTER] * 3),
     "ception_depthwise_gradients": (_WINDOWS, _INT, _READING, *[_POINTER] * 7),
-    "ception_separable": (_WINDOWS, _LONG, *[_POINTER] * 4),
-    "ception_separable_gradients": (_WINDOWS, _LONG, *[_POINTER] * 7),
     "ception_moments": (_LONG, _LONG, _INT, *[_POINTER] * 3),
     "ception_normalize": (_LONG, _LONG, _INT, _READING, *[_POINTER] * 2),
     "ception_normalize_gradients": (_LONG, _LONG, _INT, _READING, *[_POINTER] * 5),

@@ -10,7 +10,7 @@ from typing import Any
 
 from ception.backends import threads
 
-_INTERFACE = 2  # of the kernels that this version calls
+_INTERFACE = 3  # of the kernels that this version calls
 BACKENDS = ("tensorflow", "torch")  # that can call them
 
 
@@ -35,8 +35,11 @@ def kernels() -> ModuleType | None:
 
 
 def are_used(backend: str) -> bool:
-    """Whether layers on a backend are made of the kernels."""
-    return backend in BACKENDS and kernels() is not None
+    """Whether layers on a backend are made of the kernels; those for any processor are slower than TensorFlow."""
+    module = kernels()
+    if module is None or backend not in BACKENDS:
+        return False
+    return backend != "tensorflow" or module.instructions() != "portable"  # benchmarks/results/layers.csv
 
 
 def margins(size: int, window: int, stride: int, padding: str) -> tuple[int, int]:

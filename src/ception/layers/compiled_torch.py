@@ -1,9 +1,14 @@
-"""What layers are made of, for PyTorch on a CPU with the compiled kernels; matrix products in float32 alone."""
+"""What layers are made of, for PyTorch on a CPU with the compiled kernels; matrix products in float32 alone.
+
+Operations that follow one another are taken together while they are called: what normalises or clips gives maps that
+nobody has computed yet, and a depthwise convolution of such maps reads what they are made of, and normalises and clips
+that while it reads. Any other operation gets their values, which are computed then, once.
+"""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,7 +16,7 @@ import torch
 from ception.layers import torch as plain
 from ception.layers.compiled import kernels, windows
 
-KINDS = plain.KINDS
+KINDS = (*plain.KINDS, "ReLU")
 convolution = plain.convolution
 
 
@@ -36,58 +41,140 @@ def _is_computed(x: Any, *kinds: Any) -> bool:
     return x.dtype in (kinds or _ELEMENTS) and x.device.type == "cpu"
 
 
-def _reading(statistics: Sequence[Any], epsilon: float) -> Any:
-    """A pointer to how maps are read: by mean, variance, gamma and beta."""
-    module = kernels()
-    assert module is not None
-    pointers = (value.data_ptr() for value in statistics)
-    return ctypes.byref(module.Reading(*pointers, epsilon, 0))
+@dataclass(frozen=True)
+class _Reading:
+    """How maps are read: normalised where there are statistics, then clipped at 0 or not.
+
+    Attributes:
+        statistics: Mean, variance, gamma and beta of the channels; the first two are those of the maps.
+        epsilon: Added to the variance.
+        clipped: Whether 0 stands where values are below.
+    """
+
+    statistics: tuple[Any, ...] = ()
+    epsilon: float = 0.0
+    clipped: bool = False
+
+    @property
+    def pointer(self) -> Any:
+        """To what the library takes."""
+        module = kernels()
+        assert module is not None
+        pointers = [value.data_ptr() for value in self.statistics] or [None] * 4
+        return ctypes.byref(module.Reading(*pointers, self.epsilon, self.clipped))
+
+    @property
+    def factors(self) -> list[Any]:
+        """Gamma and beta; None twice where nothing is normalised."""
+        return list(self.statistics[2:]) or [None, None]
+
+    def kept(self, context: Any, *tensors: Any) -> None:
+        """Keep this, and tensors beside it, for the gradients."""
+        context.save_for_backward(*tensors, *self.statistics)
+        context.reading = replace(self, statistics=())
+
+
+def _kept(context: Any, count: int) -> tuple[list[Any], _Reading]:
+    """So many tensors and the reading that were kept."""
+    tensors = context.saved_tensors
+    return list(tensors[:count]), replace(context.reading, statistics=tensors[count:])
+
+
+def _room(tensors: Any) -> list[Any]:
+    """For the gradients of tensors; None for None."""
+    return [None if value is None else torch.empty_like(value) for value in tensors]
+
+
+class _Unread(torch.Tensor):
+    """Maps that nobody has computed: what they are made of, and how that is read.
+
+    To autograd they are the result of an operation like any other.
+    """
+
+    made_of: Any
+    reading: _Reading
+    values: Any
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # what follows sees operations below autograd
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        """Any operation: it gets the values."""
+        return function(*_plain(arguments), **(options or {}))
+
+
+def _plain(value: Any) -> Any:
+    """The values of maps that nobody has computed, in lists, too; all else as it is."""
+    if type(value) in (list, tuple):
+        return type(value)(map(_plain, value))
+    if not isinstance(value, _Unread):
+        return value
+    if value.values is None:
+        (maps,), channels = _ready(value.made_of), value.shape[-1]
+        value.values = torch.empty_like(maps)
+        how = (_ELEMENTS[maps.dtype], value.reading.pointer)
+        _call("normalize", maps.numel() // channels, channels, *how, maps, value.values)
+    return value.values
+
+
+def _ready(*tensors: Any) -> list[Any]:
+    """Tensors as the library takes them: their values, one after another."""
+    return [_plain(tensor).detach().contiguous() for tensor in tensors]
+
+
+def _source(x: Any) -> tuple[Any, _Reading]:
+    """What maps are made of, and how that is read; themselves, as they are, where they have values."""
+    return (x.made_of, x.reading) if isinstance(x, _Unread) else (x, _Reading())
+
+
+class _Read(torch.autograd.Function):
+    """Maps normalised or clipped by whoever reads them."""
+
+    @staticmethod
+    def forward(context: Any, x: Any, gamma: Any, beta: Any, reading: _Reading) -> Any:
+        made = torch.Tensor._make_wrapper_subclass(_Unread, x.shape, dtype=x.dtype, device=x.device)
+        made.made_of, made.reading, made.values = x, reading, None
+        reading.kept(context, x)
+        return made
+
+    @staticmethod
+    def backward(context: Any, gradient: Any) -> Any:
+        (x,), reading = _kept(context, 1)
+        if not reading.statistics:
+            return torch.ops.aten.threshold_backward(gradient, x, 0), None, None, None
+        x, gradient = _ready(x, gradient)
+        channels, made = x.shape[-1], _room([x, *reading.factors])
+        how = (_ELEMENTS[x.dtype], reading.pointer)
+        _call("normalize_gradients", x.numel() // channels, channels, *how, x, gradient, *made)
+        return *made, None
 
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, x: Any, kernel: Any, strides: tuple[int, int], padding: str) -> Any:
-        x, kernel = x.contiguous(), kernel.contiguous()
+    def forward(
+        context: Any, x: Any, kernel: Any, gamma: Any, beta: Any, reading: _Reading, strides: Any, padding: str
+    ) -> Any:
+        x, kernel = _ready(x, kernel)
         places = windows(x.shape, tuple(kernel.shape[:2]), strides, padding)
         y = x.new_empty(x.shape[0], places.out_height, places.out_width, x.shape[-1])
-        _call("depthwise", ctypes.byref(places), _ELEMENTS[x.dtype], None, x, kernel, y)
-        context.save_for_backward(x, kernel)
+        _call("depthwise", ctypes.byref(places), _ELEMENTS[x.dtype], reading.pointer, x, kernel, y)
+        reading.kept(context, x, kernel)
         context.places = places
         return y
 
     @staticmethod
     def backward(context: Any, gradient: Any) -> Any:
-        x, kernel = context.saved_tensors
-        of_x, of_kernel = torch.empty_like(x), torch.empty_like(kernel)
-        how = (ctypes.byref(context.places), _ELEMENTS[x.dtype], None)
-        _call("depthwise_gradients", *how, x, kernel, gradient.contiguous(), of_x, of_kernel, None, None)
-        return of_x, of_kernel, None, None
-
-
-class _Separable(torch.autograd.Function):
-    @staticmethod
-    def forward(context: Any, x: Any, depthwise_kernel: Any, kernel: Any, padding: str) -> Any:
-        x, depthwise_kernel, kernel = x.contiguous(), depthwise_kernel.contiguous(), kernel.contiguous()
-        places, filters = windows(x.shape, tuple(depthwise_kernel.shape[:2]), (1, 1), padding), kernel.shape[-1]
-        y = x.new_empty(x.shape[0], places.out_height, places.out_width, filters)
-        _call("separable", ctypes.byref(places), filters, x, depthwise_kernel, kernel, y)
-        context.save_for_backward(x, depthwise_kernel, kernel)
-        context.places = places
-        return y
-
-    @staticmethod
-    def backward(context: Any, gradient: Any) -> Any:
-        given = context.saved_tensors
-        made = [torch.empty_like(value) for value in given]
-        places = ctypes.byref(context.places)
-        _call("separable_gradients", places, given[2].shape[-1], *given, gradient.contiguous(), *made)
-        return *made, None
+        (x, kernel), reading = _kept(context, 2)
+        made = _room([x, kernel, *reading.factors])
+        how = (ctypes.byref(context.places), _ELEMENTS[x.dtype], reading.pointer)
+        _call("depthwise_gradients", *how, x, kernel, *_ready(gradient), *made)
+        return *made, None, None, None
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, x: Any, matrix: Any) -> Any:
-        x, matrix = x.contiguous(), matrix.contiguous()
+        x, matrix = _ready(x, matrix)
         (channels, filters), values = matrix.shape, x.numel() // x.shape[-1]
         y = x.new_empty(*x.shape[:-1], filters)
         _call("product", values, filters, channels, x, 0, matrix, 0, y)
@@ -105,33 +192,10 @@ class _Product(torch.autograd.Function):
         return of_x, of_matrix
 
 
-class _BatchNorm(torch.autograd.Function):
-    @staticmethod
-    def forward(context: Any, x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
-        x, gamma, beta = x.contiguous(), gamma.contiguous(), beta.contiguous()
-        channels, element = x.shape[-1], _ELEMENTS[x.dtype]
-        y, mean, variance = torch.empty_like(x), torch.empty_like(gamma), torch.empty_like(gamma)
-        _call("moments", x.numel() // channels, channels, element, x, mean, variance)
-        reading = _reading((mean, variance, gamma, beta), epsilon)
-        _call("normalize", x.numel() // channels, channels, element, reading, x, y)
-        context.save_for_backward(x, mean, variance, gamma, beta)
-        context.epsilon = epsilon
-        context.mark_non_differentiable(mean, variance)
-        return y, mean, variance
-
-    @staticmethod
-    def backward(context: Any, gradient: Any, *_: Any) -> Any:
-        x, *statistics = context.saved_tensors
-        channels, made = x.shape[-1], [torch.empty_like(x), *(torch.empty_like(statistics[0]) for _ in range(2))]
-        how = (_ELEMENTS[x.dtype], _reading(statistics, context.epsilon))
-        _call("normalize_gradients", x.numel() // channels, channels, *how, x, gradient.contiguous(), *made)
-        return *made, None
-
-
 class _BiasSelu(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, x: Any, bias: Any) -> Any:
-        x, bias = x.contiguous(), bias.contiguous()
+        x, bias = _ready(x, bias)
         channels, y = x.shape[-1], torch.empty_like(x)
         _call("bias_selu", x.numel() // channels, channels, _ELEMENTS[x.dtype], x, bias, y)
         context.save_for_backward(y)
@@ -150,7 +214,7 @@ class _BiasSelu(torch.autograd.Function):
 class _MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, x: Any, window: tuple[int, int], strides: tuple[int, int], padding: str) -> Any:
-        x = x.contiguous()
+        (x,) = _ready(x)
         places = windows(x.shape, window, strides, padding)
         y = x.new_empty(x.shape[0], places.out_height, places.out_width, x.shape[-1])
         _call("max_pool", ctypes.byref(places), _ELEMENTS[x.dtype], x, y)
@@ -174,25 +238,35 @@ def pointwise(x: Any, kernel: Any, strides: tuple[int, int]) -> Any:
     return _Product.apply(x[:, :: strides[0], :: strides[1]], kernel[0, 0])
 
 
+def relu(x: Any) -> Any:
+    """The inputs, or 0 where they are below."""
+    if not _is_computed(x):
+        return torch.relu(x)
+    x, reading = _source(x)
+    return _Read.apply(x, *reading.factors, replace(reading, clipped=True))
+
+
 def depthwise(x: Any, kernel: Any, strides: tuple[int, int], padding: str) -> Any:
     """A convolution of each channel alone, with a kernel of (height, width, channels, 1)."""
     if not _is_computed(x):
         return plain.depthwise(x, kernel, strides, padding)
-    return _Depthwise.apply(x, kernel, strides, padding)
+    x, reading = _source(x)
+    return _Depthwise.apply(x, kernel, *reading.factors, reading, strides, padding)
 
 
 def separable(x: Any, depthwise_kernel: Any, kernel: Any, strides: tuple[int, int], padding: str) -> Any:
-    """A convolution of each channel alone, then one across all, without the result between them."""
-    if strides != (1, 1) or not _is_computed(x, torch.float32):
-        return pointwise(depthwise(x, depthwise_kernel, strides, padding), kernel, (1, 1))
-    return _Separable.apply(x, depthwise_kernel, kernel, padding)
+    """A convolution of each channel alone, then one across all."""
+    return pointwise(depthwise(x, depthwise_kernel, strides, padding), kernel, (1, 1))
 
 
 def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     """The input with mean beta and deviation gamma in each channel, and the batch's mean and variance."""
     if not _is_computed(x):
         return plain.batch_norm(x, gamma, beta, epsilon)
-    return _BatchNorm.apply(x, gamma, beta, epsilon)
+    (maps,), channels = _ready(x), x.shape[-1]
+    mean, variance = torch.empty_like(gamma), torch.empty_like(gamma)
+    _call("moments", maps.numel() // channels, channels, _ELEMENTS[x.dtype], maps, mean, variance)
+    return _Read.apply(x, gamma, beta, _Reading((mean, variance, gamma, beta), epsilon)), mean, variance
 
 
 def bias_selu(x: Any, bias: Any) -> Any:
