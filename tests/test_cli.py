@@ -138,9 +138,14 @@ class TestHelp:
         assert done.returncode == 0, done.stderr
 
     def test_version(self, run_cli):
+        import keras
+
         import ception
 
-        assert run_cli("--version")[1].strip() == ception.__version__
+        first, *others = run_cli("--version")[1].splitlines()
+        assert first == ception.__version__
+        assert [line.split(":")[0] for line in others] == ["Backends", "Engines"]
+        assert f"{keras.backend.backend()} " in others[0]
 
 
 class TestWrongUse:
@@ -179,7 +184,12 @@ class TestCommands:
         code, out, err = run_cli("train", "colours", "--epochs", "2", "--image-size", "8")
         assert code == 0
         assert "Accuracy" in out
-        assert out.splitlines()[-2] == "Next: ception predict runs/001-separable_cnn-colours/model.keras PICTURES"
+        model = "runs/001-separable_cnn-colours/model.keras"
+        told = re.fullmatch(rf"Next: ception predict {model} (colours/\S+\.png)", out.splitlines()[-2])
+        assert told
+        code, said, _ = run_cli("predict", model, told[1])
+        assert code == 0
+        assert said.splitlines()[-1] == f"Next: ception explain {model} {told[1]}"
         assert (
             out.splitlines()[-1] == f"Report: {Path('runs/001-separable_cnn-colours/report.html').absolute().as_uri()}"
         )
@@ -225,7 +235,7 @@ class TestCommands:
             Path(os.fsdecode(name)).write_bytes(picture.read_bytes())
         code, out, _ = run_cli("predict", trained / "model.keras", data, "--csv", tmp_path / "p.csv")
         assert code == 0
-        assert len(out.splitlines()) == 5
+        assert len(out.splitlines()) == 6
         code, out, _ = run_cli("predict", trained / "model.keras", data, "--json")
         assert {os.fsencode(json.loads(line)["path"]) for line in out.splitlines()} == {*odd, os.fsencode(picture)}
 

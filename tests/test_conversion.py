@@ -79,6 +79,7 @@ class TestKeras:
         assert certificate.endpoints["mixed3"] < 1e-5
         assert certificate.endpoints["mixed4"] > 1e-3
 
+    @pytest.mark.slow  # what is converted is compared in another test
     def test_the_model_file_is_the_original(self, converted, original):
         out, _ = converted
         classifier = ception.Classifier.load(out)

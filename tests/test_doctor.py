@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(choosing.Runtime, "installed", True)
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     monkeypatch.delenv("TF_CPU_ALLOCATOR_USE_BFC", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    monkeypatch.setattr(module, "_kernels", lambda: ("0.1.0 (avx2)", []))
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 50e9}))
     return monkeypatch
 
@@ -45,6 +49,8 @@ def test_it_names_what_is_there(plain):
     (lambda p: p.setattr(choosing.Runtime, "installed", False), "pip install 'ception[openvino]'"),
     (lambda p: p.setattr(backends, "likely", lambda: "jax"), "TensorFlow trains faster than jax: --backend tensorflow"),
     (lambda p: p.setattr(backends, "cpu_flags", lambda: {"avx2"}), "bfloat16 no faster than in float32"),
+    (lambda p: (p.setattr(backends, "cores", lambda: 4), p.setenv("OMP_NUM_THREADS", "3")),
+     "OMP_NUM_THREADS=3 keeps Ception to 3 of 4 cores"),
     (lambda p: p.setenv("TF_ENABLE_ONEDNN_OPTS", "0"), "TF_ENABLE_ONEDNN_OPTS=0 is set, with which TensorFlow"),
     (lambda p: p.setattr(module.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1e9})), "1.0 GB free"),
     (lambda p: p.setattr(module, "cache_is_temporary", lambda: True), "may be gone tomorrow: set CEPTION_CACHE"),
@@ -54,6 +60,42 @@ def test_it_advises(plain, change, words):
     change(plain)
     (line,) = ception.doctor().advice
     assert words in line
+
+
+class TestKernels:
+    @pytest.fixture
+    def found(self, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+        """A machine with compiled kernels that can be used."""
+        there = type("Module", (), {"instructions": staticmethod(lambda: "avx2")})
+        monkeypatch.setattr(module, "kernels", lambda: there)
+        monkeypatch.setattr(module, "version", lambda package: "1.2.3")
+        monkeypatch.delenv("CEPTION_KERNELS", raising=False)
+        return monkeypatch
+
+    def test_their_version_and_instructions(self, found):
+        assert module._kernels() == ("1.2.3 (avx2)", [])
+
+    def test_those_of_another_version(self, found):
+        found.setattr(module, "kernels", lambda: None)
+        used, (told,) = module._kernels()
+        assert used is None
+        assert told.startswith("the compiled kernels 1.2.3 are of another version or another machine, and not used")
+
+    def test_those_that_are_left_out(self, found):
+        found.setenv("CEPTION_KERNELS", "none")
+        assert module._kernels() == (None, [])
+
+    def test_torch_without_them(self, plain):
+        plain.setattr(module, "_kernels", lambda: (None, []))
+        plain.setattr(module, "version", lambda package: "1" if package != "ception-kernels" else missing())
+        plain.setattr(backends, "likely", lambda: "torch")
+        assert [line for line in ception.doctor().advice if "kernels" in line] == [
+            "PyTorch trains in less time and memory with the compiled kernels: docs/kernels.md"
+        ]
+
+
+def missing() -> str:
+    raise PackageNotFoundError
 
 
 def test_a_configuration_that_keras_refuses(plain):
@@ -77,7 +119,9 @@ def test_it_finds_no_folder_for_the_cache(plain):
 def test_the_command(run_cli):
     code, out, _ = run_cli("doctor")
     assert code == 0
-    for words in (f"Ception        {ception.__version__} on Python", "Backends ", "Cache ", "\nNext: ception demo"):
+    lines = (f"Ception        {ception.__version__} on Python", "\nBackends ", "\nKernels ", "\nCache ",
+             "\nA fault of Ception? Report it with these lines", "\nNext: ception demo")  # fmt: skip
+    for words in lines:
         assert words in out
     code, out, _ = run_cli("doctor", "--json")
     assert code == 0

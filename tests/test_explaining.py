@@ -171,6 +171,7 @@ class TestCommand:
         assert size_of(folder / "sheet.png") == ((4 + 3) * 240, 2 * 240 + 24)  # three training pictures beside
         assert f"{pictures[0]}: red " in out
         assert out.count("uncovered 0.") + out.count("uncovered 1.") == 6
+        assert out.splitlines()[-2] == f"All beside one another in {folder.name}/sheet.png"
         assert out.splitlines()[-1].startswith("Next: ception serve ")
 
     @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ class TestHead:
         assert run.classifier.record["phases"][0]["recipe"]["source"].startswith("docs/recipes.md: a dense layer")
 
     @not_on_jax
+    @pytest.mark.slow  # it trains
     def test_the_files_head_is_not_taken_even_with_the_same_classes(self, place, tmp_path):
         run, _ = trained(place, tmp_path, epochs=1, learning_rate=1e-12, final_endpoint=None)
         head = run.classifier.network.get_layer("logits").get_weights()

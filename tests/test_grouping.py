@@ -14,6 +14,7 @@ from ception.data.sources import TEST, TRAIN
 from ception.errors import InputError
 from ception.model_file import describe
 from support.findings import findings_of
+from support.pictures import write_pictures
 from support.reporters import Notes
 
 TRACKS, FRAMES = 12, 6
@@ -112,6 +113,7 @@ class TestSeries:
         assert grouping.series(sources.load(tmp_path)) is None
 
 
+@pytest.mark.slow  # the split itself is checked above
 def test_training_and_scoring_keep_to_it(tracks, tmp_path):
     notes = Notes()
     run = ception.train(tracks, group=grouping.SERIES, epochs=1, image_size=16, runs=tmp_path, reporter=notes)
@@ -123,3 +125,15 @@ def test_training_and_scoring_keep_to_it(tracks, tmp_path):
     notes = Notes()
     ception.train(tracks, epochs=1, image_size=16, runs=tmp_path, reporter=notes)
     assert "look like frames of 24 series, about 6 in each" in notes.warnings[0]
+
+
+def test_splits_too_small_to_judge_a_model_by_are_noticed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed, (name, counts) in enumerate({"train": (5, 5), "val": (50, 42), "test": (50, 43)}.items()):
+        write_pictures(tmp_path / "d" / name, dict(zip("xy", counts, strict=True)), seed=seed)
+    found = ception.check("d", model="separable_cnn").findings
+    (few,) = [finding for finding in found if finding.kind == "few_scored"]
+    assert [item.note for item in few.items] == [
+        "val has 92 pictures: the 95 % interval of an accuracy is up to 20 points wide"
+    ]
+    assert few.severity == "note"

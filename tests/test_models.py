@@ -279,6 +279,7 @@ class TestInception:
         assert tuple(model.get_layer("auxiliary_conv2").kernel.shape[:2]) == kernel
         assert [tuple(output.shape) for output in model.outputs] == [(None, 5), (None, 5)]
 
+    @pytest.mark.slow  # other networks are thin in quicker tests
     def test_depth_multiplier_and_min_depth_are_slims(self):
         model = build("inception_v3", depth_multiplier=0.5, auxiliary=True)
         filters = {name: tensor.shape[-1] for name, tensor in endpoints(model).items()}

@@ -1,4 +1,4 @@
-"""The typed keywords of the public functions: current, and of use to who writes a script."""
+"""The types of the public functions: their keywords current, and all of use to who writes a script."""
 
 from __future__ import annotations
 
@@ -45,9 +45,47 @@ ception.Classifier.build("xception", ["a"], dropuot=0.2)
 ception.Classifier.build("xception", ["a"], resize="sqush")
 demo(epochs=None, seed="a")
 """
+# what comes back has types too, and not Any
+TYPED = """\
+from pathlib import Path
+from typing import assert_type
+
+import ception
+from ception.results import CheckResult, Comparison, Diagnosis, Explanation, ExportReport, Prediction, Scores
+
+
+class Loud(ception.Reporter):
+    def note(self, text: str) -> None:
+        print(text)
+
+
+def job(photos: Path) -> list[str]:
+    run = ception.train(photos, weights="imagenet", epochs=3, reporter=Loud())
+    again = ception.resume(run.folder)
+    scores = ception.evaluate(run.classifier, photos, split="test")
+    said = ception.predict(again.folder, [photos / "a.jpg"], 3, min_confidence=0.5)
+    assert_type(ception.check(photos, model="xception", image_size=150), CheckResult)
+    assert_type(run, ception.Run)
+    assert_type(scores, Scores)
+    assert_type(scores.accuracy, float)
+    assert_type(said, list[Prediction])
+    assert_type(said[0].top[0].probability, float)
+    assert_type(ception.compare(run.folder, "other"), Comparison)
+    assert_type(ception.explain(run.folder, photos), list[Explanation])
+    assert_type(ception.export(run.folder, "onnx"), ExportReport)
+    assert_type(ception.doctor(), Diagnosis)
+    with_engine = ception.Predictor.open(run.folder, dtype="bfloat16")
+    with_engine.close()
+    try:
+        ception.build("xception", image_size=(150, 200), dropout=0.2)
+    except (ception.InputError, ception.RunError) as error:
+        return [str(error)]
+    return [one.top[0].class_name for one in said]
+"""
 # the package itself is checked elsewhere, and what it imports is of no matter here
 SETTINGS = """\
 [mypy]
+strict = True
 follow_imports = silent
 [mypy-cyclopts.*,h5py.*,jinja2.*,keras.*,matplotlib.*,ml_dtypes.*,numpy.*,PIL.*,rich.*,scipy.*]
 follow_imports = skip
@@ -60,15 +98,20 @@ def test_the_file_is_current():
     assert tool["FILE"].read_text(encoding="utf-8") == tool["text"](), "run: python tools/write_options.py"
 
 
-def test_mypy_checks_a_script(tmp_path, monkeypatch):
+@pytest.mark.slow  # mypy reads all of it; `make check` reads as much
+def test_mypy_checks_scripts_as_strictly_as_it_can(tmp_path, monkeypatch):
     mypy = pytest.importorskip("mypy.api")
     (tmp_path / "mypy.ini").write_text(SETTINGS)
     (tmp_path / "script.py").write_text(SCRIPT + WRONG)
+    (tmp_path / "typed.py").write_text(TYPED)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MYPYPATH", str(Path(ception.__file__).parents[1]))
-    said, trouble, _ = mypy.run(["--config-file", "mypy.ini", "--no-error-summary", "script.py"])
+    files = ["script.py", "typed.py", str(ROOT / "examples" / "fine_tuning.py")]
+    said, trouble, _ = mypy.run(["--config-file", "mypy.ini", "--no-error-summary", *files])
     assert not trouble
-    lines = {int(line.split(":")[1]) for line in said.splitlines() if ": error: " in line}
+    errors = [line for line in said.splitlines() if ": error: " in line]
+    assert [line for line in errors if not line.startswith("script.py:")] == []
+    lines = {int(line.split(":")[1]) for line in errors}
     first = 1 + len(SCRIPT.splitlines())
     assert lines == set(range(first, first + len(WRONG.splitlines()))), said
     assert 'Unexpected keyword argument "epoch" for "train"; did you mean "epochs"?' in said

@@ -150,7 +150,7 @@ class TestCompare:
         code, out, _ = run_cli("compare", worse, trained, "--out", tmp_path / "c3")
         assert code == 0
         assert "a real difference" in out
-        assert f"Next: ception predict {trained} PICTURES" in out
+        assert f"Next: ception evaluate {trained} DATA" in out
 
     def test_a_model_with_itself_differs_in_nothing(self, trained, tmp_path):
         found = ception.compare(trained, trained, out=tmp_path / "c")
@@ -276,6 +276,7 @@ class TestWhatAReviewFound:
         run = ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs")
         assert ception.evaluate(run.folder / "model.keras", data).accuracy == run.scores.accuracy
 
+    @pytest.mark.slow  # it trains
     def test_results_are_never_taken_for_data(self, tmp_path, monkeypatch):
         write_pictures(tmp_path, {"a": 20, "b": 20})
         monkeypatch.chdir(tmp_path)

@@ -20,7 +20,7 @@ from ception.evaluation import plots
 from ception.evaluation.calibration import coverage_curve, short_threshold_for, threshold_for
 from ception.evaluation.metrics import confusion_order
 from ception.evaluation.provenance import provenance
-from ception.evaluation.report import write_report
+from ception.evaluation.report import _advice, write_report
 from ception.evaluation.table import Table
 from ception.results import CoveragePoint
 from support.pictures import write_pictures
@@ -199,6 +199,10 @@ class TestThresholds:
         assert short_threshold_for(0.95, curve) == 0.82  # answers what 0.823456 does
         between = self.curve((0.8205, 1, 0.8), (0.823456, 0.7, 0.96), (0.829, 0.69, 0.94), (0.835, 0.68, 0.97))
         assert short_threshold_for(0.95, between) == 0.83
+
+    def test_that_none_keeps_a_promise_is_said(self):
+        assert "at least 95% from --min-confidence 0.82 on" in _advice(self.curve((0.4, 1, 0.8), (0.82, 0.7, 0.96)))
+        assert "promise no precision of 95 % or more" in _advice(self.curve((0.4, 1, 0.8), (0.82, 0.7, 0.94)))
 
     def test_have_more_digits_where_two_lose_answers(self):
         curve = self.curve((0.9911, 1, 0.8), (0.991234, 0.7, 0.96), (0.9996, 0.3, 0.99))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -72,6 +73,24 @@ def test_a_misspelt_run_gets_a_suggestion(runs, trained, run_cli):
     assert err == "ception: there is no run roses: ception runs lists those that are here\n"
 
 
+def test_the_trials_of_searches_are_among_them(runs, trained):
+    shutil.copytree(trained, runs / "tuning-colours-1" / "trial-2" / "001-separable_cnn-colours")
+    shutil.copytree(trained, runs / "tuning-other" / "trial-1" / "001-separable_cnn-colours")  # somebody else's folder
+    mark(runs / "tuning-colours-1")
+    folders = [entry.folder for entry in ception.runs()]
+    assert len(folders) == 4
+    assert str(Path("runs/tuning-colours-1/trial-2/001-separable_cnn-colours")) in folders
+
+
+def test_the_next_command_names_a_picture_that_is_there(runs, trained, run_cli):
+    shutil.rmtree(runs / "010-xception-flowers")
+    (told,) = [line for line in run_cli("runs")[1].splitlines() if line.startswith("Next: ")]
+    words = shlex.split(told.removeprefix("Next: "))
+    assert words[:3] == ["ception", "predict", "runs/002-xception-colours"]
+    assert Path(words[3]).is_file()
+    assert run_cli(*words[1:])[0] == 0
+
+
 def test_the_table(runs, run_cli):
     entries = ception.runs()
     assert [Path(entry.folder).name[:3] for entry in entries] == ["002", "001", "010"]
@@ -79,8 +98,10 @@ def test_the_table(runs, run_cli):
     assert [entry.finished for entry in entries] == [True, True, False]
     assert [entry.seconds for entry in entries] == [87.5, 75, 0]
     assert entries[0].model_bytes == (runs / "002-xception-colours" / "model.keras").stat().st_size
+    assert entries[0].options == "--epochs 3 --batch-size 16 --image-size 16"
     code, out, _ = run_cli("runs")
     assert code == 0
+    assert "--epochs 3 --batch-size 16 --image-size 16" in out.splitlines()[1]
     assert "87.5%" in out.splitlines()[1]
     assert "1 min 28 s" in out.splitlines()[1]
     assert out.splitlines()[-1] == "Next: ception train --resume runs/010-xception-flowers"

@@ -82,6 +82,7 @@ def test_classes_are_mixed(written: Path):
     assert (np.diff(labels) != 0).sum() > 5
 
 
+@pytest.mark.slow  # it trains twice
 def test_a_training_on_them_is_one_on_the_data_set(photos: Path, written: Path, tmp_path: Path):
     options = {"model": "separable_cnn", "epochs": 1, "image_size": 16, "runs": tmp_path / "runs"}
     run = ception.train(written, **options)

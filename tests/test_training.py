@@ -131,6 +131,7 @@ class TestRun:
 
 
 class TestData:
+    @pytest.mark.slow  # it trains twice
     def test_grey_pictures_make_a_grey_network(self, tmp_path):
         write_pictures(tmp_path / "d", {"a": 20, "b": 20})
         for path in (tmp_path / "d").rglob("*.png"):

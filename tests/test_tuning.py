@@ -55,6 +55,7 @@ class Trained:
         return SimpleNamespace(folder=folder, history=history, scores=scores, classifier=SimpleNamespace(record=record))
 
 
+@pytest.mark.slow  # it trains four times
 def test_the_best_is_told_and_can_be_repeated(data, run_cli, own_cache):
     result = tuned(data)
     assert [one.state for one in result.trials] == ["finished"] * 3

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(BACKEND == "jax", reason="TensorFlow and PyTorch
 SIZE = 76  # even: where the ports differ in their padding
 
 
-@pytest.fixture(scope="module", params=["xception", "inception_v3"])
+@pytest.fixture(scope="module", params=[pytest.param("xception", marks=pytest.mark.slow), "inception_v3"])
 def original(request):
     """A network of keras.applications with weights of its own, and its logits for two pictures."""
     published = PUBLISHED_IN_KERAS[request.param]

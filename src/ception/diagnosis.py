@@ -14,6 +14,7 @@ from ception.data import cache
 from ception.engines.choosing import RUNTIMES
 from ception.errors import InputError
 from ception.files import cache_folder, cache_is_temporary
+from ception.layers.compiled import kernels
 from ception.results import Diagnosis
 
 _SPEED = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16")
@@ -27,10 +28,12 @@ def doctor() -> Diagnosis:
         Versions, processor, backends, engines, extras and cache, and what is slow or missing here with the way out.
     """
     found, used, refused = _backends()
-    engines = {runtime.told: _version(runtime.packages[0]) if runtime.installed else None for runtime in RUNTIMES}
+    engines = _engines()
     features = tuple(name for name in _SPEED if name in backends.cpu_flags())
     folder, held, free, problem = _cache()
-    advice = [*refused, *problem, *_about_backends(found, used), *_about_engines(engines), *_about_settings(used)]
+    compiled, broken = _kernels()
+    advice = [*refused, *problem, *broken, *_about_backends(found, used), *_about_engines(engines)]
+    advice += [*_about_kernels(compiled, used), *_about_settings(used), *_about_threads()]
     return Diagnosis(
         version=version("ception"),
         python=platform.python_version(),
@@ -43,12 +46,41 @@ def doctor() -> Diagnosis:
         backends=found,
         backend=used,
         engines=engines,
+        kernels=compiled,
         extras=_extras(),
         cache=str(folder),
         cache_gb=held,
         free_gb=free,
         advice=tuple(advice),
     )
+
+
+def what_runs() -> str:
+    """What `ception --version` shows: the version, and on lines of their own the backends and engines there are."""
+    found, _, _ = _backends()
+    return f"{version('ception')}\nBackends: {told(found)}\nEngines: {told(_engines())}"
+
+
+def told(packages: Mapping[str, str | None]) -> str:
+    """Those that are installed with their versions, in a line."""
+    return ", ".join(f"{name} {known}" for name, known in packages.items() if known) or "none"
+
+
+def _engines() -> dict[str, str | None]:
+    """The version of each runtime, None for what is not installed."""
+    return {runtime.told: _version(runtime.packages[0]) if runtime.installed else None for runtime in RUNTIMES}
+
+
+def _kernels() -> tuple[str | None, list[str]]:
+    """The version of the compiled kernels with the instructions they use, and why those that are there are not used."""
+    there = _version("ception-kernels")
+    if there is None or os.environ.get("CEPTION_KERNELS") == "none":
+        return None, []
+    module = kernels()
+    if module is None:
+        way = "install those of this version"
+        return None, [f"the compiled kernels {there} are of another version or another machine, and not used: {way}"]
+    return f"{there} ({module.instructions()})", []
 
 
 def _backends() -> tuple[dict[str, str | None], str | None, list[str]]:
@@ -101,6 +133,22 @@ def _about_engines(engines: Mapping[str, str | None]) -> list[str]:
     if not {"avx512_bf16", "amx_bf16", "bf16"} & backends.cpu_flags() and not backends.may_have_accelerator():
         told.append("this processor computes in bfloat16 no faster than in float32: it trains in float32")
     return told
+
+
+def _about_kernels(compiled: str | None, used: str | None) -> list[str]:
+    if compiled or used != "torch" or backends.may_have_accelerator() or _version("ception-kernels"):
+        return []
+    return ["PyTorch trains in less time and memory with the compiled kernels: docs/kernels.md"]
+
+
+def _about_threads() -> list[str]:
+    """Where a variable holds the computing to fewer threads than there are cores."""
+    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+    number, cores = backends.threads(*names), backends.cores()
+    if number >= cores:
+        return []
+    found = " and ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
+    return [f"{found} keeps Ception to {number} of {cores} cores: unset it to use all"]
 
 
 def _about_settings(used: str | None) -> list[str]:

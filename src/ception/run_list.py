@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from ception.errors import InputError, meant
 from ception.files import is_own
 from ception.reporting import Reporter
 from ception.results import RunEntry
+from ception.settings import TrainSettings
+from ception.validation import saved_settings
+from ception.values import flags_of
 
 _NUMBERED = re.compile(r"(\d{3,})-")
 LAST = "last"
@@ -70,17 +74,29 @@ def path_of(name: str | Path, *, reporter: Reporter | None = None) -> Path:
 def runs(folder: str | Path = "runs") -> tuple[RunEntry, ...]:
     """All trainings in a folder with their scores, those on the same data beside one another, the best first.
 
+    The trials of its searches are among them.
+
     Args:
-        folder: Where `train` puts the run folders.
+        folder: Where `train` and `tune` put their folders.
 
     Raises:
         InputError: there is no such folder, or no run in it.
     """
-    names = _names(Path(folder))
-    if not names:
+    found = [place / name for place in (Path(folder), *_trials(Path(folder))) for name in _names(place)]
+    if not found:
         raise InputError(f"there are no runs in {folder}: train one with ception train DATA, or name another folder")
-    entries = [_entry(Path(folder, name)) for name in names]
+    entries = [_entry(one) for one in found]
     return tuple(sorted(entries, key=lambda entry: (entry.data, not entry.finished, -(entry.accuracy or 0))))
+
+
+def scored_picture(folder: str | Path) -> str | None:
+    """A picture that a model was scored on, by the predictions in a folder; None where they name no file."""
+    try:
+        with Path(folder, "predictions.csv").open(newline="", errors="surrogateescape") as file:
+            name = next(csv.DictReader(file), {}).get("path")
+    except (OSError, ValueError, csv.Error):
+        return None
+    return name if name and os.path.isfile(name) else None
 
 
 def require_run(name: str | Path) -> Path:
@@ -114,6 +130,11 @@ def _names(folder: Path) -> list[str]:
     return sorted(found, key=lambda name: (int(_number(name)), name))
 
 
+def _trials(folder: Path) -> list[Path]:
+    """The folders of the trials of searches in a folder, each of which has the run of one."""
+    return sorted(one for one in folder.glob("tuning-*/trial-*") if is_own(one.parent))
+
+
 def _number(name: str) -> str:
     found = _NUMBERED.match(name)
     assert found is not None
@@ -131,6 +152,7 @@ def _entry(folder: Path) -> RunEntry:
         data=str(data.get("name") or folder.name.partition("-")[2]),
         model=str(planned.get("model") or "?"),
         weights=planned.get("weights"),
+        options=_options(planned),
         accuracy=scores.get("accuracy"),
         accuracy_interval=None if low is None or high is None else (low, high),
         pictures=scores.get("count"),
@@ -138,6 +160,15 @@ def _entry(folder: Path) -> RunEntry:
         model_bytes=model.stat().st_size if model.is_file() else None,
         finished=bool(scores) and model.is_file(),
     )
+
+
+def _options(planned: Mapping[str, Any]) -> str:
+    """The options of a training as they are typed, but for those that are told apart from them."""
+    try:
+        settings = saved_settings(TrainSettings, planned)
+    except InputError:  # of a later version
+        return ""
+    return flags_of(replace(settings, model=None, weights=None, runs=TrainSettings.runs)).strip()
 
 
 def _json(path: Path) -> Mapping[str, Any]:

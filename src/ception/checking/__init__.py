@@ -56,7 +56,7 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     facts, failed = scan.scan(dataset.pictures, str(data), cache_limit=settings.cache_limit, reporter=reporter)
     splits, lacking = findings.split_as_trained(dataset, facts["digest"])
     shown_by_hosts, equal, near = placeholders.find(facts, *copies.find(dataset.pictures, facts, reporter))
-    cases = findings.about_pictures(dataset, facts, failed, size) | {"too_few": lacking}
+    cases = findings.about_pictures(dataset, facts, failed, size) | findings.about_splits(splits, lacking)
     cases |= findings.about_copies(dataset, splits, equal, near) | _passed_over(data, dataset)
     cases |= findings.about_placeholders(dataset, shown_by_hosts) | findings.about_names(dataset)
     cases |= findings.about_classes(dataset, described.class_names, described.unnamed) if described else {}

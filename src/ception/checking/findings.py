@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from ception.results import Case, CasePicture, Finding, Severity
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_Z = 1.96  # of a 95 % interval
+_ROUGH = 0.1  # half of an interval so wide does not tell a good model from a poor one: less than 93 pictures
 IMBALANCE = 10  # times as many pictures in the largest class as in the smallest
 _SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # what cameras write as .jpg, and .bmp without its first lines
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the gravest first
@@ -62,6 +65,22 @@ def split_as_trained(dataset: Dataset, digests: NDArray[np.void]) -> tuple[NDArr
             if not count:
                 items.append(Item(note=f"{name} has no {split} picture"))
     return splits, items
+
+
+def about_splits(splits: NDArray[np.int8] | None, lacking: list[Item]) -> dict[str, list[Item]]:
+    """What is lacking for a split, as `split_as_trained` tells it, and the splits too small to judge a model by."""
+    counts = {} if splits is None else {name: int((splits == SPLITS[name]).sum()) for name in ("val", "test")}
+    few = [
+        Item(note=f"{name} has {counted(count, 'picture')}: the 95 % interval of an accuracy is up to "
+                  f"{200 * _half_width(count):.0f} points wide")
+        for name, count in counts.items() if count and _half_width(count) > _ROUGH
+    ]  # fmt: skip
+    return {"too_few": lacking, "few_scored": few}
+
+
+def _half_width(count: int) -> float:
+    """Half of what Wilson's 95 % interval of a share spans at most, with so many pictures."""
+    return _Z / 2 / math.sqrt(count + _Z**2)
 
 
 def about_pictures(

@@ -83,6 +83,11 @@ KINDS = (
         way_out="Add pictures, or remove the class; a model can be scored on all of them with evaluate --split all.",
     ),
     Kind(
+        name="few_scored", severity="note", title="Few pictures to judge a model by", unit="split",
+        in_training="Scores on so few are known roughly only, and which epoch is the best is partly chance.",
+        way_out="Collect more pictures; until then read the interval, not the accuracy.",
+    ),
+    Kind(
         name="shrunk", severity="error", title="Pictures of which the network sees next to nothing", unit="picture",
         in_training="They are shrunk so far that what tells the classes apart may be gone.",
         way_out="Leave out --model, for the network that suits photos, or give a larger --image-size.",

@@ -53,8 +53,17 @@ def _in_groups(console: Console, options: ConsoleOptions, panel: HelpPanel) -> N
         DefaultFormatter()(console, options, panel.copy(title=title, entries=entries))
 
 
+def _version() -> str:
+    """What `--version` shows; what is installed is looked up only then."""
+    from ception.diagnosis import what_runs
+
+    return what_runs()
+
+
 app = cyclopts.App(
     name="ception",
+    version=_version,
+    version_format="plaintext",
     help="From a folder of pictures to a classifier with the Inception to Xception family.\n\nStart with: ception demo",
     version_flags=("--version", "-V"),
     suppress_keyboard_interrupt=False,

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from ception.cli.app import AsJson, Flat, Quiet, app, options_of
 from ception.cli.findings import print_findings
-from ception.cli.terminal import print_json, print_next, print_runs, quoted, terminal
+from ception.cli.terminal import print_json, print_next, print_next_prediction, print_runs, quoted, terminal
 from ception.reporting import counted
 from ception.settings import CheckSettings, ShardSettings
 from ception.values import flags_of
@@ -32,7 +32,8 @@ def check(
         print_findings(result)
     page = shlex.quote(result.page)
     if not result.ok:
-        print_next(f"mend what {page} shows, then ception check {shlex.quote(data)}{flags_of(settings)}", quiet or json)
+        again = f"ception check {shlex.quote(data)}{flags_of(settings)}"
+        print_next(f"{again}   # once what {page} shows is mended", quiet or json)
         return 1
     if settings.model and Path(settings.model).exists():
         print_next(f"ception evaluate {shlex.quote(settings.model)} {shlex.quote(data)}", quiet or json)
@@ -83,7 +84,7 @@ def runs(
     if broken_off:
         print_next(f"ception train --resume {shlex.quote(broken_off.folder)}", quiet or json)
     else:
-        print_next(f"ception predict {shlex.quote(entries[0].folder)} PICTURES", quiet or json)
+        print_next_prediction(Path(entries[0].folder), quiet or json, Path(entries[0].folder))
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ception.cli.app import AsJson, app
@@ -30,13 +29,16 @@ def doctor(*, json: AsJson = False) -> int:
 
 
 def _print(told: Diagnosis) -> None:
+    from ception.diagnosis import told as versions
+
     memory = f", {told.memory_gb:g} GB of memory" if told.memory_gb else ""
     lines = {
         "Ception": f"{told.version} on Python {told.python}, {told.system}",
         "Machine": f"{told.processor}, {told.cores} cores{memory}" + (", and a GPU" if told.accelerator else ""),
         "Fast by": ", ".join(told.features) or "nothing that is known",
-        "Backends": _versions(told.backends) + (f"; {told.backend} runs" if told.backend else ""),
-        "Engines": f"{_versions(told.engines)}, else the backend",
+        "Backends": versions(told.backends) + (f"; {told.backend} runs" if told.backend else ""),
+        "Engines": f"{versions(told.engines)}, else the backend",
+        "Kernels": told.kernels or "none",
         "Extras": ", ".join(name for name, there in told.extras.items() if there) or "none",
         "Not installed": ", ".join(name for name, there in told.extras.items() if not there) or "none",
         "Cache": f"{told.cache or 'none'}, {told.cache_gb:,.1f} GB, {told.free_gb:,.0f} GB free",
@@ -46,7 +48,4 @@ def _print(told: Diagnosis) -> None:
         print(f"{name:<{width}}  {text}")
     for line in told.advice:
         print(f"- {line}")
-
-
-def _versions(packages: Mapping[str, str | None]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in packages.items() if version) or "none"
+    print("A fault of Ception? Report it with these lines, the command, and all that it said.")

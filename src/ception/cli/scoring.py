@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, Token, UnknownOptionError
 
+from ception import hub
 from ception.cli.app import AsJson, Flat, Quiet, app, options_of, require_order
 from ception.cli.terminal import (
     complain,
@@ -20,6 +22,7 @@ from ception.cli.terminal import (
     print_comparison,
     print_json,
     print_next,
+    print_next_prediction,
     print_report,
     print_scores,
     print_where,
@@ -51,7 +54,7 @@ def evaluate(
     else:
         print_scores(result)
         print_where(Path(str(result.output)))
-    print_next(f"ception predict {quoted(model)} PICTURES", quiet or json)
+    print_next_prediction(model, quiet or json, Path(str(result.output)))
     print_report(Path(str(result.output)), quiet or json)
     return 0
 
@@ -81,6 +84,7 @@ def predict(
         raise InputError(f"{flag(changed[0])} is for many pictures: name a folder with --out")
     options = {name: value for name, value in options_of(settings).items() if name not in _OF_JOBS}
     count = failed = 0
+    seen = None
     with terminal(quiet) as reporter, _csv_of_predictions(csv) as write_row:
         for result in predictions(model, _opened(pictures), reporter=reporter, **options):
             count += 1
@@ -88,6 +92,7 @@ def predict(
             if json:
                 reporter.line(json_line(result.as_dict()))
             elif result.top:
+                seen = seen or result.path
                 named = "  ".join(f"{guess.class_name} {guess.probability:.1%}" for guess in result.top)
                 told = f"unknown (best guess: {named})" if result.unknown else named
                 reporter.line(printable(f"{result.path}: {told}"))
@@ -97,10 +102,20 @@ def predict(
     if failed:
         complain(f"{failed:,} of {counted(count, 'picture')} could not be read")
         return 2
-    print_next(
-        f"ception evaluate {quoted(model)} DATA" + ("" if csv is None else f"   (predictions: {csv})"), quiet or json
-    )
+    if csv is not None and not (quiet or json):
+        print(f"Predictions: {csv}")
+    print_next(_after_prediction(model, seen, settings), quiet or json)
     return 0
+
+
+def _after_prediction(model: Path, picture: str | None, settings: JobSettings) -> str:
+    """The command that says why a picture got its class; where that cannot be, the one that scores the model."""
+    from ception.artefacts import format_of
+
+    by_name = settings.weights is not None or hub.is_named(model) or format_of(model) is not None
+    if by_name or picture is None or not Path(picture).is_file() or printable(picture) != picture:
+        return f"ception evaluate {quoted(model)} DATA"
+    return f"ception explain {quoted(model)} {shlex.quote(picture)}"
 
 
 _OF_JOBS = {one.name for one in fields(JobSettings)} - {one.name for one in fields(PredictSettings)}
@@ -174,9 +189,9 @@ def compare(
         print_where(Path(str(result.output)))
     if result.different:
         better = other if result.difference > 0 else one
-        print_next(f"ception predict {quoted(better)} PICTURES", quiet or json)
+        print_next(f"ception evaluate {quoted(better)} {'DATA' if data is None else shlex.quote(data)}", quiet or json)
     else:
-        print_next(f"ception compare {quoted(one)} {quoted(other)} DATA, with more pictures", quiet or json)
+        print_next(f"ception compare {quoted(one)} {quoted(other)} DATA   # with more pictures", quiet or json)
     return 0
 
 

@@ -145,21 +145,22 @@ def print_comparison(result: Comparison) -> None:
 
 
 def print_runs(entries: Sequence[RunEntry]) -> None:
-    """A row per run: the data, what was trained, how good it is, how long it took and how large it is."""
+    """A row per run: the data, what was trained, how good it is, how long it took, how large it is, and how."""
     from rich.table import Table
 
     table = Table("run", "data", "network", box=None, pad_edge=False, header_style="bold")
     for column in ("accuracy", "95 % interval", "pictures", "time", "model"):
         table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("options")
     for entry in entries:
         interval = entry.accuracy_interval
         table.add_row(
             printable(entry.folder), printable(entry.data),
-            entry.model + (f", {printable(entry.weights)}" if entry.weights else ""),
+            entry.model + (f", {printable(Path(entry.weights).name)}" if entry.weights else ""),
             "-" if entry.accuracy is None else f"{entry.accuracy:.1%}" if entry.finished else "not finished",
             f"{interval[0]:.1%} to {interval[1]:.1%}" if interval else "",
             f"{entry.pictures:,}" if entry.pictures else "", duration(entry.seconds),
-            _size(entry.model_bytes) if entry.model_bytes else "-",
+            _size(entry.model_bytes) if entry.model_bytes else "-", printable(entry.options),
         )  # fmt: skip
     print_table(table)
 
@@ -242,13 +243,16 @@ def print_explanations(explained: Sequence[Explanation]) -> None:
             found = one.evidence
             print(f"  uncovered {found.insertion:.2f} (by chance {found.insertion_by_chance:.2f}), covered "
                   f"{found.deletion:.2f} (by chance {found.deletion_by_chance:.2f}), like shuffled weights' map "
-                  f"{found.alike:.2f}: {'it explains' if found.explains else 'do not trust it'}")  # fmt: skip
+                  f"{found.alike:.2f}: {found.verdict}")  # fmt: skip
         if one.nearest and one.path != last:
             near = ", ".join(f"{near.class_name} ({near.distance:.2f}, {near.path})" for near in one.nearest)
             print(printable(f"  of the training pictures most like {near}"))
         last = one.path
         if one.completeness is not None:
             print(f"  the pixels' shares miss the logit's change by {one.completeness:.1%}")
+    drawn = [Path(one.picture).parent for one in explained if one.picture]
+    if drawn:
+        print(f"All beside one another in {drawn[0] / 'sheet.png'}")
 
 
 def print_export(result: ExportReport) -> None:
@@ -368,6 +372,15 @@ def print_next(command: str, silent: bool) -> None:
     """The command that comes next, unless silent."""
     if not silent:
         print(f"Next: {command}")
+
+
+def print_next_prediction(model: Path, silent: bool, scored: Path) -> None:
+    """The command that lets a model name one of the pictures that it was scored on by the results in a folder."""
+    from ception.run_list import scored_picture
+
+    picture = scored_picture(scored)
+    shown = "PICTURES" if picture is None or printable(picture) != picture else shlex.quote(picture)
+    print_next(f"ception predict {quoted(model)} {shown}", silent)
 
 
 def quoted(path: Path) -> str:

@@ -14,6 +14,7 @@ from ception.cli.app import TRAINING, AsJson, Flat, Quiet, Verbose, app, options
 from ception.cli.terminal import (
     print_json,
     print_next,
+    print_next_prediction,
     print_report,
     print_scores,
     print_table,
@@ -77,7 +78,7 @@ def train(
     else:
         print_scores(run.scores)
         print_where(run.folder)
-    print_next(f"ception predict {quoted(run.folder / 'model.keras')} PICTURES", quiet or json)
+    print_next_prediction(run.folder / "model.keras", quiet or json, run.folder)
     print_report(run.folder, quiet or json)
     return 0
 
@@ -101,7 +102,7 @@ def tune(
         print(f"Best: {result.best}")
         print(f"Accuracy {result.accuracy:.4f} on its test pictures (95 % interval {low:.4f} to {high:.4f})")
         print(f"To repeat it: {result.command}")
-    print_next(f"ception predict {quoted(Path(result.best) / 'model.keras')} PICTURES", quiet or json)
+    print_next_prediction(Path(result.best) / "model.keras", quiet or json, Path(result.best))
     print_report(Path(result.best), quiet or json)
     return 0
 

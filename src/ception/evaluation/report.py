@@ -174,7 +174,12 @@ def _advice(curve: Sequence[CoveragePoint]) -> str:
         threshold = short_threshold_for(precision, curve)
         if threshold is not None:
             advice.append(f"{precision:.0%} from --min-confidence {_threshold(threshold)} on")
-    return text + (f" By the validation pictures the precision is at least {', '.join(advice)}." if advice else "")
+    if not advice:
+        return (
+            f"{text} The validation pictures promise no precision of 95 % or more at any threshold: they are too few, "
+            "or the model is too often surely wrong."
+        )
+    return f"{text} By the validation pictures the precision is at least {', '.join(advice)}."
 
 
 def _threshold(confidence: float) -> str:

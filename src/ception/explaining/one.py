@@ -104,6 +104,8 @@ def explained(task: Task, image: Image.Image, number: int, name: str) -> tuple[l
         path = task.out / f"{number + 1:03}-{Path(name).stem[:60]}-{method}.png"
         with whole(path) as unfinished:
             drawn[-1].save(unfinished, "PNG")
+        said = f"{task.classifier.class_names[chosen]} {probabilities[chosen]:.0%}"
+        drawn[-1] = overlays.with_text(drawn[-1], f"{said}: {evidence.verdict}" if evidence else said)
         made.append(Explanation(
             path=name, class_name=task.classifier.class_names[chosen], method=method, picture=str(path),
             probability=round(float(probabilities[chosen]), 6), evidence=evidence,

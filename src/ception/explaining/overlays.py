@@ -78,7 +78,11 @@ def overlay(image: Image.Image, warmth: NDArray[np.float32]) -> Image.Image:
 
 def captioned(encoded: bytes, text: str) -> Image.Image:
     """A small picture, in a size that can be looked at, with a text below."""
-    image = visible(Image.open(io.BytesIO(encoded)).convert("RGB"))
+    return with_text(visible(Image.open(io.BytesIO(encoded)).convert("RGB")), text)
+
+
+def with_text(image: Image.Image, text: str) -> Image.Image:
+    """A picture with a text below."""
     drawn = Image.new("RGB", (image.width, image.height + _CAPTION), "white")
     drawn.paste(image, (0, 0))
     ImageDraw.Draw(drawn).text((4, image.height + 4), text, "black", font_size=_CAPTION - 8)

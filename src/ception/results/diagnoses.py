@@ -24,6 +24,7 @@ class Diagnosis(Result):
         backends: Keras's backends with their versions; None for what is not installed.
         backend: The one that runs where none is named; None where none can.
         engines: What runs trained networks without Keras, with versions; None for what is not installed.
+        kernels: Version of the compiled kernels, with the instructions that they use; None where there are none to use.
         extras: Whether what each of Ception's extras brings is installed.
         cache: The cache folder.
         cache_gb: What it holds, in GB.
@@ -42,6 +43,7 @@ class Diagnosis(Result):
     backends: Mapping[str, str | None]
     backend: str | None
     engines: Mapping[str, str | None]
+    kernels: str | None
     extras: Mapping[str, bool]
     cache: str
     cache_gb: float

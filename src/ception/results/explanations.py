@@ -28,6 +28,11 @@ class Evidence(Result):
     alike: float
     explains: bool
 
+    @property
+    def verdict(self) -> str:
+        """Whether it explains, in words."""
+        return "it explains" if self.explains else "do not trust it"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbour(Result):

@@ -16,6 +16,7 @@ class RunEntry(Result):
         data: Name of the data set.
         model: Name of the network.
         weights: What it was fine-tuned from; None for fresh weights.
+        options: What else was asked of it, as it is typed.
         accuracy: On the test pictures; None while it is not finished, as the next two.
         accuracy_interval: The 95 % interval of it.
         pictures: Test pictures that were scored.
@@ -28,6 +29,7 @@ class RunEntry(Result):
     data: str
     model: str
     weights: str | None
+    options: str
     accuracy: float | None
     accuracy_interval: tuple[float, float] | None
     pictures: int | None

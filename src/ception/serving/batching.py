@@ -32,8 +32,9 @@ class FailedError(Exception):
 class Batcher:
     """Runs single pictures in batches, in a thread of its own.
 
-    No picture waits for others: a batch is what has come by the time that the engine is free. Whatever fails, each
-    picture that was taken gets an answer, and `broken` says so until a batch succeeds.
+    No picture waits for others: a batch is what has come by the time that the engine is free, or so many of it as one
+    of a few sizes takes. Engines prepare themselves for each size, and to fill a larger one up would cost as much as
+    pictures do. Whatever fails, each picture that was taken gets an answer; `broken` says so until a batch succeeds.
 
     Args:
         engine: What computes them.
@@ -101,33 +102,32 @@ class Batcher:
                     future.set_exception(FailedError())
 
     def _answer_batches(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch, last = [first], False
-            self._taken = batch
-            while len(batch) < self._most and not last:
-                try:
-                    item = self._queue.get_nowait()
-                except Empty:
-                    break
-                if item is None:
-                    last = True
-                else:
-                    batch.append(item)
-            self._answer([waiting for waiting in batch if waiting[1].set_running_or_notify_cancel()])
-            if last:
-                return
+        open_ = True
+        while open_ or self._taken:
+            open_ = open_ and self._take()
+            if self._taken:
+                size = max(size for size in self._sizes if size <= len(self._taken))
+                self._answer(self._taken[:size])
+                self._taken = self._taken[size:]
+
+    def _take(self) -> bool:
+        """Take what waits, as much as a batch holds; False if nothing more will come."""
+        while len(self._taken) < self._most:
+            try:
+                item = self._queue.get(block=not self._taken)
+            except Empty:
+                return True
+            if item is None:
+                return False
+            if item[1].set_running_or_notify_cancel():
+                self._taken.append(item)
+        return True
 
     def _answer(self, batch: list[_Waiting]) -> None:
         """Compute a batch; what goes wrong is the answer to each of its pictures."""
-        if not batch:
-            return
         try:
             self._observe(len(batch))
-            size = next(size for size in self._sizes if size >= len(batch))
-            pixels = np.zeros((size, *batch[0][0].shape), np.uint8)
-            for row, (picture, _) in enumerate(batch):
-                pixels[row] = picture
-            logits = self._engine.run(pixels)
+            logits = self._engine.run(np.stack([picture for picture, _ in batch]))
         except BaseException:  # also what would end this thread: nobody shall wait in vain
             _LOG.exception("the engine failed")
             self.broken = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -52,14 +53,10 @@ def train(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
                 plan, network = planning.plan(listed, settings, recipes, dtype, reporter, team=team)
             plan.require_together()
 
-            def create() -> RunFolder:
-                folder = run_folder.create(settings.runs, f"{settings.network}-{listed.dataset.name}")
-                folder.save_decisions(Decisions(dtype))
-                folder.save_plan(plan.as_dict() | run_folder.origin(data, settings, backend))
-                reporter.note(f"Run folder: {folder.path}")
-                return folder
-
-            with run_folder.for_team(team, create) as folder:
+            name = f"{settings.network}-{listed.dataset.name}"
+            record = plan.as_dict() | run_folder.origin(data, settings, backend)
+            begin = partial(run_folder.begin, settings.runs, name, record, Decisions(dtype), reporter)
+            with run_folder.for_team(team, begin) as folder:
                 return carrying_out.carry_out(plan, network, folder, began, reporter)
 
 
@@ -86,19 +83,12 @@ def resume(run: str | Path, data: str | Path | None = None, *, reporter: Reporte
         run_folder.for_team(team, lambda: RunFolder(require_run(run))) as folder,
     ):
         if team.first(folder.model.is_file()):
-            return _finished(team, folder, run, reporter)
+            run_folder.leave_finished(team, folder, run, reporter)
+            backends.start(None, reporter)
+            from ception.training import carrying_out
+
+            return carrying_out.finished(folder)
         return _resumed(team, folder, run, data, began, reporter)
-
-
-def _finished(team: Team, folder: RunFolder, run: str | Path, reporter: Reporter) -> Run:
-    """What a finished training has left."""
-    reporter.note(f"{run} is finished: there is nothing to resume")
-    folder.finish()  # left where the last moment was interrupted
-    backends.start(None, reporter)
-    from ception.training import carrying_out
-
-    run_folder.send(team, folder, run_folder.FINISHED)
-    return carrying_out.finished(folder)
 
 
 def _resumed(

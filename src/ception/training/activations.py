@@ -122,7 +122,7 @@ def activations(
     config: NetworkConfig,
     *,
     in_all: int = 0,
-    what: str = "what stays frozen",
+    what: str | None = None,
     cache_limit: float,
     team: Team = ALONE,
     reporter: Reporter,
@@ -139,7 +139,7 @@ def activations(
         wanted: Indices of views.
         config: What the network was built from.
         in_all: Views that will be wanted later, these among them.
-        what: What is computed, in words.
+        what: What is computed, in words; None for what stays frozen.
         cache_limit: Most that the cache folder may hold, in GB.
         team: The processes that want them.
         reporter: Receives progress.
@@ -158,7 +158,8 @@ def activations(
         stored, row_of = sharing.collect(
             team, f"features-{cache.digest(identity)}", source.keys(wanted), shape, dtype,
             partial(_computed, runner, source, wanted, dtype, label),
-            in_all=in_all, limit_gb=cache_limit, announce=partial(_announce, what, label, engine, reporter),
+            in_all=in_all, limit_gb=cache_limit,
+            announce=partial(_announce, what or f"what stays frozen, up to {layer_name}", label, engine, reporter),
             reporter=reporter,
         )  # fmt: skip
     views = source.views if isinstance(source, Activations) else source

@@ -213,8 +213,28 @@ def create(runs: Path, name: str) -> RunFolder:
         raise RunError(f"the folder {runs} cannot be written: {reason(error)}; choose another with --runs") from None
 
 
+def leave_finished(team: Team, folder: RunFolder, run: str | Path, reporter: Reporter) -> None:
+    """Say that a training is finished, and remove what was left where its last moment was interrupted."""
+    reporter.note(f"{run} is finished: there is nothing to resume")
+    folder.finish()
+    send(team, folder, FINISHED)
+
+
 _TO_GO_ON = ("checkpoints/*.json", "checkpoints/*.npz", "checkpoints/*.keras")
 FINISHED = ("model.keras", "scores.json", "log.csv")
+
+
+def begin(runs: Path, name: str, record: Mapping[str, Any], decisions: Decisions, reporter: Reporter) -> RunFolder:
+    """Make a new run folder that keeps what a training is to do and has decided.
+
+    Raises:
+        RunError: it cannot be created.
+    """
+    folder = create(runs, name)
+    folder.save_decisions(decisions)
+    folder.save_plan(record)
+    reporter.note(f"Run folder: {folder.path}")
+    return folder
 
 
 def backend_of(run: str | Path) -> str | None:
