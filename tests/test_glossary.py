@@ -19,8 +19,8 @@ from support.documents import NAMES, ROOT
 
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 # those of makers, libraries and places, which stand for nothing but themselves
-OWN_NAMES = {"AMD", "CMake", "CONTRIBUTING", "DeepLab", "EPYC", "FastAPI", "GCC", "GoogLeNet", "LeCun", "NumPy",
-             "PyPI", "SciPy", "TF", "TF-Slim", "TensorBoard"}  # fmt: skip
+OWN_NAMES = {"AMD", "CMake", "CONTRIBUTING", "DeepLab", "EPYC", "FastAPI", "GCC", "GoogLeNet", "LeCun", "LitServe",
+             "NumPy", "PyPI", "SciPy", "TF", "TF-Slim", "TensorBoard"}  # fmt: skip
 OTHER_WORDS = {"Ctrl-C", "MIT", "VS"}  # a key, a licence, a part of "VS Code"
 # what fields of records are, and not what they mean to anybody who reads a report
 PLAIN = {"algorithm", "count", "data", "epochs", "filters", "model", "norm", "output", "per_class", "source", "split",
