@@ -107,6 +107,7 @@ def test_pictures_that_a_page_shows_are_there(page):
 
 @not_on_jax
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # whole tutorials, of which some start processes: minutes where others work as well
 @pytest.mark.parametrize("name", SOURCES)
 def test_it_runs_in_small(name, tmp_path, monkeypatch):
     import matplotlib.pyplot as plt
@@ -125,5 +126,6 @@ def test_it_runs_in_small(name, tmp_path, monkeypatch):
         exec(compile(source, f"{name}.py", "exec"), names)
     finally:
         if server := names.get("server"):
-            server.kill()
+            with server:  # which closes its pipe, too
+                server.kill()
     assert list(tmp_path.glob(LEAVES.get(name, "runs/*/report.html")))

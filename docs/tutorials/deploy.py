@@ -223,6 +223,7 @@ print(*[line for line in ask("/metrics").splitlines() if line.startswith("ceptio
 # %%
 server.send_signal(signal.SIGTERM)
 print("exit code", server.wait(60))
+server.stderr.close()
 
 # %% [markdown]
 # At its address is also a page for people, with heat maps where it serves a model file. Containers, systemd, tokens and limits:
