@@ -189,7 +189,7 @@ def in_rows(figure: str, names: list[str]) -> bool:
 
 
 CHINESE = [name for name in NAMES if name.startswith("docs/zh/")]
-COMPLETE = ("start.md", "troubleshooting.md", "you-have-read/")
+COMPLETE = ("start.md", "troubleshooting.md", "tutorials/", "you-have-read/")
 
 
 class TestChinese:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -69,6 +70,18 @@ class TestNumbers:
                 assert np.abs(given - expected[:count]).max() < allowed
                 assert given.sum(-1) == pytest.approx(np.ones(count), abs=1e-5)  # no multiples of 1/256
         assert sizes["int8"] < sizes["float32"]
+
+    def test_nothing_is_logged_while_it_is_written(self, tail, monkeypatch):
+        told, handler, log = [], logging.Handler(), logging.getLogger("tensorflow")
+        handler.emit = told.append
+        monkeypatch.setattr(log, "handlers", [handler])
+        before = log.level
+        log.setLevel(logging.INFO)  # as TensorFlow has it in a notebook
+        try:
+            model_of(operations(tail), output="p", precision="float32", samples=None)
+        finally:
+            log.setLevel(before)
+        assert [record.getMessage() for record in told] == []
 
     def test_of_the_signature_that_tensorflow_serving_runs(self, tail, saved):
         serve = tf.saved_model.load(str(saved)).signatures[SIGNATURE]

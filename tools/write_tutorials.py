@@ -13,6 +13,7 @@ import re
 import sys
 import tempfile
 from base64 import b64decode
+from functools import reduce
 from pathlib import Path
 
 import jupytext
@@ -22,7 +23,8 @@ from nbformat import NotebookNode
 FOLDER = Path(__file__).parents[1] / "docs" / "tutorials"
 NOTE = "<!-- Written by tools/write_tutorials.py from {name}.py: change that instead. -->"
 NOT_RUN = "<!-- not run: a tutorial, whose source runs whole -->\n```python\n"
-_TIMEOUT_S = 1800
+# of a cell, and of what it prints: after nbclient's own 4 seconds a busy machine had lost some without a word
+_TIMEOUT_S, _OUTPUT_S = 3600, 300
 # all blocks and pictures between two pieces of text
 _RUN = re.compile(r"(?:(?:<!-- not run: [^\n]+\n)?```\w*\n(?s:.*?)\n```\n\n|!\[[^\n]+\n\n)+")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -33,11 +35,25 @@ def executed(source: Path) -> NotebookNode:
     notebook = jupytext.read(source)
     with tempfile.TemporaryDirectory() as place:
         os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-        NotebookClient(notebook, timeout=_TIMEOUT_S, resources={"metadata": {"path": place}}).execute()
+        NotebookClient(
+            notebook, timeout=_TIMEOUT_S, iopub_timeout=_OUTPUT_S, raise_on_iopub_timeout=True,
+            resources={"metadata": {"path": place}},
+        ).execute()  # fmt: skip
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [one for one in cell.outputs if not _passing(one)]
+            cell.outputs = _joined([one for one in cell.outputs if not _passing(one)])
     return notebook
+
+
+def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """The outputs of a cell, as one where progress stood between what it printed."""
+    joined: list[NotebookNode] = []
+    for one in outputs:
+        if joined and one.output_type == joined[-1].output_type == "stream":
+            joined[-1].text += one.text
+        else:
+            joined.append(one)
+    return joined
 
 
 def _passing(output: NotebookNode) -> bool:
@@ -86,7 +102,8 @@ def with_blocks_of(text: str, other: str) -> str:
     new, sentences = _RUN.findall(text), _RUN.split(other)
     if len(sentences) != len(new) + 1:
         raise ValueError(f"a page has {len(sentences)} parts beside {len(new)} blocks")
-    blocks = [block.replace("](pictures/", "](../../tutorials/pictures/") for block in new] + [""]
+    moved = ("](pictures/", "](../../tutorials/pictures/"), ("](../pictures/", "](../../pictures/")
+    blocks = [reduce(lambda block, one: block.replace(*one), moved, block) for block in new] + [""]
     return "".join(part + block for part, block in zip(sentences, blocks, strict=True))
 
 

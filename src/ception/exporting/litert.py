@@ -19,6 +19,7 @@ from ception.engines.operations import Operations
 from ception.engines.tensorflow_graph import Graph
 from ception.exporting import ranges
 from ception.exporting.intermediate import litert_tensors, owners
+from ception.reporting import silenced
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +53,8 @@ def model_of(
         kept: Convolutions and dense layers that stay in float32 beside int8.
     """
     graph = Graph(network, output=output, takes="uint8", plain=True)
-    with backends.importing():
+    # what TensorFlow logs on the way it writes to standard output in a notebook
+    with backends.importing(), silenced("tensorflow"):
         converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.serve.get_concrete_function()], graph)
         if precision == "float16":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
