@@ -166,7 +166,7 @@ class TestMisspelt:
             ception.resume(tmp_path / "001")
 
     def test_a_public_name(self):
-        with pytest.raises(AttributeError, match=r"has no attribute 'trian'; did you mean 'train'\?"):
+        with pytest.raises(AttributeError, match=r"has no attribute 'trian'; did you mean 'train' or 'train_on'\?"):
             ception.trian  # noqa: B018
         with pytest.raises(AttributeError, match=r"has no attribute 'zzz'$"):
             ception.zzz  # noqa: B018

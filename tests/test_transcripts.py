@@ -50,7 +50,7 @@ def test_lines_without_what_pictures_decide():
 
 @not_on_jax
 @pytest.mark.slow
-def test_start_shows_what_is_printed(tmp_path, monkeypatch, run_cli):
+def test_start_shows_what_is_printed(tmp_path, own_cache, monkeypatch, run_cli):
     write_stage(tmp_path)
     monkeypatch.chdir(tmp_path)
     for commands, transcript in shown(PAGE):
