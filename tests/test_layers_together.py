@@ -238,3 +238,57 @@ def test_gradients_have_known_shapes_while_a_graph_is_traced():
             return found
 
         gradients(tf.zeros(model.input_shape))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="processes add up their sums in layers on PyTorch")
+@pytest.mark.parametrize(("dtype", "within"), [("float32", 1e-5), ("bfloat16", 2e-2)])
+@pytest.mark.parametrize("shares", [(3, 3), (4, 2), (6, 0)])
+def test_shares_of_a_batch_have_the_statistics_of_all(made_of, shares, dtype, within):
+    if made_of == "plain":
+        pytest.skip("the layers in Python have their own for several processes")
+    import threading
+
+    import torch
+
+    from ception.layers import compiled_torch
+
+    random = torch.Generator().manual_seed(0)
+    whole = [torch.randn((6, 5, 7, 24), generator=random).to(getattr(torch, dtype)) for _ in range(3)]
+    factors = [torch.rand(24, generator=random) + 0.5 for _ in range(2)]
+    kernel = torch.randn((3, 3, 24, 1), generator=random).to(whole[0].dtype)
+    meeting, sums = threading.Barrier(2), {}
+
+    def trained(x, up, of_maps, added=None):
+        """Outputs, and gradients for inputs, factors and kernel, where what is normalised is read twice."""
+        given = [one.clone().requires_grad_() for one in (x, *factors, kernel)]
+        normed, mean, variance = compiled_torch.batch_norm(*given[:3], 1e-3, added)
+        read = compiled_torch.depthwise(compiled_torch.relu(normed), given[3], (1, 1), "same")
+        torch.autograd.backward([read, normed * 1], [up, of_maps])
+        return [read, mean, variance, *(one.grad for one in given)]
+
+    found: list[Any] = [None, None]
+
+    def work(index: int) -> None:
+        def added(values):
+            sums[index] = values
+            meeting.wait(60)
+            total = sums[0] + sums[1]
+            meeting.wait(60)
+            return total
+
+        begin = sum(shares[:index])
+        found[index] = trained(*(one[begin : begin + shares[index]] for one in whole), added)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    expected = trained(*whole)
+    one, other = found
+    joined = [
+        torch.cat([one[0], other[0]]), one[1], other[2], torch.cat([one[3], other[3]]),
+        *(a + b for a, b in zip(one[4:], other[4:], strict=True)),
+    ]  # fmt: skip
+    for value, wanted in zip(joined, expected, strict=True):
+        assert float((value - wanted).detach().abs().max()) <= within * float(wanted.detach().abs().max())

@@ -62,8 +62,22 @@ class TorchTeam(Several):
         from ception.layers.classes import BatchNormalization
 
         made = with_moments(BatchNormalization, self._moments)
-        made.normalised = lambda layer, *values: _Normalised.apply(*values, layer.epsilon, self._reached)
+        made.normalised = lambda layer, x, gamma, beta: self._batch_norm(x, gamma, beta, layer.epsilon)
         return {"BatchNormalization": made}
+
+    def _batch_norm(self, x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
+        """Feature maps normalised with the statistics of the whole batch, and these: mean and variance."""
+        from ception.layers import compiled_torch
+        from ception.layers.classes import operations
+
+        def added(values: Any) -> Any:
+            self._reached(lambda: distributed.all_reduce(values))
+            return values
+
+        if operations() is compiled_torch and compiled_torch.is_computed(x):
+            return compiled_torch.batch_norm(x, gamma, beta, epsilon, added)
+        made: tuple[Any, Any, Any] = _Normalised.apply(x, gamma, beta, epsilon, self._reached)
+        return made
 
     def arrays(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """As `Team.arrays`."""

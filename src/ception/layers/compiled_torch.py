@@ -8,6 +8,7 @@ that while it reads. Any other operation gets their values, which are computed t
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,7 +37,7 @@ def _call(name: str, *arguments: Any) -> None:
 _ELEMENTS = {torch.float32: 0, torch.bfloat16: 1}  # as the library counts them
 
 
-def _is_computed(x: Any, *kinds: Any) -> bool:
+def is_computed(x: Any, *kinds: Any) -> bool:
     """Whether there are numbers of the right kind, not shapes alone; any that the library knows where none is named."""
     return x.dtype in (kinds or _ELEMENTS) and x.device.type == "cpu"
 
@@ -49,11 +50,13 @@ class _Reading:
         statistics: Mean, variance, gamma and beta of the channels; the first two are those of the maps.
         epsilon: Added to the variance.
         clipped: Whether 0 stands where values are below.
+        added: Adds up a vector over the processes whose maps the statistics are of; None for those of this one alone.
     """
 
     statistics: tuple[Any, ...] = ()
     epsilon: float = 0.0
     clipped: bool = False
+    added: Callable[[Any], Any] | None = None
 
     @property
     def pointer(self) -> Any:
@@ -67,6 +70,25 @@ class _Reading:
     def factors(self) -> list[Any]:
         """Gamma and beta; None twice where nothing is normalised."""
         return list(self.statistics[2:]) or [None, None]
+
+    def completed(self, x: Any, of_x: Any, of_gamma: Any, of_beta: Any) -> Any:
+        """The gradient of maps x, of that by which their share of the statistics is taken for the whole.
+
+        With g the gradient of what is normalised, c a sum over all values of which n is the number, and x^ the maps
+        normalised, it is gamma / deviation * (g - c(g) / n - x^ * c(g x^) / n): linear in x but for g, which stays.
+        """
+        if self.added is None:
+            return of_x
+        mean, variance, gamma, _ = self.statistics
+        own = torch.cat([of_beta, of_gamma, of_beta.new_full((1,), x.numel() / x.shape[-1])])
+        whole = self.added(own.clone())
+        shift, slope = (own[:-1] / own[-1] - whole[:-1] / whole[-1]).chunk(2)
+        inverse = torch.rsqrt(variance + self.epsilon)
+        slope = gamma * inverse * inverse * slope
+        shift = gamma * inverse * shift - slope * mean
+        if of_x.dtype == slope.dtype:
+            return of_x.addcmul_(x, slope).add_(shift)
+        return torch.addcmul(of_x + shift, x, slope).to(of_x.dtype)
 
     def kept(self, context: Any, *tensors: Any) -> None:
         """Keep this, and tensors beside it, for the gradients."""
@@ -146,7 +168,7 @@ class _Read(torch.autograd.Function):
         channels, made = x.shape[-1], _room([x, *reading.factors])
         how = (_ELEMENTS[x.dtype], reading.pointer)
         _call("normalize_gradients", x.numel() // channels, channels, *how, x, gradient, *made)
-        return *made, None
+        return reading.completed(x, *made), *made[1:], None
 
 
 class _Depthwise(torch.autograd.Function):
@@ -168,6 +190,8 @@ class _Depthwise(torch.autograd.Function):
         made = _room([x, kernel, *reading.factors])
         how = (ctypes.byref(context.places), _ELEMENTS[x.dtype], reading.pointer)
         _call("depthwise_gradients", *how, x, kernel, *_ready(gradient), *made)
+        if reading.statistics:
+            made[0] = reading.completed(x, made[0], *made[2:])
         return *made, None, None, None
 
 
@@ -233,14 +257,14 @@ class _MaxPool(torch.autograd.Function):
 
 def pointwise(x: Any, kernel: Any, strides: tuple[int, int]) -> Any:
     """A convolution with a kernel of (1, 1, channels, filters)."""
-    if not _is_computed(x, torch.float32):
+    if not is_computed(x, torch.float32):
         return plain.pointwise(x, kernel, strides)
     return _Product.apply(x[:, :: strides[0], :: strides[1]], kernel[0, 0])
 
 
 def relu(x: Any) -> Any:
     """The inputs, or 0 where they are below."""
-    if not _is_computed(x):
+    if not is_computed(x):
         return torch.relu(x)
     x, reading = _source(x)
     return _Read.apply(x, *reading.factors, replace(reading, clipped=True))
@@ -248,7 +272,7 @@ def relu(x: Any) -> Any:
 
 def depthwise(x: Any, kernel: Any, strides: tuple[int, int], padding: str) -> Any:
     """A convolution of each channel alone, with a kernel of (height, width, channels, 1)."""
-    if not _is_computed(x):
+    if not is_computed(x):
         return plain.depthwise(x, kernel, strides, padding)
     x, reading = _source(x)
     return _Depthwise.apply(x, kernel, *reading.factors, reading, strides, padding)
@@ -259,25 +283,42 @@ def separable(x: Any, depthwise_kernel: Any, kernel: Any, strides: tuple[int, in
     return pointwise(depthwise(x, depthwise_kernel, strides, padding), kernel, (1, 1))
 
 
-def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
-    """The input with mean beta and deviation gamma in each channel, and the batch's mean and variance."""
-    if not _is_computed(x):
+def batch_norm(
+    x: Any, gamma: Any, beta: Any, epsilon: float, added: Callable[[Any], Any] | None = None
+) -> tuple[Any, Any, Any]:
+    """The input with mean beta and deviation gamma in each channel, and the batch's mean and variance.
+
+    Args:
+        x: Maps (batch, height, width, channels).
+        gamma: Of each channel.
+        beta: Of each channel.
+        epsilon: Added to the variance.
+        added: Adds up a vector over the processes of which each has a share of the batch, where there are several.
+    """
+    if not is_computed(x):
         return plain.batch_norm(x, gamma, beta, epsilon)
     (maps,), channels = _ready(x), x.shape[-1]
-    mean, variance = torch.empty_like(gamma), torch.empty_like(gamma)
-    _call("moments", maps.numel() // channels, channels, _ELEMENTS[x.dtype], maps, mean, variance)
-    return _Read.apply(x, gamma, beta, _Reading((mean, variance, gamma, beta), epsilon)), mean, variance
+    mean, variance = torch.zeros_like(gamma), torch.zeros_like(gamma)
+    if len(maps):  # of several processes one may have no share of a last batch
+        _call("moments", maps.numel() // channels, channels, _ELEMENTS[x.dtype], maps, mean, variance)
+    if added is not None:
+        count = mean.new_full((1,), maps.numel() / channels)
+        sums = added(torch.cat([mean * count, (variance + mean.square()) * count, count]))
+        mean, square = (sums[:-1] / sums[-1]).chunk(2)
+        variance = (square - mean.square()).clamp(min=0)
+    reading = _Reading((mean.contiguous(), variance.contiguous(), gamma, beta), epsilon, added=added)
+    return _Read.apply(x, gamma, beta, reading), mean, variance
 
 
 def bias_selu(x: Any, bias: Any) -> Any:
     """SELU of the sum with a bias of float32 for each channel."""
-    if not _is_computed(x, torch.float32):
+    if not is_computed(x, torch.float32):
         return torch.nn.functional.selu(x + bias.to(x.dtype))
     return _BiasSelu.apply(x, bias)
 
 
 def max_pool(x: Any, window: tuple[int, int], strides: tuple[int, int], padding: str) -> Any:
     """The largest value of each window."""
-    if not _is_computed(x):
+    if not is_computed(x):
         return plain.max_pool(x, window, strides, padding)
     return _MaxPool.apply(x, window, strides, padding)
