@@ -285,6 +285,7 @@ class TestWhatAReviewFound:
             ception.evaluate(run.folder / "model.keras", ".", out="evaluation")
         assert run.classifier.class_names == ("a", "b")
 
+    @pytest.mark.slow  # it trains twice
     def test_unreadable_pictures_do_not_move_the_others(self, tmp_path):
         data = write_pictures(tmp_path / "d", {"a": 14, "b": 14})
         for number in range(5):

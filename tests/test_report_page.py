@@ -60,6 +60,7 @@ HISTORY = [
 
 
 class TestTraining:
+    @pytest.mark.slow  # it trains twice
     def test_is_told_in_the_page_and_its_command_repeats_it(self, tmp_path, monkeypatch, run_cli):
         monkeypatch.chdir(tmp_path)
         write_pictures(tmp_path / "my data", {"red": 20, "blue": 20})

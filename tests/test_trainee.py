@@ -164,6 +164,7 @@ class TestTraining:
             np.testing.assert_array_equal(one, other)
         assert [row["val_loss"] for row in again.history] == [row["val_loss"] for row in whole.history]
 
+    @pytest.mark.slow  # it trains and validates each epoch anew
     def test_kept_weights_are_the_averages_that_were_validated(self, few, tmp_path):
         settings = SMALL | {"model": "separable_cnn", "recipe": "xception", "image_size": 8, "depth_multiplier": 1}
         run = ception.train(few, runs=tmp_path / "runs", **settings)

@@ -331,6 +331,7 @@ class TestRecipes:
         reference = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
         assert float(found) == pytest.approx(float(reference(np.eye(5)[labels], logits)), rel=1e-5)
 
+    @pytest.mark.slow  # it trains
     def test_best_trains(self, folder, tmp_path):
         run = train(folder, tmp_path, recipe="best", epochs=3)
         assert run.history[-1]["learning_rate"] < 1e-4
