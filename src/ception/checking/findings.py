@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,14 +17,14 @@ from ception.data import grouping, splitting
 from ception.data.dataset import match_classes
 from ception.data.sources import SPLIT_NAMES, SPLITS, TEST, TRAIN, UNSTATED, VAL, Dataset
 from ception.errors import InputError
+from ception.evaluation.calibration import wilson_interval
 from ception.reporting import counted
 from ception.results import Case, CasePicture, Finding, Severity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_Z = 1.96  # of a 95 % interval
-_ROUGH = 0.1  # half of an interval so wide does not tell a good model from a poor one: less than 93 pictures
+_ROUGH = 0.2  # an interval so wide does not tell a good model from a poor one: less than 93 pictures
 IMBALANCE = 10  # times as many pictures in the largest class as in the smallest
 _SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # what cameras write as .jpg, and .bmp without its first lines
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the gravest first
@@ -72,15 +71,16 @@ def about_splits(splits: NDArray[np.int8] | None, lacking: list[Item]) -> dict[s
     counts = {} if splits is None else {name: int((splits == SPLITS[name]).sum()) for name in ("val", "test")}
     few = [
         Item(note=f"{name} has {counted(count, 'picture')}: the 95 % interval of an accuracy is up to "
-                  f"{200 * _half_width(count):.0f} points wide")
-        for name, count in counts.items() if count and _half_width(count) > _ROUGH
+                  f"{100 * _width(count):.0f} points wide")
+        for name, count in counts.items() if count and _width(count) > _ROUGH
     ]  # fmt: skip
     return {"too_few": lacking, "few_scored": few}
 
 
-def _half_width(count: int) -> float:
-    """Half of what Wilson's 95 % interval of a share spans at most, with so many pictures."""
-    return _Z / 2 / math.sqrt(count + _Z**2)
+def _width(count: int) -> float:
+    """What the 95 % interval of an accuracy spans at most, with so many pictures: where half of them are right."""
+    low, high = wilson_interval(count // 2, count)
+    return high - low
 
 
 def about_pictures(

@@ -22,7 +22,7 @@ def explain(
     settings: Annotated[ExplainSettings, Flat] = ExplainSettings(), quiet: Quiet = False, json: AsJson = False,
 ) -> int:  # fmt: skip
     """Draw which parts of pictures speak for a class, and check that the drawings mean something."""
-    from ception.explaining import explain
+    from ception.explaining import SHEET, explain
 
     require_order("explain", model, *pictures[:1])
     with terminal(quiet) as reporter:
@@ -31,5 +31,7 @@ def explain(
         print_json([one.as_dict() for one in explained])
     else:
         print_explanations(explained)
+        if drawn := next((one.picture for one in explained if one.picture), None):
+            print(f"All beside one another in {Path(drawn).parent / SHEET}")
     print_next(f"ception serve {quoted(model)}", quiet or json)
     return 0 if any(one.error is None for one in explained) else 1

@@ -250,9 +250,6 @@ def print_explanations(explained: Sequence[Explanation]) -> None:
         last = one.path
         if one.completeness is not None:
             print(f"  the pixels' shares miss the logit's change by {one.completeness:.1%}")
-    drawn = [Path(one.picture).parent for one in explained if one.picture]
-    if drawn:
-        print(f"All beside one another in {drawn[0] / 'sheet.png'}")
 
 
 def print_export(result: ExportReport) -> None:
