@@ -204,9 +204,9 @@ def test_shapes_that_do_not_fit_are_refused():
         _operations().ception_normalize(x[:0], *statistics, epsilon=1e-3, clipped=0)
 
 
-def test_what_is_missing_is_told(fresh_choice, monkeypatch):
-    monkeypatch.setenv("CEPTION_KERNELS", "none")
+def test_what_is_missing_is_told(monkeypatch):
+    monkeypatch.setattr(compiled, "are_used", lambda backend: False)
     told = layers.remark()
-    assert (told is not None and "ception-kernels" in told) == (keras.backend.backend() == "torch")
-    monkeypatch.setattr(compiled, "kernels", lambda: compiled)
+    assert (told is not None and "ception-kernels" in told) == (keras.backend.backend() != "tensorflow")
+    monkeypatch.setattr(compiled, "are_used", lambda backend: True)
     assert layers.remark() is None

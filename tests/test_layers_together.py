@@ -255,6 +255,8 @@ def test_xla_computes_nothing_alone_that_a_convolution_reads(made_of):
         "normalized_depthwise": 2,
         "normalized_depthwise_gradients": 2,
         "product": 9,
+        "max_pool": 1,
+        "max_pool_gradient": 1,
     }
     assert called_by_xla(small_network(True, (2, 9, 8, 1)), (2, 9, 8, 1))["bias_selu"] == 3
 

@@ -23,7 +23,7 @@ from ception.layers import jax as plain
 from ception.layers.compiled import are_known_to_xla, margins
 
 KINDS = (*plain.KINDS, "BatchNormalization", "ReLU")
-convolution, max_pool = plain.convolution, plain.max_pool
+convolution = plain.convolution
 
 are_known_to_xla()  # or XLA could not call them
 
@@ -153,6 +153,23 @@ def _normalize_gradients(clipped: bool, epsilon: float, kept: Any, gradient: Any
 _normalize.defvjp(lambda *given: (_normalize(*given), given[:5]), _normalize_gradients)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _max_pool(x: Any, windows: _Windows) -> Any:
+    return _call("max_pool", (x,), [(_after(x.shape, windows), x.dtype)], **_placed(windows))[0]
+
+
+def _max_pool_forward(x: Any, windows: _Windows) -> tuple[Any, tuple[Any, Any]]:
+    y = _max_pool(x, windows)
+    return y, (x, y)
+
+
+def _max_pool_gradient(windows: _Windows, kept: tuple[Any, Any], gradient: Any) -> tuple[Any, ...]:
+    return tuple(_call("max_pool_gradient", (*kept, gradient), _like(kept[0]), **_placed(windows)))
+
+
+_max_pool.defvjp(_max_pool_forward, _max_pool_gradient)
+
+
 def _times(a: Any, b: Any, *, transposed_a: bool = False, transposed_b: bool = False) -> Any:
     shape = a.shape[1 if transposed_a else 0], b.shape[0 if transposed_b else 1]
     how = {"transposed_a": transposed_a, "transposed_b": transposed_b}
@@ -237,3 +254,8 @@ def bias_selu(x: Any, bias: Any) -> Any:
     if not is_computed(x, jnp.float32):  # in bfloat16 the gradient that follows from the result has few digits
         return jax.nn.selu(x + bias.astype(x.dtype))
     return _bias_selu(x, bias)
+
+
+def max_pool(x: Any, window: tuple[int, int], strides: tuple[int, int], padding: str) -> Any:
+    """The largest value of each window."""
+    return _max_pool(x, (window, strides, padding)) if is_computed(x) else plain.max_pool(x, window, strides, padding)
