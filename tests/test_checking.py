@@ -371,6 +371,7 @@ class TestCommand:
             (["no-such"], "no folder 'no-such'"),
             (["data", "--out", "page.png"], "end it in .html"),
             (["data", "--out", "mine.html"], "no page of ception check"),
+            (["data", "--out", "mine.html/page.html"], "mine.html/page.html cannot be written: Not a directory"),
             (["data", "--model", "none.keras"], "none.keras cannot be opened"),
         ],
     )
@@ -382,6 +383,23 @@ class TestCommand:
         assert err.count("\n") == 1
         assert (data.parent / "mine.html").read_text() == "my page"
         assert not list(data.parent.glob("check-*"))
+
+    def test_the_page_is_known_to_be_writable_before_a_picture_is_read(self, data, monkeypatch):
+        monkeypatch.setattr(scanning, "scan", lambda *_, **__: pytest.fail("nothing may be read"))
+        (data.parent / "file").touch()
+        with pytest.raises(InputError, match="cannot be written: Not a directory; name another file with --out"):
+            ception.check(data, out=data.parent / "file" / "deep" / "page.html")
+
+    def test_a_run_by_its_short_name(self, trained, run_cli, tmp_path, monkeypatch):
+        monkeypatch.chdir(trained.parents[1])
+        code, out, err = run_cli("check", "colours", "--model", trained.name[:3], "--out", tmp_path / "page.html")
+        assert (code, err.count("\nception: ")) == (0, 0), err
+        assert "Checked for 001 at 16 x 16 pixels" in out
+        assert out.splitlines()[-1] == "Next: ception evaluate 001 colours"
+
+    def test_a_network_is_one_though_a_folder_is_called_so_too(self, data):
+        data.rename(data.parent / "xception")
+        assert ception.check("xception", model="xception").image_size == (299, 299)
 
     def test_keras_is_not_imported(self, data):
         code = (

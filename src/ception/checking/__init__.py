@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -93,11 +92,10 @@ def _not_checked(dataset: sources.Dataset) -> tuple[str, ...]:
 
 def _described(settings: CheckSettings) -> ModelDescription | None:
     """What the model says of itself if it is a file; None where it is a network's name, or none is given."""
-    name = str(settings.model or "")
-    if os.path.exists(name) or os.sep in name or name.endswith(".keras"):
-        return describe(name)
-    if name:
-        catalog.find(name)
+    if features.is_trained(settings):
+        return describe(str(settings.model))
+    if settings.model:
+        catalog.find(settings.model)
     return None
 
 
