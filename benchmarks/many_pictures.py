@@ -42,7 +42,7 @@ def write(folder: Path, count: int) -> Path:
     """Shards of so many pictures."""
     folder.mkdir()
     random = np.random.default_rng(0)
-    with ShardWriter(folder, 256_000_000, count) as writer:
+    with ShardWriter(folder, 256_000_000) as writer:
         for split, share in ((TRAIN, 0.7), (VAL, 0.1), (TEST, 0.2)):
             for number in range(round(count * share)):
                 label = number % 3

@@ -74,7 +74,7 @@ class OnDisk:
         wanted, back = np.unique(places, return_inverse=True)
         first, span = int(wanted[0]), int(wanted[-1] - wanted[0]) + 1
         if span <= _NEAR * len(wanted):
-            return self._read(first, span)[wanted - first][back]
+            return np.asarray(self._read(first, span)[wanted - first][back])
         return np.asarray(np.concatenate([self._read(int(place), 1) for place in wanted])[back])
 
     def _read(self, start: int, count: int) -> NDArray[Any]:
