@@ -61,6 +61,14 @@ def write(folder: Path, count: int) -> Path:
     return folder
 
 
+def written(folder: Path, count: int) -> Path:
+    """Shards of so many pictures, which may be there already."""
+    if not folder.exists():
+        folder.parent.mkdir(exist_ok=True)
+        write(folder.with_suffix(".part"), count).rename(folder)
+    return folder
+
+
 def commands(shards: Path, model: Path, folder: Path) -> dict[str, list[str]]:
     """What is measured, by its name."""
     ception = [sys.executable, "-m", "ception"]
@@ -95,10 +103,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--tasks", nargs="+", default=["load", "predict", "shard", "check"])
+    parser.add_argument("--keep", type=Path, help="where the pictures are kept, and those of an earlier run lie")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        few = write(folder / "few", FEW)
+        kept = (asked.keep or folder / "kept").absolute()
+        few = written(kept / str(FEW), FEW)
         ception = [sys.executable, "-m", "ception"]
         run([*ception, "train", str(few), "--model", "separable_cnn", "--epochs", "1", "--quiet"], folder)
         model = next(folder.glob("runs/*/model.keras"))
@@ -107,7 +117,7 @@ def main() -> None:
         for count in asked.counts:
             inside = folder / str(count)
             inside.mkdir()
-            shards = write(inside / "shards", count)
+            shards = written(kept / str(count), count)
             for task in asked.tasks:
                 command = commands(shards, model, inside)[task]
                 print(shlex.join(command), flush=True)

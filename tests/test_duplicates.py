@@ -14,6 +14,7 @@ from PIL import Image
 
 import ception
 from ception.checking import duplicates, groups
+from ception.checking.on_disk import OnDisk
 from support.findings import findings_of, paths, scene
 
 
@@ -159,6 +160,20 @@ class TestDuplicates:
         }  # fmt: skip
         assert "near_two_classes" not in findings
         assert 28 <= findings["near_two_splits"].count + findings["near_copies"].count <= 33  # each looked at
+
+
+def test_memory_grows_by_numbers_and_not_by_copies(monkeypatch):
+    for name, value in (("ALL_PAIRS", 0), ("_ORDERS", 1), ("_IN_ORDER", 1 << 10), ("_AT_ONCE", 1 << 8)):
+        monkeypatch.setattr(duplicates, name, value)
+    peaks = []
+    for count in (1_000, 4_000):
+        with OnDisk(count, (16, 16), np.uint8) as copies:
+            copies.write(0, np.random.default_rng(0).integers(0, 256, (count, 16, 16), np.uint8))
+            tracemalloc.start()
+            duplicates.near(copies, np.full(count, 100))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 80 * 3_000  # bytes; a copy has 256
 
 
 @pytest.mark.parametrize("compute", [duplicates.hashes, duplicates.deviations])

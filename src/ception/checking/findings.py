@@ -369,11 +369,11 @@ def _first(items: Sequence[Item]) -> Iterator[Item]:
     """The first cases, which name `LISTED` pictures in all at most; each counts as one that has none."""
     left = LISTED
     for item in items:
-        if left <= 0:
-            return
         cut = item.pictures[:left]
         yield replace(item, pictures=cut, more=item.more + len(item.pictures) - len(cut))
         left -= max(1, len(cut))
+        if left <= 0:
+            return
 
 
 def _parted(kind: Kind, groups: Groups, dataset: Dataset, splits: NDArray[np.int8]) -> tuple[str, str]:
