@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 import ception
 from ception.data.images import ImageContract
@@ -16,6 +16,7 @@ from ception.errors import InputError
 from ception.explaining import checks, methods, overlays
 from ception.explaining.gradients import output_and_gradient
 from support.parity import fill
+from support.reporters import Notes
 
 SIDE = 32
 
@@ -138,6 +139,16 @@ class TestOverlays:
         contract = ImageContract(height=4, width=4, channels=3)
         assert overlays.in_picture(-np.ones((4, 4), np.float32), contract, (10, 10)).max() == 0
 
+    def test_a_text_below_a_narrow_picture_is_whole(self):
+        narrow, wide = (
+            overlays.with_text(Image.new("RGB", (width, 9)), "metal 44%: do not trust it") for width in (20, 900)
+        )
+        assert narrow.width > 200
+        assert wide.width == 900
+        text = ImageOps.invert(narrow.crop((0, 9, *narrow.size))).getbbox()
+        assert text == ImageOps.invert(wide.crop((0, 9, *wide.size))).getbbox()
+        assert text[2] < narrow.width
+
     def test_small_and_large_pictures_can_be_looked_at(self):
         assert overlays.visible(Image.new("RGB", (10, 20))).size == (160, 320)
         assert overlays.visible(Image.new("RGB", (4000, 2000))).size == (640, 320)
@@ -150,6 +161,17 @@ def network_with_a_shortcut(side: int) -> keras.Model:
     second = keras.layers.Add(name="block2")([first, keras.layers.Conv2D(4, 1, name="block2_conv")(first)])
     logits = keras.layers.Dense(2, name="logits")(keras.layers.GlobalAveragePooling2D(name="pool")(second))
     return keras.Model(inputs, logits, name="tiny")
+
+
+def test_a_map_of_few_places_is_told_with_what_has_more(tmp_path):
+    classifier = ception.Classifier.build("inception_v1", ["a", "b"], image_size=64, depth_multiplier=0.05)
+    given = {"out": tmp_path, "checks": False, "reporter": (notes := Notes())}
+    ception.explain(classifier, np.zeros((64, 64, 3), np.uint8), **given)
+    assert notes.notes[-1] == "A heat map of mixed5c has 2 x 2 places: --layer mixed4f has 4 x 4"
+    before = len(notes.notes)
+    ception.explain(classifier, np.zeros((64, 64, 3), np.uint8), layer="mixed4f", **given)
+    ception.explain(classifier, np.zeros((64, 64, 3), np.uint8), method="occlusion", **given)
+    assert not [line for line in notes.notes[before:] if "places" in line]
 
 
 class TestCommand:

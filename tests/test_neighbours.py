@@ -160,7 +160,7 @@ class TestExplain:
         assert len(told["nearest"]) == 2
         assert told["nearest"][0]["class"] == Path(picture).parent.name
         assert set(told["nearest"][0]) == {"path", "class", "distance"}
-        assert re.search(r"of the training pictures most like \w+ \(0\.\d\d, .*000", out.replace(picture, "000"))
+        assert re.search(r"most like it in the training: \w+ \(0\.\d\d, .*000", out.replace(picture, "000"))
         with Image.open(tmp_path / "why" / "sheet.png") as sheet:
             assert sheet.size == (4 * 240, 240 + 24)
             shown = np.asarray(sheet.crop((490, 60, 700, 180)).convert("RGB"), float).mean((0, 1))
@@ -214,6 +214,8 @@ class TestReport:
         mistakes = page.split("<h2>Worst mistakes</h2>")[1].split("<h2>")[0]
         assert mistakes.count('<div class="looked">') == mistakes.count("What spoke for it") == 2
         assert mistakes.count("Nearest in training:") == 2
+        assert "how far they are from it, 0 being the same" in mistakes
+        assert "0 being the same" not in page.split("<h2>Most doubtful</h2>")[1]
         assert len(re.findall(r"<br>red 0\.\d\d<br>", mistakes)) == 6
         assert "looked" not in page.split("<h2>Most doubtful</h2>")[1]
 

@@ -40,6 +40,13 @@ class TestThumbnail:
         assert len(pages.thumbnail(image, 144, 40)) < 0.7 * len(pages.thumbnail(image, 144, 90))
 
 
+def test_an_option_is_not_broken_at_its_hyphens_and_the_rest_is_escaped():
+    assert pages.with_options("a -- b<c --no-flip --epochs 2 (--head-only)") == (
+        'a -- b&lt;c <span class="flag">--no-flip</span> <span class="flag">--epochs</span> 2 '
+        '(<span class="flag">--head-only</span>)'
+    )
+
+
 def test_a_figure_takes_the_pages_colours_and_names_no_address():
     figure = Figure()
     figure.subplots().plot([1, 2], label="a < b")

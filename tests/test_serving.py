@@ -21,7 +21,7 @@ from ception.errors import InputError
 pytest.importorskip("fastapi", reason="fastapi is not installed")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 from ception import serving  # noqa: E402
-from ception.serving import hosting  # noqa: E402
+from ception.serving import answering, hosting  # noqa: E402
 from ception.serving.batching import Batcher, sizes_up_to  # noqa: E402
 from ception.serving.limits import Limits  # noqa: E402
 from ception.serving.metrics import Metrics  # noqa: E402
@@ -220,6 +220,47 @@ class TestReplacing:
         made.models.refresh()
         made.models.refresh()
         assert made.notes.lines == ["warning: it was replaced, but the old one goes on: the engine refuses"]
+        made.models.close()
+
+    @pytest.mark.parametrize("path", ["/explain", "/neighbours"])
+    def test_nothing_is_explained_by_a_file_that_does_not_answer(self, path, trained, tmp_path, files):
+        run = tmp_path / "run"
+        run.mkdir()
+        for name in ("model.keras", "neighbours.npz"):
+            (run / name).write_bytes((trained / name).read_bytes())
+        made = Server({"it": run / "model.keras"})
+        (run / "model.keras").write_bytes(b"broken")
+        made.models.refresh()
+        answer = made.ask("POST", path, content=files[0])
+        assert answer.status_code == 503, answer.text
+        assert answer.headers["retry-after"] == "3"
+        why = "the file of it was replaced, and the new one does not answer yet: come again"
+        assert answer.json() == {"error": why}
+        made.models.close()
+
+    @pytest.mark.parametrize("path", ["/predict", "/v2/models/it/infer"])
+    def test_a_request_at_work_is_answered_by_one_model_whole(self, path, trained, tmp_path, files, monkeypatch):
+        """What was decoded for the old one is no picture for the new one, nor are its classes."""
+        file = tmp_path / "it.keras"
+        file.write_bytes((trained / "model.keras").read_bytes())
+        made = Server({"it": file})
+        decoded = answering.Answering.decoded
+
+        async def replaced_meanwhile(self, hosted, sent):
+            pictures = await decoded(self, hosted, sent)
+            if hosted.description.class_names != ("x", "y"):
+                ception.Classifier.build("separable_cnn", ["x", "y"], image_size=20).save(file)
+                await asyncio.to_thread(made.models.refresh)
+            return pictures
+
+        monkeypatch.setattr(answering.Answering, "decoded", replaced_meanwhile)
+        text = base64.b64encode(files[0]).decode()
+        tensor = {"name": "pictures", "shape": [1], "datatype": "BYTES", "data": [text]}
+        answer = made.ask("POST", path, json={"pictures": [text], "inputs": [tensor]})
+        assert answer.status_code == 200, answer.text
+        assert {"x", "y"} & {*re.findall(r'"(\w+)"', answer.text)}
+        assert '"red"' not in answer.text
+        assert not made.models.find("it").batcher.broken
         made.models.close()
 
     def test_names(self, trained, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from ception.errors import InputError
 from ception.model_file import ModelDescription, model_file
 from ception.models import catalog
 from ception.recommended import network_of, settled
+from ception.run_list import run_named
 from ception.settings import CheckSettings, TrainSettings
 from ception.training import preparation
 from ception.values import flag
@@ -44,6 +46,14 @@ class Features:
     def __getitem__(self, places: NDArray[np.integer]) -> NDArray[np.float32]:
         """Those at some places among the indices, (places, channels)."""
         return self.given[self.indices[places]].reshape(len(places), -1)
+
+
+def is_trained(settings: CheckSettings) -> bool:
+    """Whether the model is a trained one: a file, a run by its short name, or an address; no network's name."""
+    name = str(settings.model or "")
+    if not name or name in catalog.MODELS:
+        return False
+    return os.path.exists(name) or os.sep in name or name.endswith(".keras") or run_named(name) is not None
 
 
 def as_trained(settings: CheckSettings, dataset: Dataset | None = None) -> TrainSettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from ception import pages
 from ception.checking.findings import Item
@@ -13,7 +14,7 @@ from ception.checking.seen import Seen
 from ception.data.images import PictureError, flatten
 from ception.data.sources import Dataset, Encoded, parallel
 from ception.errors import InputError, reason
-from ception.reporting import Reporter
+from ception.reporting import Reporter, counted
 from ception.results import Case, CasePicture, CheckResult, Finding
 
 _SHOWN = 24  # single pictures of a finding; with 12 groups of 6 and thumbnails of 8 KB, a page stays below 6 MB
@@ -25,7 +26,7 @@ _OURS = '<meta name="generator" content="ception check">'
 
 
 def require_free(path: Path) -> None:
-    """Raise an InputError if the page would overwrite anything but an earlier page."""
+    """Raise an InputError if the page would overwrite anything but an earlier page, or cannot be written there."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--out {path} is no name of a page: end it in .html")
     try:
@@ -33,6 +34,12 @@ def require_free(path: Path) -> None:
             raise InputError(f"{path} is there already and no page of ception check: name another file with --out")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {reason(error)}; name another file with --out") from None
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        with TemporaryFile(dir=folder):
+            return
+    except OSError as error:  # told now, and not after all pictures were read
+        raise InputError(f"{path} cannot be written: {reason(error)}; name another file with --out") from None
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,7 @@ def write_page(
     context = {
         "title": f"{result.name}: {result.verdict}",
         "result": result,
+        "how_many": f"{counted(result.pictures, 'picture')} in {counted(len(result.classes), 'class')}",
         "sections": sections,
         "seen": [(one, _named(dataset, one.index)) for one in seen],
         "changed": max((len(one.changed) for one in seen), default=0),
@@ -113,7 +121,7 @@ def _named(dataset: Dataset, index: int) -> tuple[str, str]:
 
 def _shown(items: Sequence[Item]) -> Sequence[Item]:
     """The cases of a finding that the page shows."""
-    pictures = max((len(item.pictures) for item in items), default=0)
+    pictures = max((len(item.pictures) for item in items[:_SHOWN]), default=0)
     return items[: _LINES if not pictures else _SHOWN if pictures == 1 else _GROUPS]
 
 
@@ -122,7 +130,7 @@ def _case(item: Item, case: Case, thumbnails: Mapping[int, str | None]) -> _Case
         _Picture(picture, Path(picture.path).name, thumbnails[index])
         for index, picture in zip(item.pictures[:_OF_GROUP], case.pictures, strict=False)
     ]
-    return _Case(case.note, pictures, len(case.pictures) - len(pictures))
+    return _Case(case.note, pictures, len(case.pictures) - len(pictures) + (case.more or 0))
 
 
 def _thumbnails(dataset: Dataset, indices: Sequence[int], reporter: Reporter) -> dict[int, str | None]:

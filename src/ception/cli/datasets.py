@@ -35,11 +35,11 @@ def check(
         again = f"ception check {shlex.quote(data)}{flags_of(settings)}"
         print_next(f"{again}   # once what {page} shows is mended", quiet or json)
         return 1
-    if settings.model and Path(settings.model).exists():
+    from ception.checking.features import as_trained, is_trained
+
+    if settings.model and is_trained(settings):
         print_next(f"ception evaluate {shlex.quote(settings.model)} {shlex.quote(data)}", quiet or json)
         return 0
-    from ception.checking.features import as_trained
-
     same = as_trained(settings)
     print_next(f"ception train {shlex.quote(data)}{flags_of(same)}", quiet or json)
     return 0

@@ -246,7 +246,7 @@ def print_explanations(explained: Sequence[Explanation]) -> None:
                   f"{found.alike:.2f}: {found.verdict}")  # fmt: skip
         if one.nearest and one.path != last:
             near = ", ".join(f"{near.class_name} ({near.distance:.2f}, {near.path})" for near in one.nearest)
-            print(printable(f"  of the training pictures most like {near}"))
+            print(printable(f"  most like it in the training: {near}"))
         last = one.path
         if one.completeness is not None:
             print(f"  the pixels' shares miss the logit's change by {one.completeness:.1%}")

@@ -130,7 +130,7 @@ def _numbers(scores: Scores) -> list[tuple[str, str, str]]:
         low, high = linear.difference_interval
         numbers.append((
             "Linear classifier", f"{linear.accuracy:.1%}",
-            f"on thumbnails of {linear.side} x {linear.side}; the network {low:+.1%} to {high:+.1%}",
+            f"on thumbnails of {linear.side} x {linear.side}; the network {100 * low:+.1f} to {100 * high:+.1f} points",
         ))  # fmt: skip
     if one := scores.selective:
         numbers.append((

@@ -13,7 +13,7 @@ from ception.explaining.gradients import output_and_gradient
 from ception.models.endpoints import stages, truncate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -21,6 +21,7 @@ Method = Literal["gradcam", "integrated-gradients", "occlusion"]
 METHODS: tuple[Method, ...] = get_args(Method)
 GROUND = 127.5  # the grey that stands for nothing
 _STEPS, _AT_ONCE = 32, 8  # of integrated gradients: places between nothing and the picture, computed in batches
+_FEW = 4  # places along a side, below which a map hardly tells parts of a picture
 _PATCHES = 8  # of occlusion along a side; they overlap by half
 
 
@@ -74,6 +75,20 @@ def parts_of(network: keras.Model, layer: str | None = None) -> Parts:
         near = list(stages(network))[-1]
         raise InputError(f"{network.name} cannot be cut at {layer}: name an endpoint, such as {near}") from None
     return Parts(network, body, head, layer)
+
+
+def told_coarse(network: keras.Model, layer: str) -> str:
+    """What to know of a map that has few places, in words; empty where it has enough."""
+    sizes = {name: tensor.shape[1:3] for name, tensor in stages(network).items()}
+    size = sizes.get(layer)
+    if size is None or min(size) >= _FEW:
+        return ""
+    finer = next((f": --layer {name} has {_times(of)}" for name, of in reversed(sizes.items()) if min(of) >= _FEW), "")
+    return f"A heat map of {layer} has {_times(size)} places{finer}"
+
+
+def _times(size: Sequence[int]) -> str:
+    return " x ".join(map(str, size))
 
 
 def last_map(network: keras.Model) -> str | None:

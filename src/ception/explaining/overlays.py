@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from ception.explaining.methods import resized
 
@@ -82,10 +83,12 @@ def captioned(encoded: bytes, text: str) -> Image.Image:
 
 
 def with_text(image: Image.Image, text: str) -> Image.Image:
-    """A picture with a text below."""
-    drawn = Image.new("RGB", (image.width, image.height + _CAPTION), "white")
+    """A picture with a text below; where it is narrower than its text, white is beside it."""
+    font = ImageFont.load_default(_CAPTION - 8)
+    width = max(image.width, math.ceil(font.getlength(text)) + 8)
+    drawn = Image.new("RGB", (width, image.height + _CAPTION), "white")
     drawn.paste(image, (0, 0))
-    ImageDraw.Draw(drawn).text((4, image.height + 4), text, "black", font_size=_CAPTION - 8)
+    ImageDraw.Draw(drawn).text((4, image.height + 4), text, "black", font)
     return drawn
 
 

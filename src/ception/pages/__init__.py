@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+
 
 def render(template: str, context: Mapping[str, Any], path: Path) -> None:
     """Write a page.
@@ -34,9 +36,17 @@ def render(template: str, context: Mapping[str, Any], path: Path) -> None:
     environment = Environment(
         loader=PackageLoader("ception", "."), autoescape=True, trim_blocks=True, undefined=StrictUndefined
     )
+    environment.filters["with_options"] = with_options
     page = environment.get_template(template).render(context)
     with whole(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8", errors="replace")  # names of files may be no Unicode
+
+
+def with_options(text: str) -> Markup:
+    """A text in which no option, such as --head-only, is broken at its hyphens."""
+    from markupsafe import Markup, escape
+
+    return Markup(_OPTION.sub(r'<span class="flag">\g<0></span>', str(escape(text))))
 
 
 def thumbnail(image: Image, side: int, quality: int = 85) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -36,6 +36,10 @@ _REOPENED_S = 3  # after which a model that failed may have been opened anew
 _SCAN = b"\xff\xda"  # begins each pass of a progressive JPEG, and stands nowhere else in one
 _MOST_SCANS = 16  # of a picture with as many pixels as are allowed; a usual one has ten
 _TRIES = 3  # a model may be replaced between being looked up and being asked
+
+
+class ReplacedError(Exception):
+    """A model was replaced after a request was begun with it."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +133,13 @@ class Answering:
         Raises:
             RefusedError: there is no such model, or it failed.
         """
-        hosted = self.model(name)
-        pictures = await self.decoded(hosted, [data for _, data in sent])
-        rows = iter(await self.probabilities(hosted, [one for one in pictures if not isinstance(one, str)]))
-        least = hosted.predictor.min_confidence
+
+        async def asked(hosted: Hosted) -> tuple[list[Decoded | str], NDArray[np.float32]]:
+            pictures = await self.decoded(hosted, [data for _, data in sent])
+            return pictures, await self.probabilities(hosted, [one for one in pictures if not isinstance(one, str)])
+
+        hosted, (pictures, probabilities) = await self.by_one_model(name, asked)
+        rows, least = iter(probabilities), hosted.predictor.min_confidence
         made = [
             Prediction(path=called, error=one)
             if isinstance(one, str)
@@ -142,6 +149,23 @@ class Answering:
         for prediction in made:
             self.metrics.count(hosted.name, prediction)
         return hosted, made
+
+    async def by_one_model(self, name: str | None, ask: Callable[[Hosted], Awaitable[Result]]) -> tuple[Hosted, Result]:
+        """The model of a name, or the first, and what a question gives that is put to it.
+
+        Where it is replaced meanwhile, all of it is done again with the new one, which may take pictures of another
+        size, and have other classes.
+
+        Raises:
+            RefusedError: there is none, or it is replaced again and again.
+        """
+        for _ in range(_TRIES):
+            hosted = self.model(name)
+            try:
+                return hosted, await ask(hosted)
+            except ReplacedError:
+                continue
+        raise RefusedError(503, "the model is being replaced: come again", retry_after_s=1)
 
     async def read(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """What a function makes of a body, one body at a time."""
@@ -158,7 +182,8 @@ class Answering:
         """The probabilities of each picture, (pictures, classes); what they look like is remembered.
 
         Raises:
-            RefusedError: it takes too long, or the model is replaced again and again.
+            RefusedError: the model failed.
+            ReplacedError: it is no longer served.
         """
         classes = len(hosted.description.class_names)
         rows = await self._logits(hosted, [one.pixels for one in pictures])
@@ -175,19 +200,17 @@ class Answering:
         """The logits of each picture.
 
         Raises:
-            RefusedError: the model failed, or is replaced again and again.
+            RefusedError: the model failed.
+            ReplacedError: it is no longer served.
         """
-        for _ in range(_TRIES):
-            try:
-                futures = [hosted.batcher.submit(picture) for picture in pixels]
-            except RuntimeError:
-                hosted = self.model(hosted.name)
-                continue
-            try:
-                return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
-            except FailedError:
-                raise RefusedError(503, "the model failed: come again", retry_after_s=_REOPENED_S) from None
-        raise RefusedError(503, "the model is being replaced: come again", retry_after_s=1)
+        try:
+            futures = [hosted.batcher.submit(picture) for picture in pixels]
+        except RuntimeError:
+            raise ReplacedError from None
+        try:
+            return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
+        except FailedError:
+            raise RefusedError(503, "the model failed: come again", retry_after_s=_REOPENED_S) from None
 
     async def heat(self, name: str | None, sent: Sent, class_name: str | None) -> bytes:
         """A PNG in the picture's shape, which is the more opaque where a part speaks the more for a class.

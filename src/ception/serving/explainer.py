@@ -12,6 +12,8 @@ from ception.artefacts import format_of
 from ception.errors import InputError
 from ception.explaining import FILE, index_beside, index_of, opened
 from ception.reporting import Reporter
+from ception.serving.hosting import state_of
+from ception.serving.limits import RefusedError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from ception.explaining.methods import Parts
     from ception.results import Neighbour
     from ception.serving.hosting import Hosted
+
+_REPLACED_S = 3  # after which a new file may have taken over
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,15 @@ class Explainer:
             return look(subject, image, count).nearest
 
     def _known(self, hosted: Hosted) -> _Opened:
+        """A model in Keras, from the file that it answers from.
+
+        Raises:
+            RefusedError: another file lies there now, and what it says was said by no answer.
+        """
         known = self._opened.get(hosted.name)
         if known is None or known.state != hosted.state:
+            if state_of(hosted.path) != hosted.state:
+                why = f"the file of {hosted.name} was replaced, and the new one does not answer yet: come again"
+                raise RefusedError(503, why, retry_after_s=_REPLACED_S)
             known = self._opened[hosted.name] = _Opened(hosted.state, hosted, opened(hosted.path, None, Reporter()))
         return known

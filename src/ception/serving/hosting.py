@@ -123,7 +123,7 @@ class Hosting:
                 if hosted.batcher.broken:
                     self._reopen(hosted)
                     continue
-                state = _state(hosted.path)
+                state = state_of(hosted.path)
                 if state in (hosted.state, self._refused.get(name)):
                     continue
                 try:
@@ -155,7 +155,7 @@ class Hosting:
         Raises:
             InputError: it cannot be used, or gives no numbers.
         """
-        state = _state(path)
+        state = state_of(path)
         predictor = self._open_one(path)
         shape = predictor.description.image.shape
         logits = predictor.engine.run(np.full((1, *shape), 128, np.uint8))
@@ -165,7 +165,7 @@ class Hosting:
         return Hosted(name, path, predictor, batcher, state)
 
 
-def _state(path: Path) -> _State:
+def state_of(path: Path) -> _State:
     """What changes when a model's files do."""
     files = files_of(path) if format_of(path) else [path]
     try:

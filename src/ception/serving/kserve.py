@@ -86,11 +86,11 @@ def add_routes(app: FastAPI, answering: Answering) -> None:
             told, rest = await answering.read(_split, body, length)
             given, count = _input(told, answering.limits)
             share_of(request).take(count * hosted.picture_bytes)
-            if given["datatype"] == "BYTES":
-                pictures = await _decoded(_texts(given, count), hosted, answering)
-            else:
-                pictures = [Decoded(one) for one in await answering.read(_tensor, given, rest, hosted)]
-            probabilities = await answering.probabilities(hosted, pictures)
+
+            async def asked(hosted: Hosted) -> NDArray[np.float32]:
+                return await answering.probabilities(hosted, await _pictures(given, count, rest, hosted, answering))
+
+            hosted, probabilities = await answering.by_one_model(name, asked)
         return JSONResponse(_answer(told, hosted, probabilities))
 
 
@@ -167,6 +167,13 @@ def _texts(given: Json, count: int) -> list[str]:
     if not isinstance(data, list) or len(data) != count or not all(isinstance(text, str) for text in data):
         raise RefusedError(422, f"the input's data must be {count} texts in base64")
     return data
+
+
+async def _pictures(given: Json, count: int, rest: bytes, hosted: Hosted, answering: Answering) -> list[Decoded]:
+    """The pictures of an input, as files or as numbers."""
+    if given["datatype"] == "BYTES":
+        return await _decoded(_texts(given, count), hosted, answering)
+    return [Decoded(one) for one in await answering.read(_tensor, given, rest, hosted)]
 
 
 async def _decoded(texts: list[str], hosted: Hosted, answering: Answering) -> list[Decoded]:

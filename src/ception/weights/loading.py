@@ -310,7 +310,8 @@ def _refuse(network: keras.Model, weights: OpenedWeights, report: Report, *, par
     nearly = len(report.matched) > 0.5 * len(checkpoint.tensors) and not report.misshaped
     like = [] if nearly else looks_like(weights)
     if like and network.name not in like:
-        raise InputError(f"{checkpoint.path} does not fit {network.name}: it looks like weights of {' or '.join(like)}")
+        names = " or ".join(like)
+        raise InputError(f"{checkpoint.path} does not fit {network.name}: it looks like weights of {names} (--model)")
     first = [f"{name} is {shape}" for name, shape in report.misshaped.items()] + [
         f"{key} has no place" for key in strange] + [f"{name} is missing" for name in report.missing]  # fmt: skip
     hint = ""
