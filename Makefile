@@ -73,6 +73,8 @@ endef
 
 test-backends: test-jax test-torch
 
+test-jax: $(VENV)-jax/kernels
+
 test-torch: $(VENV)-torch/kernels
 
 test-jax test-torch: test-%: $(VENV)-%/installed-dev
@@ -146,7 +148,7 @@ $(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(BIN)/python $(INSTALL) --editable '.[tensorflow,dev]'
 	@touch $(VENV)/installed $@
 
-$(VENV)/kernels $(VENV)-torch/kernels: %/kernels: $(KERNELS) | %/bin/python
+$(VENV)/kernels $(VENV)-jax/kernels $(VENV)-torch/kernels: %/kernels: $(KERNELS) | %/bin/python
 ifneq ($(CXX_FOUND),)
 	$*/bin/python $(INSTALL) cmake
 	$*/bin/python -m pip install --quiet --force-reinstall --no-deps ./kernels

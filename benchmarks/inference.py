@@ -2,6 +2,7 @@
 
     python benchmarks/inference.py                       # Xception and Inception V3 at 299 px, batches of 1 and 16
     python benchmarks/inference.py --networks xception --rounds 3
+    ONEDNN_MAX_CPU_ISA=AVX2 TF_ENABLE_ONEDNN_OPTS=0 OPENBLAS_CORETYPE=Haswell python benchmarks/inference.py
 
 The weights are random, with statistics far from 0 and 1; int8 is calibrated on noise, which is enough for its speed.
 All ways run in one process, in another order each round. Each appends a row to results/inference.csv: median and least
@@ -9,6 +10,9 @@ milliseconds for a batch (the least changes least where the machine has other wo
 faster than `predict` of keras.applications it is by both, and by the least how much it reaches of the speed of NumPy's
 fastest matrix product, in float32, in the same rounds. `stock export` is the model of keras.applications as Keras
 writes it for TensorFlow, in OpenVINO.
+
+The last line asks how it would be on an older processor: oneDNN in TensorFlow and in OpenVINO, and NumPy's product,
+are held to AVX2, and TensorFlow has oneDNN off, as it is installed there. ONNX Runtime and LiteRT cannot be held.
 """
 
 from __future__ import annotations
@@ -22,15 +26,19 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import results
+
+if TYPE_CHECKING:
+    from ception.engines import Precision
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 SIZE = 299
 STOCK = {"xception": "Xception", "inception_v3": "InceptionV3"}
 PLAIN = ("keras.applications", "float32")
+PRECISIONS: tuple[Precision, ...] = ("float32",) if results.held() == "AVX2" else ("float32", "bfloat16")
 _SAMPLES = 16  # pictures of noise that int8 is calibrated on
 _SMALL = 6  # batches below this size run so often in a round
 _SIDE, _PRODUCTS = 2048, 5  # rows of the matrices, and how many products make a time
@@ -51,7 +59,7 @@ def stock_ways(name: str, folder: Path) -> dict[Way, Run]:
     model.export(folder / "stock", verbose=False)
     graph = ov.convert_model(folder / "stock", input=[-1, SIZE, SIZE, 3])
     ways: dict[Way, Run] = {PLAIN: lambda x: model.predict(x.astype("float32"), batch_size=len(x), verbose=0)}
-    for precision in ("float32", "bfloat16"):
+    for precision in PRECISIONS:
         ways["OpenVINO, stock export", precision] = OpenVinoEngine(graph, precision).run
     return ways
 
@@ -75,9 +83,12 @@ def our_ways(name: str, folder: Path) -> dict[Way, Run]:
     default = choosing.fastest(network, precision="float32")
     ways: dict[Way, Run] = {(f"default engine, {default.name.split()[0]}", default.precision): default.run}
     steps = operations(network)
-    ways["OpenVINO", "bfloat16"] = OpenVinoEngine(graph_of(steps), "bfloat16").run
+    if "bfloat16" in PRECISIONS:
+        ways["OpenVINO", "bfloat16"] = OpenVinoEngine(graph_of(steps), "bfloat16").run
     samples = np.random.default_rng(0).integers(0, 256, (_SAMPLES, SIZE, SIZE, 3), np.uint8)
     exports = [("openvino", "int8"), ("onnx", "float32"), ("onnx", "int8"), ("litert", "float32")]
+    if results.held():
+        exports = exports[:1]
     for to, precision in exports:
         if to not in targets.TARGETS:
             continue

@@ -42,7 +42,7 @@ def write(folder: Path, count: int) -> Path:
     """Shards of so many pictures."""
     folder.mkdir()
     random = np.random.default_rng(0)
-    with ShardWriter(folder, 256_000_000, count) as writer:
+    with ShardWriter(folder, 256_000_000) as writer:
         for split, share in ((TRAIN, 0.7), (VAL, 0.1), (TEST, 0.2)):
             for number in range(round(count * share)):
                 label = number % 3
@@ -58,6 +58,14 @@ def write(folder: Path, count: int) -> Path:
         nothing = np.zeros(0, np.int32)
         writer.finish(Dataset(name="noise", class_names=CLASSES, pictures=Files([]), labels=nothing,
                               stated_splits=np.zeros(0, np.int8), ignored={}))  # fmt: skip
+    return folder
+
+
+def written(folder: Path, count: int) -> Path:
+    """Shards of so many pictures, which may be there already."""
+    if not folder.exists():
+        folder.parent.mkdir(exist_ok=True)
+        write(folder.with_suffix(".part"), count).rename(folder)
     return folder
 
 
@@ -95,10 +103,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--tasks", nargs="+", default=["load", "predict", "shard", "check"])
+    parser.add_argument("--keep", type=Path, help="where the pictures are kept, and those of an earlier run lie")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        few = write(folder / "few", FEW)
+        kept = (asked.keep or folder / "kept").absolute()
+        few = written(kept / str(FEW), FEW)
         ception = [sys.executable, "-m", "ception"]
         run([*ception, "train", str(few), "--model", "separable_cnn", "--epochs", "1", "--quiet"], folder)
         model = next(folder.glob("runs/*/model.keras"))
@@ -107,7 +117,7 @@ def main() -> None:
         for count in asked.counts:
             inside = folder / str(count)
             inside.mkdir()
-            shards = write(inside / "shards", count)
+            shards = written(kept / str(count), count)
             for task in asked.tasks:
                 command = commands(shards, model, inside)[task]
                 print(shlex.join(command), flush=True)

@@ -24,7 +24,7 @@ from PIL import Image, ImageEnhance
 import results
 from ception.checking import copies, duplicates
 from ception.checking import cropped as part_of
-from ception.checking.scan import scan
+from ception.checking.scan import room, scan
 from ception.data import sources
 from ception.reporting import Reporter
 
@@ -68,9 +68,10 @@ def recompressed(image: Image.Image, quality: int) -> Image.Image:
     return Image.open(stream)
 
 
-def read(paths: list[str]) -> np.ndarray:
-    """What `check` knows of pictures once it has read them, which is not kept."""
-    return scan(sources.Files(paths), "", cache_limit=0, reporter=Reporter())[0]
+def read(paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """What `check` knows of pictures once it has read them, which is not kept: facts, and grey copies."""
+    with room(len(paths)) as copies:
+        return scan(sources.Files(paths), "", copies, cache_limit=0, reporter=Reporter())[0], copies[:]
 
 
 def pairs_of(groups: list[np.ndarray]) -> int:
@@ -78,10 +79,10 @@ def pairs_of(groups: list[np.ndarray]) -> int:
     return sum(len(group) * (len(group) - 1) // 2 for group in groups)
 
 
-def groups_of(paths: list[str], facts: np.ndarray) -> list[np.ndarray]:
+def groups_of(paths: list[str], facts: np.ndarray, grey: np.ndarray) -> list[np.ndarray]:
     """The groups of equal pictures, and of those that show nearly the same."""
-    equal, near = copies.find(sources.Files(paths), facts, Reporter())
-    return equal + near
+    equal, near = copies.find(sources.Files(paths), facts, grey, Reporter())
+    return [*equal, *near]
 
 
 def found_of(groups: list[np.ndarray], originals: np.ndarray, first: int) -> float:
@@ -97,9 +98,9 @@ def main() -> None:
         duplicates.ALL_PAIRS = part_of.MOST = 0
     dataset = sources.load(sys.argv[1])
     paths = [dataset.pictures.name(index) for index in range(len(dataset.pictures))]
-    facts = read(paths)
+    facts, grey = read(paths)
     began = time.monotonic()
-    known = groups_of(paths, facts)
+    known = groups_of(paths, facts, grey)
     seconds = time.monotonic() - began
     crossing = sum(len(set(dataset.labels[group].tolist())) > 1 for group in known)
     chosen = np.random.default_rng(0).choice(len(paths), PLANTED, replace=False)
@@ -109,7 +110,8 @@ def main() -> None:
             planted = [f"{folder}/{number}.jpg" for number in range(PLANTED)]
             for index, path in zip(chosen, planted, strict=True):
                 change(dataset.pictures.open(int(index)), random).convert("RGB").save(path, quality=90)
-            groups = groups_of(paths + planted, np.concatenate([facts, read(planted)]))
+            both = zip((facts, grey), read(planted), strict=True)
+            groups = groups_of(paths + planted, *map(np.concatenate, both))
         row = {
             "data": Path(sys.argv[1]).resolve().name, "photos": len(paths),
             "planted": name + among_many * ", as among many",

@@ -84,14 +84,15 @@ def main() -> None:
         image_size=options.image_size,
     )  # fmt: skip
     dataset = sources.load(options.data)
-    facts, _ = scan.scan(dataset.pictures, options.data, cache_limit=10, reporter=reporter)
+    with scan.room(len(dataset.pictures)) as grey:
+        facts, _ = scan.scan(dataset.pictures, options.data, grey, cache_limit=10, reporter=reporter)
+        equal, near = copies.find(dataset.pictures, facts, grey, reporter)
     chosen = np.flatnonzero(facts["width"] > 0)
     if options.pictures:
         chosen = np.sort(np.random.default_rng(0).choice(chosen, options.pictures, replace=False))
     began = time.monotonic()
     seen = features.features(dataset, facts["digest"], chosen, settings, reporter)
     seconds_features = time.monotonic() - began
-    equal, near = copies.find(dataset.pictures, facts, reporter)
     groups = checking.together(len(dataset.labels), [*equal, *near], None)[seen.indices]
     true = dataset.labels[seen.indices]
     _, clean = checking.out_of_fold(seen, true, groups, reporter)

@@ -32,6 +32,11 @@ def append(name: str, row: dict[str, Any]) -> None:
         writer.writerow(row)
 
 
+def held() -> str | None:
+    """The best instructions that oneDNN may use, where its environment variable names them: an older processor's."""
+    return os.environ.get("ONEDNN_MAX_CPU_ISA")
+
+
 def _machine() -> str:
     processor = platform.processor() or platform.machine()
     try:
@@ -41,7 +46,7 @@ def _machine() -> str:
                 break
     except OSError:
         pass
-    return f"{processor}, {os.cpu_count()} cores"
+    return f"{processor}, {os.cpu_count()} cores" + (f", held to {best}" if (best := held()) else "")
 
 
 def _versions() -> str:

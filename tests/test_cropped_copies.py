@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
 import ception
-from ception.checking import alignment, cropped, duplicates
+from ception.checking import alignment, cropped, duplicates, groups
 from ception.data import pictures
 from ception.reporting import Reporter
 from support.findings import findings_of, paths, scene
@@ -127,7 +127,7 @@ def test_of_many_look_alikes_the_most_alike_are_compared_and_that_is_said(monkey
     monkeypatch.setattr(cropped, "_MOST_IN_ALL", 5)
     notes = Notes()
     group_of = cropped.together(files, np.arange(7), copies, np.arange(7), notes)
-    assert [group.tolist() for group in duplicates.groups(group_of)] == [[4, 6]]
+    assert [group.tolist() for group in groups.groups(group_of)] == [[4, 6]]
     assert notes.notes[-1].endswith("pairs of look-alikes the 5 most alike are compared closely")
 
 

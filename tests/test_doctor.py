@@ -85,12 +85,13 @@ class TestKernels:
         found.setenv("CEPTION_KERNELS", "none")
         assert module._kernels() == (None, [])
 
-    def test_torch_without_them(self, plain):
+    @pytest.mark.parametrize(("backend", "told"), [("torch", "PyTorch"), ("jax", "JAX")])
+    def test_backends_without_them(self, plain, backend, told):
         plain.setattr(module, "_kernels", lambda: (None, []))
         plain.setattr(module, "version", lambda package: "1" if package != "ception-kernels" else missing())
-        plain.setattr(backends, "likely", lambda: "torch")
+        plain.setattr(backends, "likely", lambda: backend)
         assert [line for line in ception.doctor().advice if "kernels" in line] == [
-            "PyTorch trains in less time and memory with the compiled kernels: docs/kernels.md"
+            f"{told} trains in less time and memory with the compiled kernels: docs/kernels.md"
         ]
 
 

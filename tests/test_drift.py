@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import ception
+from ception import drift
 from ception.drift import FEWEST, QUANTITIES, Looks, Watch, brightness, drifts, tell
 from ception.model_file import ModelDescription, describe
 from support.pictures import COLOURS, write_pictures
@@ -159,6 +160,13 @@ class TestModel:
         assert "40 pictures look different" in said
         assert "darker" in said
         assert "smaller (median 10 pixels, usually 20 pixels)" in said
+
+    def test_of_very_many_some_are_compared_evenly(self, trained, dark, monkeypatch):
+        compared = []
+        monkeypatch.setattr(drift, "MOST", 12)
+        monkeypatch.setattr(drift, "drifts", lambda usual, seen: compared.append(seen) or ())
+        ception.predict(trained, dark, batch_size=7)
+        assert [len(getattr(compared[0], name)) for name in QUANTITIES] == [10, 10, 10]  # each fourth of 40
 
     def test_and_not_of_its_own_kind(self, trained, tmp_path):
         others = write_pictures(tmp_path / "others", dict.fromkeys(COLOURS, 12), seed=9)

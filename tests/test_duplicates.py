@@ -13,12 +13,13 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 
 import ception
-from ception.checking import duplicates
+from ception.checking import duplicates, groups
+from ception.checking.on_disk import OnDisk
 from support.findings import findings_of, paths, scene
 
 
 def near(copies: np.ndarray, sides: np.ndarray) -> list[list[int]]:
-    return [group.tolist() for group in duplicates.groups(duplicates.near(copies, sides))]
+    return [group.tolist() for group in groups.groups(duplicates.near(copies, sides))]
 
 
 class TestDuplicates:
@@ -98,9 +99,9 @@ class TestDuplicates:
     @given(st.lists(st.integers(0, 6), max_size=30))
     def test_equal_groups_are_those_that_share_a_digest(self, values):
         digests = np.array([bytes(15) + bytes([value]) for value in values], "V16")
-        groups = [group.tolist() for group in duplicates.equal(digests)]
+        found = [group.tolist() for group in groups.equal(digests)]
         expected = [[i for i, other in enumerate(values) if other == value] for value in dict.fromkeys(values) if value]
-        assert groups == [group for group in expected if len(group) > 1]
+        assert found == [group for group in expected if len(group) > 1]
 
     @given(npst.arrays(np.uint8, (3, 16, 16), elements=st.integers(0, 200)), st.integers(1, 55))
     def test_brightness_does_not_change_a_hash(self, copies, brighter):
@@ -159,6 +160,20 @@ class TestDuplicates:
         }  # fmt: skip
         assert "near_two_classes" not in findings
         assert 28 <= findings["near_two_splits"].count + findings["near_copies"].count <= 33  # each looked at
+
+
+def test_memory_grows_by_numbers_and_not_by_copies(monkeypatch):
+    for name, value in (("ALL_PAIRS", 0), ("_ORDERS", 1), ("_IN_ORDER", 1 << 10), ("_AT_ONCE", 1 << 8)):
+        monkeypatch.setattr(duplicates, name, value)
+    peaks = []
+    for count in (1_000, 4_000):
+        with OnDisk(count, (16, 16), np.uint8) as copies:
+            copies.write(0, np.random.default_rng(0).integers(0, 256, (count, 16, 16), np.uint8))
+            tracemalloc.start()
+            duplicates.near(copies, np.full(count, 100))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 80 * 3_000  # bytes; a copy has 256
 
 
 @pytest.mark.parametrize("compute", [duplicates.hashes, duplicates.deviations])

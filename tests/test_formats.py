@@ -139,7 +139,7 @@ class TestPng:
         (tmp_path / "a.png").write_bytes(LONG["compressed text"])
         facts, failed = scan.scan(Files([str(tmp_path / "a.png")]), str(tmp_path), cache_limit=1, reporter=Notes())
         assert not failed
-        assert facts[["format", "mode", "width", "height"]][0].tolist() == ("PNG", "RGB", 24, 16)
+        assert facts[["format", "mode", "width", "height"]][0].tolist() == (b"PNG", b"RGB", 24, 16)
 
     @pytest.mark.parametrize("long_one", [text("prompt", "a" * 3_000_000)])
     def test_text_that_tells_the_orientation_stays(self, long_one):

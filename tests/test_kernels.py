@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -37,7 +39,10 @@ def test_without_kernels_the_layers_in_python_are_made(fresh_choice, monkeypatch
 def test_who_calls_them(monkeypatch, instructions, on_tensorflow):
     """TensorFlow's own operations are quicker than the kernels for any processor."""
     monkeypatch.setattr(compiled.kernels(), "instructions", lambda: instructions)
-    assert [compiled.are_used(backend) for backend in ("tensorflow", "torch", "jax")] == [on_tensorflow, True, False]
+    for known in (True, False):
+        monkeypatch.setattr(compiled, "are_known_to_xla", lambda known=known: known)
+        found = [compiled.are_used(backend) for backend in ("tensorflow", "torch", "jax", "another")]
+        assert found == [on_tensorflow, True, known, False]
 
 
 @needs_kernels
@@ -58,6 +63,89 @@ def test_those_of_another_version_are_none(fresh_choice, monkeypatch, interface)
 
     monkeypatch.setattr(ception_kernels, "INTERFACE", interface)
     assert compiled.kernels() is None
+
+
+@needs_kernels
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="handlers of XLA")
+class TestHandlers:
+    @pytest.fixture
+    def versions(self, monkeypatch):
+        """Those that the handlers are said to be written for; XLA is not told of them."""
+        import jax
+
+        told: list[int] = []
+        monkeypatch.setattr(compiled.kernels(), "xla_set_version", told.append)
+        monkeypatch.setattr(jax.ffi, "register_ffi_target", lambda *rest, **options: None)
+        return told
+
+    @pytest.fixture
+    def refuse(self, versions, monkeypatch):
+        """Lets XLA take handlers of some versions alone."""
+        import jax
+
+        def only(*taken: int, words: str = "API version is incompatible") -> None:
+            def register(*rest, **options):
+                if versions[-1] not in taken:
+                    raise jax.errors.JaxRuntimeError(words)
+
+            monkeypatch.setattr(jax.ffi, "register_ffi_target", register)
+
+        return only
+
+    def test_xla_takes_those_of_its_version(self, versions):
+        assert compiled.are_known_to_xla.__wrapped__()
+        assert versions == [compiled.kernels().xla_version()]
+
+    def test_an_earlier_xla_takes_those_of_an_earlier_version(self, versions, refuse):
+        refuse(1)
+        assert compiled.are_known_to_xla.__wrapped__()
+        assert versions == [3, 2, 1]
+
+    def test_none_are_used_that_xla_does_not_take(self, versions, refuse):
+        refuse()
+        assert not compiled.are_known_to_xla.__wrapped__()
+
+    def test_what_else_fails_is_told(self, refuse):
+        import jax
+
+        refuse(words="another handler has this name")
+        with pytest.raises(jax.errors.JaxRuntimeError, match="another handler"):
+            compiled.are_known_to_xla.__wrapped__()
+
+    def test_kernels_without_handlers_are_not_used(self, versions, monkeypatch):
+        monkeypatch.delattr(compiled.kernels(), "xla_handlers")
+        assert not compiled.are_known_to_xla.__wrapped__()
+
+    def test_shapes_that_do_not_fit_are_refused(self):
+        import jax
+
+        from ception.layers.compiled_jax import _call
+
+        x, kernel = np.ones((1, 4, 4, 5), "float32"), np.ones((3, 3, 5, 1), "float32")
+        how = {"window_height": 3, "window_width": 3, "down": 1, "right": 1, "same": 1, "clipped": 0}
+        short = [x[0, 0, 0]] * 3 + [x[0, 0, 0, :4]]
+        (made,) = _call("depthwise", (x, kernel), [(x.shape, "float32")], **how)
+        assert float(made[0, 1, 1, 0]) == 9
+        for words, name, given, shapes, attributes in [
+            ("the kernel does not fit the input", "depthwise", (x, kernel[:, :, :4]), [x.shape], how),
+            ("a result does not fit the inputs", "depthwise", (x, kernel), [(1, 4, 5, 5)], how),
+            ("the gradient does not fit", "depthwise_gradients", (x, kernel, x[:, 1:]), [x.shape, kernel.shape], how),
+            ("gamma and beta do not fit", "normalized_depthwise", (x, kernel, *short), [x.shape], how),
+            ("there are no values", "moments", (x[:0],), [(5,), (5,)], {}),
+            ("the matrices do not fit", "product", (x[0, 0], x[0, 0]), [(4, 5)], {}),
+            ("other inputs or outputs", "product", (x[0, 0],), [(4, 5)], {}),
+            ("other inputs or outputs", "moments", (x.astype("int32"),), [(5,), (5,)], {}),
+        ]:
+            with pytest.raises(jax.errors.JaxRuntimeError, match=words):
+                jax.block_until_ready(_call(name, given, [(shape, "float32") for shape in shapes], **attributes))
+
+    @pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
+    def test_they_know_xla_as_its_header_has_it(self, tmp_path):
+        import jax
+
+        root = Path(__file__).parents[1] / "kernels"
+        command = ["c++", "-std=c++17", "-fsyntax-only", f"-I{jax.ffi.include_dir()}", f"-I{root / 'src'}"]
+        subprocess.run([*command, root / "tests/test_xla_header.cpp"], check=True)
 
 
 @pytest.mark.parametrize(
@@ -116,9 +204,9 @@ def test_shapes_that_do_not_fit_are_refused():
         _operations().ception_normalize(x[:0], *statistics, epsilon=1e-3, clipped=0)
 
 
-def test_what_is_missing_is_told(fresh_choice, monkeypatch):
-    monkeypatch.setenv("CEPTION_KERNELS", "none")
+def test_what_is_missing_is_told(monkeypatch):
+    monkeypatch.setattr(compiled, "are_used", lambda backend: False)
     told = layers.remark()
-    assert (told is not None and "ception-kernels" in told) == (keras.backend.backend() == "torch")
-    monkeypatch.setattr(compiled, "kernels", lambda: compiled)
+    assert (told is not None and "ception-kernels" in told) == (keras.backend.backend() != "tensorflow")
+    monkeypatch.setattr(compiled, "are_used", lambda backend: True)
     assert layers.remark() is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import re
 from collections import Counter
 from typing import Any
 
@@ -145,6 +147,7 @@ def operations_for(made: keras.Model, shape: tuple[int, ...]) -> list[tuple[str,
 
 
 needs_torch = pytest.mark.skipif(keras.backend.backend() != "torch", reason="maps of PyTorch that are computed late")
+needs_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="programs of XLA")
 needs_operations = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the operations of a graph of TensorFlow"
 )
@@ -221,6 +224,67 @@ def test_functions_that_know_nothing_of_it_get_values_and_gradients(made_of):
     assert both.tolist() == [*(2 * max(0, value) for value in range(-6, 6)), *[0] * 6]
     both.sum().backward()
     assert x.grad.flatten().tolist() == [*[0] * 7, *[2] * 5]
+
+
+def called_by_xla(made: keras.Model, shape: tuple[int, ...]) -> Counter[str]:
+    """How often each operation of the kernels is called in a compiled training step."""
+    import jax
+
+    trained, kept = ([one.value for one in some] for some in (made.trainable_variables, made.non_trainable_variables))
+
+    def loss(trained: Any, x: Any) -> Any:
+        outputs, after = made.stateless_call(trained, kept, x, training=True)
+        return (outputs**2).sum(), after
+
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True)).lower(trained, np.ones(shape, "float32"))
+    return Counter(re.findall(r'custom_call_target="ception_(\w+)"', step.compile().as_text()))
+
+
+@needs_jax
+def test_xla_computes_nothing_alone_that_a_convolution_reads(made_of):
+    if made_of != "compiled":
+        pytest.skip("only with the compiled kernels")
+    shape = (2, 9, 8, 16)
+    called = called_by_xla(network(True, shape, "same", 1), shape)
+    assert called == {
+        "moments": 4,
+        "normalize": 2,  # before the sum, and with ReLU before the pointwise convolution and the pool
+        "normalize_gradients": 2,
+        "depthwise": 1,  # of the sum, which it clips while it reads
+        "depthwise_gradients": 1,
+        "normalized_depthwise": 2,
+        "normalized_depthwise_gradients": 2,
+        "product": 9,
+        "max_pool": 1,
+        "max_pool_gradient": 1,
+    }
+    assert called_by_xla(small_network(True, (2, 9, 8, 1)), (2, 9, 8, 1))["bias_selu"] == 3
+
+
+@needs_jax
+def test_nothing_is_kept_of_a_trace_that_ended(made_of):
+    if made_of != "compiled":
+        pytest.skip("only with the compiled kernels")
+    from ception.layers import compiled_jax
+
+    called_by_xla(small_network(True, (2, 4, 4, 1)), (2, 4, 4, 1))
+    gc.collect()
+    assert compiled_jax._READINGS == {}
+
+
+@needs_jax
+def test_where_arrays_are_spread_xla_computes(made_of):
+    """It cannot cut what it does not know, and would gather the whole batch on each device."""
+    if made_of != "compiled":
+        pytest.skip("only with the compiled kernels")
+    shape = (2, 9, 8, 16)
+    made = network(True, shape, "same", 1)
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=["cpu:0"]))
+    try:
+        assert called_by_xla(made, shape) == {}
+        compare(shape)
+    finally:
+        keras.distribution.set_distribution(None)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the others compute as they go")

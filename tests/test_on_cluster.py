@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from ception.data import sources
 from ception.errors import InputError, RunError
 from ception.jobs import answering
 from ception.settings import ClusterSettings
+from support.cluster import told_by_ray
 from support.pictures import write_pictures
 from support.reporters import Notes
 
@@ -194,6 +197,17 @@ class TestWorker:
         assert why == f"a worker has Ception {ception.__version__}, not 0.0.0: install the same on all machines"
 
 
+def test_what_ray_prints_beside_the_work_is_left_out():
+    """Its threads print of lost workers; what a caller prints goes where it went."""
+    stream = io.StringIO()
+    beside = cluster._BesideRay(stream)
+    for name in ("ray_listen_error_messages", "of the caller"):
+        thread = threading.Thread(target=print, name=name, args=(name,), kwargs={"file": beside, "flush": True})
+        thread.start()
+        thread.join()
+    assert stream.getvalue() == "of the caller\n"
+
+
 @pytest.mark.slow  # it starts clusters
 class TestOnRay:
     @pytest.fixture(autouse=True)
@@ -223,6 +237,7 @@ class TestOnRay:
         rows = [(tmp_path / name / "predictions.csv").read_bytes() for name in ("here", "there")]
         assert rows[0] == rows[1]
         assert "Ray: " in there[2]
+        assert told_by_ray(there[2]) == []
 
     def test_findings(self, photos, tmp_path, monkeypatch):
         told = []

@@ -22,7 +22,7 @@ from support.reporters import Notes
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-ov = pytest.importorskip("openvino", reason="openvino is not installed")
+pytest.importorskip("openvino", reason="openvino is not installed")
 pytest.importorskip("nncf", reason="nncf is not installed")
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite"}
@@ -53,8 +53,10 @@ def weights_of(path) -> dict[str, str]:
         kernels = [tensor for tensor in tensors if tensor["name"].endswith(KERNELS) and len(tensor["shape"]) > 1]
         return {tensor["name"].partition("/")[0]: tensor["dtype"].__name__ for tensor in kernels
                 if tensor["shape_signature"][0] != -1}  # fmt: skip
+    from ception.engines.openvino import core
+
     found = {}
-    for node in ov.Core().read_model(path).get_ops():
+    for node in core().read_model(path).get_ops():
         if node.get_type_name() in ("Convolution", "GroupConvolution", "MatMul"):
             kernel = node.input_value(1).get_node()
             while kernel.get_type_name() != "Constant":

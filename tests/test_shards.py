@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ from hypothesis import strategies as st
 
 import ception
 from ception.data import shards, sources, splitting
+from ception.data.dataset import Dataset
 from ception.data.images import PictureError
+from ception.data.pictures import Files
+from ception.data.shard_writing import Picture, ShardWriter
 from ception.errors import InputError
 from support.pictures import COLOURS, content, write_pictures
 from support.reporters import Notes
@@ -60,6 +64,24 @@ def test_they_hold_the_files_as_they_are(photos: Path, written: Path):
     dataset = sources.load(written)
     read = sorted(dataset.pictures.read(index) for index in range(len(dataset.labels)))
     assert read == sorted(content(photos).values())
+
+
+def test_what_is_written_is_not_kept(tmp_path: Path):
+    peaks = []
+    for count in (1_000, 5_000):
+        (folder := tmp_path / str(count)).mkdir()
+        tracemalloc.start()
+        with ShardWriter(folder, 256_000_000) as writer:
+            for number in range(count):
+                writer.write(Picture(name=f"{number}.png", suffix=".png", data=b"x", digest=np.void(bytes(16)), label=0,
+                                     split=0, grey=False, side=1))  # fmt: skip
+            writer.finish(Dataset(name="x", class_names=("a",), pictures=Files([]), labels=np.zeros(0, np.int32),
+                                  stated_splits=np.zeros(0, np.int8), ignored={}))  # fmt: skip
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(shards.read(str(folder)).labels) == count
+        assert {path.name for path in folder.iterdir()} == {"index.npy", "names.txt", "shards.json", "train-000000.tar"}
+    assert peaks[1] - peaks[0] < 4_000 * 10  # bytes; an entry of the index has 52
 
 
 def test_they_are_archives_that_others_read(written: Path):
@@ -187,8 +209,7 @@ class TestDamage:
         with pytest.raises(InputError, match="it has changed"):
             sources.load(copied)
         told = json.loads((copied / shards.DESCRIPTION).read_text())
-        index, names = (copied / shards.INDEX).read_bytes(), (copied / shards.NAMES).read_bytes()
-        told["digest"] = shards.digest_of_index(index, names)
+        told["digest"] = shards.digest_of_index(copied / shards.INDEX, copied / shards.NAMES)
         (copied / shards.DESCRIPTION).write_text(json.dumps(told))
         with pytest.raises(InputError, match="it points to what is not there"):
             sources.load(copied)

@@ -15,6 +15,7 @@ import pytest
 import ception
 from ception.errors import InputError, RunError
 from ception.jobs import training as on_ray
+from support.cluster import told_by_ray
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
 from support.runs import assert_same_run
@@ -75,6 +76,7 @@ def test_a_worker_that_is_killed_is_replaced_and_the_result_is_the_same(data, tm
     assert killed, said
     assert begun.returncode == 0, said
     assert "Resuming" in said
+    assert told_by_ray(said) == []
     assert "Accuracy" in out
     (found,) = (tmp_path / "runs").iterdir()  # and nothing of Ray's
     assert_same_run(next((tmp_path / "alone" / "runs").iterdir()), found)

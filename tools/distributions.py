@@ -19,6 +19,7 @@ NEEDED = ("ception/py.typed", "ception/pages/page.html.jinja", "ception/evaluati
 NEEDED_OF_KERNELS = (
     "ception_kernels/__init__.py",
     "ception_kernels/*ception_kernels.*",
+    "ception_kernels/*ception_xla.*",
     "*.dist-info/licenses/LICENSE",
 )
 METADATA = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/*", "sboms/*.cdx.json")

@@ -155,7 +155,7 @@ run = ception.train("fashion-mnist-sample", model="separable_cnn", recipe="artic
 print(run.scores)
 
 # %% [markdown]
-# On all of Fashion-MNIST, ten epochs of this recipe reach 0.8957 to 0.9069 in three seeds, the tutorial's code as printed
+# On all of Fashion-MNIST, ten epochs of this recipe reach 0.8922 to 0.9070 in three seeds, the tutorial's code as printed
 # 0.849 ([fashion_mnist.csv](../../benchmarks/results/fashion_mnist.csv)).
 #
 # Next: [fine-tune on your own photos](own_photos.md), or [the article behind this network](../you-have-read/separable-convolutions.md).

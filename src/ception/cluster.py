@@ -6,16 +6,19 @@ Ray Data hands them out, and again where a worker is lost.
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import pickle
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TextIO
 
+from ception import backends
 from ception.errors import InputError, RunError, reason
 from ception.reporting import Reporter, counted, silenced
 from ception.settings import ClusterSettings
@@ -150,11 +153,14 @@ def connected(settings: ClusterSettings, reporter: Reporter) -> Iterator[int]:
     ours = not ray.is_initialized()
     if ours and address:
         _require_listening(address)
-    with silenced("ray"), silenced("ray.data"), redirect_stdout(sys.stderr):  # where Ray prints, answers are read
+    with silenced("ray"), silenced("ray.data"), redirect_stdout(_BesideRay(sys.stderr)):
         try:
             if ours:
-                ray.init(address=address, log_to_driver=False, logging_level="CRITICAL",
-                         **({} if address else {"include_dashboard": False}))  # fmt: skip
+                with (
+                    backends.importing()
+                ):  # its part in C++ writes a line about RAY_BACKEND_LOG_LEVEL, whatever that is
+                    ray.init(address=address, log_to_driver=False, logging_level="CRITICAL",
+                             **({} if address else {"include_dashboard": False}))  # fmt: skip
             cores = int(ray.cluster_resources().get("CPU", 0))
             workers = cores // settings.worker_cores
             if not workers:
@@ -173,7 +179,29 @@ def connected(settings: ClusterSettings, reporter: Reporter) -> Iterator[int]:
             raise RunError(f"the cluster at {address} cannot be reached: {_line(error)}") from None
         finally:
             if ours:
-                ray.shutdown()
+                with redirect_stdout(None):  # what it has not printed yet
+                    ray.shutdown()
+
+
+class _BesideRay(io.TextIOBase):
+    """Where what is printed goes while Ray works, for answers are read on standard output; but not what Ray prints.
+
+    Its threads tell there of lost workers, which are replaced; where they are not, an exception tells it.
+
+    Args:
+        stream: Receives the rest.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write it, unless a thread of Ray does."""
+        return len(text) if threading.current_thread().name.startswith("ray_") else self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self._stream.flush()
 
 
 def _require_listening(address: str) -> None:

@@ -19,6 +19,7 @@ from ception.results import Diagnosis
 
 _SPEED = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16")
 _LITTLE_FREE_GB = 2.0
+_BY_KERNELS = {"jax": "JAX", "torch": "PyTorch"}  # what gains much by the compiled kernels
 
 
 def doctor() -> Diagnosis:
@@ -136,9 +137,9 @@ def _about_engines(engines: Mapping[str, str | None]) -> list[str]:
 
 
 def _about_kernels(compiled: str | None, used: str | None) -> list[str]:
-    if compiled or used != "torch" or backends.may_have_accelerator() or _version("ception-kernels"):
+    if compiled or used not in _BY_KERNELS or backends.may_have_accelerator() or _version("ception-kernels"):
         return []
-    return ["PyTorch trains in less time and memory with the compiled kernels: docs/kernels.md"]
+    return [f"{_BY_KERNELS[used]} trains in less time and memory with the compiled kernels: docs/kernels.md"]
 
 
 def _about_threads() -> list[str]:

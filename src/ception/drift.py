@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 QUANTITIES = ("confidence", "brightness", "shorter_side")
 FEWEST = 30  # pictures, below which little is surely different
+MOST = 100_000  # pictures of a job that are compared, evenly among them: more would say no more
 WINDOW = 500  # pictures of a server that are compared: the last ones
 BY_CHANCE = 0.01  # of sets of like pictures that are called different
 _MOST = 500  # values of what is usual

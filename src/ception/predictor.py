@@ -236,6 +236,7 @@ class Predictor:
         ready = isinstance(given, Given | Encoded)
         pictures: Pictures = given if ready else collected(given, allow_urls=allow_urls)  # type: ignore[assignment,arg-type]
         asked, looks = np.arange(len(pictures)) if indices is None else indices, list[Looks]()
+        apart = -(-len(asked) // drift.MOST)  # between two whose looks are kept
         for answers in answered([self], pictures, asked, label="Predicting", reporter=self._reporter):
             named = {index: Prediction(path=pictures.name(index), error=why) for index, why in answers.errors.items()}
             probabilities = self.description.softmax(answers.logits[0], calibrated=calibrated)
@@ -243,7 +244,8 @@ class Predictor:
                 named[index] = told(self.description, pictures.name(index), row, top=top, min_confidence=least)
             yield from (named[index] for index in sorted(named))
             sure = probabilities if calibrated else self.description.softmax(answers.logits[0])
-            looks.append(Looks(sure.max(-1), answers.brightness, answers.shorter_sides))
+            kept = answers.indices % apart == 0
+            looks.append(Looks(sure.max(-1)[kept], answers.brightness[kept], answers.shorter_sides[kept]))
         if self.description.usual is not None and len(asked) >= drift.FEWEST:
             drift.tell(drift.drifts(self.description.usual, Looks.of(looks)), self._reporter)
 

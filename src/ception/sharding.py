@@ -60,7 +60,7 @@ def shard(
     digests, _ = sources.digests(dataset.pictures, reporter)
     splits = splitting.split(dataset, digests)
     size = int(settings.shard_size * 1e6)
-    with _new_folder(out) as unfinished, ShardWriter(unfinished, size, len(splits)) as writer:
+    with _new_folder(out) as unfinished, ShardWriter(unfinished, size) as writer:
         found = checking.check(
             data, out=unfinished / _PAGE, group=settings.group, cache_limit=settings.cache_limit, reporter=reporter
         )
@@ -99,13 +99,13 @@ def _write(
 ) -> list[str]:
     """Write all pictures, by split and digest; the names of those that cannot be read, each with the reason."""
     halves = digests.view((">u8", 2))
-    order = np.lexsort((halves[:, 1], halves[:, 0], splits))
+    order = np.lexsort((halves[:, 1], halves[:, 0], splits)).astype(np.uint32)
     pictures = dataset.pictures
     left_out: list[str] = []
     threads = isinstance(pictures, Encoded)
     with reporter.task("Writing", len(order)) as task:
         read = parallel(lambda k: _read(pictures, int(order[k])), len(order), threads=threads)
-        for index, told in zip(order.tolist(), read, strict=True):
+        for index, told in zip(map(int, order), read, strict=True):
             if isinstance(told, str):
                 left_out.append(f"{pictures.name(index)}: {told}")
             else:

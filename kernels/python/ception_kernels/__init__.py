@@ -6,8 +6,10 @@ import ctypes
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-__all__ = ["BFLOAT16", "FLOAT32", "INTERFACE", "instructions", "library", "set_threads", "tensorflow_operations"]
+__all__ = ["BFLOAT16", "FLOAT32", "INTERFACE", "instructions", "library", "set_threads", "tensorflow_operations",
+           "xla_handlers", "xla_set_version", "xla_version"]  # fmt: skip
 
 INTERFACE = 3  # which version of include/ception_kernels.h this is written for
 
@@ -85,3 +87,35 @@ def set_threads(number: int) -> None:
 def tensorflow_operations() -> Path:
     """The library for `tf.load_op_library`."""
     return _file("ception_tensorflow")
+
+
+_XLA = (
+    "product", "moments", "normalize", "normalize_gradients", "depthwise", "depthwise_gradients",
+    "normalized_depthwise", "normalized_depthwise_gradients", "bias_selu", "bias_selu_gradients", "max_pool",
+    "max_pool_gradient",
+)  # fmt: skip
+
+
+@cache
+def _for_xla() -> ctypes.CDLL:
+    library()  # which it is linked to
+    return ctypes.CDLL(str(_file("ception_xla")))
+
+
+def xla_handlers() -> dict[str, Any]:
+    """The functions that XLA calls, for `jax.ffi.pycapsule`, by the names of the operations.
+
+    Raises:
+        OSError: the library cannot be loaded.
+    """
+    return {name: getattr(_for_xla(), f"ception_xla_{name}") for name in _XLA}
+
+
+def xla_version() -> int:
+    """The latest version of XLA's interface that they were written for: its minor number, the major one being 0."""
+    return int(_for_xla().ception_xla_latest_version())
+
+
+def xla_set_version(minor: int) -> None:
+    """Let them say that they were written for an earlier version, which has what they use, too."""
+    _for_xla().ception_xla_set_version(minor)

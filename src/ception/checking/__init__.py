@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -52,10 +53,12 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     model, size = _model(settings, described, dataset)
     out = settings.out or Path(f"check-{dataset.name}.html")
     page.require_free(out)
-    facts, failed = scan.scan(dataset.pictures, str(data), cache_limit=settings.cache_limit, reporter=reporter,
-                              where=settings)  # fmt: skip
+    with scan.room(len(dataset.pictures)) as grey:
+        facts, failed = scan.scan(
+            dataset.pictures, str(data), grey, cache_limit=settings.cache_limit, reporter=reporter, where=settings
+        )
+        shown_by_hosts, equal, near = placeholders.find(facts, *copies.find(dataset.pictures, facts, grey, reporter))
     splits, lacking = findings.split_as_trained(dataset, facts["digest"])
-    shown_by_hosts, equal, near = placeholders.find(facts, *copies.find(dataset.pictures, facts, reporter))
     cases = findings.about_pictures(dataset, facts, failed, size) | findings.about_splits(splits, lacking)
     cases |= findings.about_copies(dataset, splits, equal, near) | _passed_over(data, dataset)
     cases |= findings.about_placeholders(dataset, shown_by_hosts) | findings.about_names(dataset)
@@ -111,11 +114,11 @@ def _model(
 def _about_labels(
     dataset: sources.Dataset,
     facts: NDArray[np.void],
-    copies: list[NDArray[np.intp]],
+    copies: Sequence[NDArray[np.intp]],
     settings: CheckSettings,
     described: ModelDescription | None,
     reporter: Reporter,
-) -> tuple[dict[str, list[findings.Item]], tuple[str, ...]]:
+) -> tuple[findings.Cases, tuple[str, ...]]:
     """Pictures whose label may be wrong, by kind of finding, and what could not be checked."""
     if settings.weights is None and described is None:
         return {}, (_LABELS,)
@@ -151,7 +154,7 @@ def _seen(
     return seen.seen(dataset, readable, contract, recipe.augmentation, reporter)
 
 
-def _passed_over(data: str | Path, dataset: sources.Dataset) -> dict[str, list[findings.Item]]:
+def _passed_over(data: str | Path, dataset: sources.Dataset) -> findings.Cases:
     """What a folder holds beside the data set; nothing where the data lie elsewhere."""
     if not Path(data).is_dir() or not isinstance(dataset.pictures, sources.Files):
         return {}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ception.checking import cropped, duplicates, placeholders
+from ception.checking.groups import Groups, equal, groups, joined
+from ception.checking.on_disk import Rows, Selected
 from ception.data.sources import Pictures
 from ception.reporting import Reporter
 
@@ -17,9 +19,7 @@ _FLAT = 4.0  # standard deviation of the grey values below which a picture shows
 _FLAT_DRAWN = 2.0  # where it is drawn, as there is no noise in it
 
 
-def find(
-    pictures: Pictures, facts: NDArray[np.void], reporter: Reporter
-) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
+def find(pictures: Pictures, facts: NDArray[np.void], copies: Rows, reporter: Reporter) -> tuple[Groups, Groups]:
     """Groups of equal pictures, and groups of pictures that show nearly the same, one of each equal ones.
 
     Parts of others are looked for among `cropped.MOST` pictures at most.
@@ -27,23 +27,25 @@ def find(
     Args:
         pictures: The pictures; those that may be parts of others are opened.
         facts: What `ception.checking.scan.scan` found.
+        copies: The grey copies that it made.
         reporter: Receives the progress.
     """
-    readable = np.flatnonzero(facts["width"] > 0)
-    equal = [readable[group] for group in duplicates.equal(facts["digest"][readable])]
-    _, first = np.unique(facts["digest"][readable], return_index=True)
-    different = readable[np.sort(first)]
-    least = np.where(placeholders.is_flat(facts[different]), _FLAT_DRAWN, _FLAT)
-    different = different[duplicates.deviations(facts["copy"][different]) >= least]
-    sides = np.minimum(facts["width"], facts["height"])[different]
-    group_of = duplicates.near(facts["copy"][different], sides, reporter)
+    readable = facts["width"] > 0
+    same = equal(np.where(readable, facts["digest"], np.zeros(1, "V16")))
+    different = readable
+    different[np.setdiff1d(same.members, same.first)] = False
+    indices = np.flatnonzero(different)
+    least = np.where(placeholders.is_flat(facts[indices]), _FLAT_DRAWN, _FLAT)
+    indices = indices[duplicates.deviations(Selected(copies, indices)) >= least]
+    these = Selected(copies, indices)
+    sides = np.minimum(facts["width"][indices], facts["height"][indices])
+    group_of = duplicates.near(these, sides, reporter)
     large = np.flatnonzero(sides >= duplicates.SMALL)
     if len(large) > cropped.MOST:
-        return equal, [different[group] for group in duplicates.groups(group_of)]
+        return same, groups(group_of).of(indices)
     _, of_large = np.unique(group_of[large], return_inverse=True)
-    of_large = cropped.together(pictures, different[large], facts["copy"][different[large]], of_large, reporter)
-    group_of = duplicates.joined(group_of, *_links(large, of_large))
-    return equal, [different[group] for group in duplicates.groups(group_of)]
+    of_large = cropped.together(pictures, indices[large], these[large], of_large, reporter)
+    return same, groups(joined(group_of, *_links(large, of_large))).of(indices)
 
 
 def _links(indices: NDArray[np.intp], group_of: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

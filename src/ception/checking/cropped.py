@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ception.checking import alignment
-from ception.checking.duplicates import TURNS, joined
+from ception.checking.duplicates import BACK, TURNS
+from ception.checking.groups import joined
 from ception.checking.scan import preview
 from ception.data import images
 from ception.data.sources import Encoded, Pictures, parallel
@@ -38,7 +39,6 @@ _PLACES = (0.0, (1 - _KEPT) / 2, 1 - _KEPT)
 WINDOWS: tuple[alignment.Window, ...] = (
     alignment.WHOLE, *((left, left + _KEPT, top, top + _KEPT) for left in _PLACES for top in _PLACES),
 )  # fmt: skip
-_BACK = (0, 1, 2, 3, 4, 6, 5, 7)  # for each of `TURNS` the one that undoes it
 _FREQUENCIES = 8  # along each side
 _MOST_OF_ONE = 16  # candidates of a picture, each turn counted
 _MOST_IN_ALL = 50_000  # candidates, of which a core compares about 1,000 in a second
@@ -116,7 +116,7 @@ def candidates(copies: NDArray[np.uint8], reporter: Reporter) -> NDArray[np.void
     found = np.concatenate(kept)
     found = found[np.argsort(-found["correlation"], kind="stable")]
     part, whole = found["part"], found["whole"]
-    turn = np.where(part < whole, found["turn"], np.array(_BACK)[found["turn"]])
+    turn = np.where(part < whole, found["turn"], np.array(BACK)[found["turn"]])
     same = np.stack([np.minimum(part, whole), np.maximum(part, whole), turn], 1)
     return np.asarray(found[np.sort(np.unique(same, axis=0, return_index=True)[1])])
 

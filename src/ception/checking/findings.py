@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, get_args, overload
 
 import numpy as np
 
 from ception import recommended
+from ception.checking.groups import Groups
 from ception.checking.kinds import KINDS, Kind
 from ception.checking.labels import Doubt
 from ception.checking.passed_over import PassedOver
@@ -28,12 +30,14 @@ _ROUGH = 0.2  # an interval so wide does not tell a good model from a poor one: 
 IMBALANCE = 10  # times as many pictures in the largest class as in the smallest
 _SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # what cameras write as .jpg, and .bmp without its first lines
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the gravest first
-Groups = Sequence["NDArray[np.intp]"]
+LISTED = 10_000  # pictures of a finding that its cases name
 
 
 @dataclass(frozen=True)
 class Item:
     """One case by the pictures' indices: one, some that belong together, or none, where the note names a folder.
+
+    Of very many that belong together it has the first, and how many `more` there are.
 
     Where a picture's label is doubted, it has the class that it seems to be of, and how probable that is.
     """
@@ -42,6 +46,58 @@ class Item:
     note: str = ""
     suggested: str | None = None
     probability: float | None = None
+    more: int = 0
+
+
+@dataclass(frozen=True)
+class Items(Sequence[Item]):
+    """Cases that are made when asked for, so that a million of them take no memory.
+
+    Attributes:
+        many: How many there are.
+        item: Makes one by its number.
+    """
+
+    many: int
+    item: Callable[[int], Item]
+
+    def __len__(self) -> int:
+        return self.many
+
+    @overload
+    def __getitem__(self, number: int) -> Item: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Item]: ...
+    def __getitem__(self, number: int | slice) -> Item | list[Item]:
+        """One case, or some."""
+        if isinstance(number, slice):
+            return [self.item(one) for one in range(self.many)[number]]
+        return self.item(range(self.many)[number])
+
+
+@dataclass(frozen=True)
+class GroupItems(Items):
+    """Cases of pictures that belong together.
+
+    Attributes:
+        groups: Those of each case.
+    """
+
+    groups: Groups
+
+    @classmethod
+    def of(cls, groups: Groups, note: Callable[[NDArray[np.intp]], str] = lambda group: "") -> GroupItems:
+        """A case for each group."""
+
+        def item(number: int) -> Item:
+            group = groups[number]
+            first = tuple(group[:LISTED].tolist())
+            return Item(first, note(group), more=len(group) - len(first))
+
+        return cls(len(groups), item, groups)
+
+
+Cases = dict[str, Sequence[Item]]  # by kind of finding
 
 
 def split_as_trained(dataset: Dataset, digests: NDArray[np.void]) -> tuple[NDArray[np.int8] | None, list[Item]]:
@@ -66,7 +122,7 @@ def split_as_trained(dataset: Dataset, digests: NDArray[np.void]) -> tuple[NDArr
     return splits, items
 
 
-def about_splits(splits: NDArray[np.int8] | None, lacking: list[Item]) -> dict[str, list[Item]]:
+def about_splits(splits: NDArray[np.int8] | None, lacking: list[Item]) -> Cases:
     """What is lacking for a split, as `split_as_trained` tells it, and the splits too small to judge a model by."""
     counts = {} if splits is None else {name: int((splits == SPLITS[name]).sum()) for name in ("val", "test")}
     few = [
@@ -83,9 +139,7 @@ def _width(count: int) -> float:
     return high - low
 
 
-def about_pictures(
-    dataset: Dataset, facts: NDArray[np.void], failed: dict[int, str], size: tuple[int, int]
-) -> dict[str, list[Item]]:
+def about_pictures(dataset: Dataset, facts: NDArray[np.void], failed: dict[int, str], size: tuple[int, int]) -> Cases:
     """What single pictures are like, by kind of finding.
 
     Args:
@@ -96,12 +150,15 @@ def about_pictures(
     """
     height, width = size
 
-    def where(these: NDArray[np.bool_], note: Callable[[Any], str]) -> list[Item]:
-        return [Item((index,), note(facts[index])) for index in np.flatnonzero(these & (facts["width"] > 0)).tolist()]
+    def of(indices: NDArray[np.intp], note: Callable[[int], str]) -> Items:
+        return Items(len(indices), lambda number: Item((int(indices[number]),), note(int(indices[number]))))
 
-    cases = {
-        "unreadable": [Item((index,), why) for index, why in sorted(failed.items())],
-        "misnamed": _misnamed(dataset, facts),
+    def where(these: NDArray[np.bool_], note: Callable[[Any], str]) -> Items:
+        return of(np.flatnonzero(these & (facts["width"] > 0)), lambda index: note(facts[index]))
+
+    cases: Cases = {
+        "unreadable": of(np.flatnonzero(facts["width"] == 0), lambda index: failed.get(index, "")),
+        "misnamed": of(_misnamed(dataset, facts), lambda index: _told_kind(dataset, facts, index)),
         "small": where(
             (facts["width"] < width) | (facts["height"] < height),
             lambda of: f"{of['width']} x {of['height']} pixels, the network takes {width} x {height}",
@@ -111,10 +168,10 @@ def about_pictures(
             lambda of: f"{of['width']} x {of['height']} pixels, the network takes {width} x {height}",
         ),
         "rotated": where(facts["orientation"] > 1, lambda of: f"orientation {of['orientation']}"),
-        "alpha": where(facts["alpha"], lambda of: f"mode {of['mode']}"),
-        "cmyk": where(facts["mode"] == "CMYK", lambda of: str(of["format"])),
-        "deep": where(facts["deep"], lambda of: f"{of['format']}, mode {of['mode']}"),
-        "animated": where(facts["frames"] > 1, lambda of: f"{of['frames']} frames in a {of['format']}"),
+        "alpha": where(facts["alpha"], lambda of: f"mode {of['mode'].decode()}"),
+        "cmyk": where(facts["mode"] == b"CMYK", lambda of: str(of["format"].decode())),
+        "deep": where(facts["deep"], lambda of: f"{of['format'].decode()}, mode {of['mode'].decode()}"),
+        "animated": where(facts["frames"] > 1, lambda of: f"{of['frames']} frames in a {of['format'].decode()}"),
     }
     counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
     present = counts[counts > 0]
@@ -128,23 +185,29 @@ def about_pictures(
     return cases
 
 
-def _misnamed(dataset: Dataset, facts: NDArray[np.void]) -> list[Item]:
+def _misnamed(dataset: Dataset, facts: NDArray[np.void]) -> NDArray[np.intp]:
+    """The pictures whose suffix is that of another format."""
     from PIL import Image
 
     formats = Image.registered_extensions()
-    items = []
-    for index in np.flatnonzero(facts["format"] != "").tolist():
-        name, kind = dataset.pictures.name(index), str(facts["format"][index])
-        suffix = os.path.splitext(name)[1].lower()
-        said = formats.get(suffix, kind)
-        if _SAME_FORMAT.get(said, said) != _SAME_FORMAT.get(kind, kind):
-            items.append(Item((index,), f"{kind} with the suffix {suffix}"))
-    return items
+    found = array("q")
+    for index in range(len(facts)):
+        if kind := facts["format"][index].decode():
+            said = formats.get(_suffix(dataset, index), kind)
+            if _SAME_FORMAT.get(said, said) != _SAME_FORMAT.get(kind, kind):
+                found.append(index)
+    return np.array(found, np.intp)
 
 
-def about_copies(
-    dataset: Dataset, splits: NDArray[np.int8] | None, equal: Groups, near: Groups
-) -> dict[str, list[Item]]:
+def _told_kind(dataset: Dataset, facts: NDArray[np.void], index: int) -> str:
+    return f"{facts['format'][index].decode()} with the suffix {_suffix(dataset, index)}"
+
+
+def _suffix(dataset: Dataset, index: int) -> str:
+    return os.path.splitext(dataset.pictures.name(index))[1].lower()
+
+
+def about_copies(dataset: Dataset, splits: NDArray[np.int8] | None, equal: Groups, near: Groups) -> Cases:
     """What stands more than once, by kind of finding.
 
     Args:
@@ -153,21 +216,20 @@ def about_copies(
         equal: Groups of equal pictures.
         near: Groups of pictures that show nearly the same.
     """
-    cases: dict[str, list[Item]] = {}
+    cases: Cases = {}
     for groups, names in (
         (equal, ("two_classes", "two_splits", "copies")),
         (near, ("near_two_classes", "near_two_splits", "near_copies")),
     ):
-        for group in groups:
-            item = Item(tuple(group.tolist()))
-            crossing = [len(np.unique(of[group])) > 1 for of in (dataset.labels, splits) if of is not None]
-            kinds = [name for name, crosses in zip(names, crossing, strict=False) if crosses] or [names[2]]
-            for kind in kinds:
-                cases.setdefault(kind, []).append(item)
+        crossing = [groups.cross(of) for of in (dataset.labels, splits) if of is not None]
+        within = ~np.logical_or.reduce(crossing)
+        for name, these in zip((names[2], *names), (within, *crossing), strict=False):
+            if these.any():
+                cases[name] = GroupItems.of(groups.where(these))
     return cases
 
 
-def about_placeholders(dataset: Dataset, found: Groups) -> dict[str, list[Item]]:
+def about_placeholders(dataset: Dataset, found: Groups) -> Cases:
     """Pictures that look like placeholders, with their copies, by kind of finding."""
 
     def note(group: NDArray[np.intp]) -> str:
@@ -175,10 +237,10 @@ def about_placeholders(dataset: Dataset, found: Groups) -> dict[str, list[Item]]
             return "of one colour all over"
         return f"{len(group):,} times, in {counted(len(np.unique(dataset.labels[group])), 'class')}"
 
-    return {"placeholders": [Item(tuple(group.tolist()), note(group)) for group in found]}
+    return {"placeholders": GroupItems.of(found, note)}
 
 
-def about_folders(passed: PassedOver) -> dict[str, list[Item]]:
+def about_folders(passed: PassedOver) -> Cases:
     """What was passed over, by kind of finding."""
     return {
         "empty_class": [Item(note=folder) for folder in passed.empty],
@@ -188,12 +250,12 @@ def about_folders(passed: PassedOver) -> dict[str, list[Item]]:
     }
 
 
-def about_names(dataset: Dataset) -> dict[str, list[Item]]:
+def about_names(dataset: Dataset) -> Cases:
     """Cases that names tell: frames of series, and augmented copies."""
     return about_series(dataset) | about_augmented(dataset)
 
 
-def about_series(dataset: Dataset) -> dict[str, list[Item]]:
+def about_series(dataset: Dataset) -> Cases:
     """Frames that a split would part, by kind of finding."""
     found = grouping.series(dataset)
     if found is None or {VAL, TEST} <= set(dataset.stated_splits.tolist()):
@@ -201,12 +263,12 @@ def about_series(dataset: Dataset) -> dict[str, list[Item]]:
     return {"series": [Item(note=f"{found.count:,} series, about {found.pictures} in each, such as {found.example}")]}
 
 
-def about_augmented(dataset: Dataset) -> dict[str, list[Item]]:
+def about_augmented(dataset: Dataset) -> Cases:
     """Originals with their augmented copies, by kind of finding."""
     return {"augmented": [Item(group) for group in grouping.augmented(dataset)]}
 
 
-def about_labels(dataset: Dataset, doubts: Sequence[Doubt], indices: NDArray[np.integer]) -> dict[str, list[Item]]:
+def about_labels(dataset: Dataset, doubts: Sequence[Doubt], indices: NDArray[np.integer]) -> Cases:
     """Pictures whose label may be wrong, by kind of finding.
 
     Args:
@@ -236,7 +298,7 @@ def split_of_classes(dataset: Dataset, splits: NDArray[np.int8] | None) -> dict[
     return {name: {split: of[label] for split, of in counts.items()} for label, name in enumerate(dataset.class_names)}
 
 
-def about_classes(dataset: Dataset, known: Sequence[str], unnamed: bool) -> dict[str, list[Item]]:
+def about_classes(dataset: Dataset, known: Sequence[str], unnamed: bool) -> Cases:
     """How the data's classes differ from a model's, by kind of finding.
 
     Args:
@@ -259,7 +321,7 @@ def about_classes(dataset: Dataset, known: Sequence[str], unnamed: bool) -> dict
     }  # fmt: skip
 
 
-def listed(cases: dict[str, list[Item]], dataset: Dataset, splits: NDArray[np.int8] | None) -> tuple[Finding, ...]:
+def listed(cases: Cases, dataset: Dataset, splits: NDArray[np.int8] | None) -> tuple[Finding, ...]:
     """The findings that have cases, the gravest first.
 
     Args:
@@ -271,7 +333,7 @@ def listed(cases: dict[str, list[Item]], dataset: Dataset, splits: NDArray[np.in
     def case(item: Item) -> Case:
         return Case(
             pictures=tuple(map(picture, item.pictures)), note=item.note, suggested=item.suggested,
-            probability=item.probability,
+            probability=item.probability, more=item.more or None,
         )  # fmt: skip
 
     def picture(index: int) -> CasePicture:
@@ -289,8 +351,8 @@ def _finding(
     kind: Kind, items: Sequence[Item], case: Callable[[Item], Case], dataset: Dataset, splits: NDArray[np.int8] | None
 ) -> Finding:
     in_training, way_out = kind.in_training, kind.way_out
-    if kind.name == "near_two_splits" and splits is not None:
-        in_training, way_out = _parted(kind, items, dataset, splits)
+    if kind.name == "near_two_splits" and splits is not None and isinstance(items, GroupItems):
+        in_training, way_out = _parted(kind, items.groups, dataset, splits)
     return Finding(
         kind=kind.name,
         severity=kind.severity,
@@ -299,14 +361,25 @@ def _finding(
         counted=counted(len(items), kind.unit),
         in_training=in_training,
         way_out=way_out,
-        items=tuple(map(case, items)),
+        items=tuple(map(case, _first(items))),
     )
 
 
-def _parted(kind: Kind, items: Sequence[Item], dataset: Dataset, splits: NDArray[np.int8]) -> tuple[str, str]:
+def _first(items: Sequence[Item]) -> Iterator[Item]:
+    """The first cases, which name `LISTED` pictures in all at most; each counts as one that has none."""
+    left = LISTED
+    for item in items:
+        cut = item.pictures[:left]
+        yield replace(item, pictures=cut, more=item.more + len(item.pictures) - len(cut))
+        left -= max(1, len(cut))
+        if left <= 0:
+            return
+
+
+def _parted(kind: Kind, groups: Groups, dataset: Dataset, splits: NDArray[np.int8]) -> tuple[str, str]:
     """What training does, with how many test pictures that touches, and the way out where data state the split."""
-    groups = [splits[list(item.pictures)] for item in items]
-    touched = sum(int((of_group == TEST).sum()) for of_group in groups if (of_group != TEST).any())
+    tested = splits == TEST
+    touched = int(tested[groups.where(~groups.all(tested)).members].sum())
     have = "has" if touched == 1 else "have"
     told = f" {touched:,} of {int((splits == TEST).sum()):,} test pictures {have} one in training or validation."
     if set(SPLITS.values()) - set(dataset.stated_splits.tolist()):

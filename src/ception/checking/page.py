@@ -121,7 +121,7 @@ def _named(dataset: Dataset, index: int) -> tuple[str, str]:
 
 def _shown(items: Sequence[Item]) -> Sequence[Item]:
     """The cases of a finding that the page shows."""
-    pictures = max((len(item.pictures) for item in items), default=0)
+    pictures = max((len(item.pictures) for item in items[:_SHOWN]), default=0)
     return items[: _LINES if not pictures else _SHOWN if pictures == 1 else _GROUPS]
 
 
@@ -130,7 +130,7 @@ def _case(item: Item, case: Case, thumbnails: Mapping[int, str | None]) -> _Case
         _Picture(picture, Path(picture.path).name, thumbnails[index])
         for index, picture in zip(item.pictures[:_OF_GROUP], case.pictures, strict=False)
     ]
-    return _Case(case.note, pictures, len(case.pictures) - len(pictures))
+    return _Case(case.note, pictures, len(case.pictures) - len(pictures) + (case.more or 0))
 
 
 def _thumbnails(dataset: Dataset, indices: Sequence[int], reporter: Reporter) -> dict[int, str | None]:

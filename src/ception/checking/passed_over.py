@@ -39,7 +39,7 @@ def passed_over(root: Path, loaded: Collection[str]) -> PassedOver:
     """
     passed = PassedOver()
     loaded = frozenset(map(os.path.normpath, loaded))
-    filled = {str(parent) for path in loaded for parent in Path(path).parents}
+    filled = {str(parent) for folder in {*map(os.path.dirname, loaded)} for parent in (folder, *Path(folder).parents)}
     for parent, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not is_own(Path(parent, name)))
         below = Path(parent).relative_to(root).parts

@@ -11,12 +11,11 @@ of colours, a text, an icon, both or a cross, JPEG of quality 40 and 85 and PNG)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ception.checking.duplicates import groups, joined
+from ception.checking.groups import Groups, groups, joined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 _LEAST_ENTROPY = 1.1  # bits of the grey levels in steps of 8, from which on a picture is none
 _LEAST_GROUND = 0.75  # share of the pixels that have its most common grey level
 _EMPTY = 0.995  # that share where there is nothing else
-Groups = Sequence["NDArray[np.intp]"]
 
 
 def is_flat(facts: NDArray[np.void]) -> NDArray[np.bool_]:
@@ -32,9 +30,7 @@ def is_flat(facts: NDArray[np.void]) -> NDArray[np.bool_]:
     return np.asarray((facts["entropy"] < _LEAST_ENTROPY) & (facts["ground"] >= _LEAST_GROUND) & (facts["width"] > 0))
 
 
-def find(
-    facts: NDArray[np.void], equal: Groups, near: Groups
-) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]], list[NDArray[np.intp]]]:
+def find(facts: NDArray[np.void], equal: Groups, near: Groups) -> tuple[Groups, Groups, Groups]:
     """Placeholders, each with its copies, the largest groups first, and the groups of equal and near pictures without.
 
     Args:
@@ -43,13 +39,16 @@ def find(
         near: Groups of pictures that show nearly the same, one of each equal ones.
     """
     flat = is_flat(facts)
-    group_of = np.arange(len(facts))
-    for group in (*equal, *near):
-        group_of = joined(group_of, group[:1].repeat(len(group)), group)
-    again = [group for group in groups(group_of) if flat[group].all()]
+    members = np.unique(np.concatenate([equal.members, near.members]))
+    one = np.concatenate([np.repeat(found.first, found.sizes) for found in (equal, near)])
+    other = np.concatenate([equal.members, near.members])
+    number_of = joined(np.arange(len(members)), np.searchsorted(members, one), np.searchsorted(members, other))
+    again = groups(number_of).of(members)
+    again = again.where(again.all(flat))
+    again = again.some(np.argsort(-again.sizes, kind="stable"))
     held = np.zeros(len(facts), bool)
-    for group in again:
-        held[group] = True
+    held[again.members] = True
     empty = np.flatnonzero(flat & ~held & (facts["ground"] >= _EMPTY))
-    found = sorted(again, key=len, reverse=True) + list(empty[:, None])
-    return found, [group for group in equal if not held[group[0]]], [group for group in near if not held[group[0]]]
+    alone = len(again.members) + np.arange(len(empty))
+    found = Groups(np.concatenate([again.members, empty]), np.concatenate([again.starts, alone]))
+    return found, equal.where(~held[equal.first]), near.where(~held[near.first])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import PIL
 from PIL import Image
 
 from ception import cluster
+from ception.checking.on_disk import OnDisk
 from ception.data import cache, formats, images
 from ception.data.pictures import digest_of
 from ception.data.sources import Arrays, Encoded, Files, Pictures, parallel
@@ -24,18 +25,28 @@ if TYPE_CHECKING:
 
 SIDE = 16  # of the small grey copy by which near duplicates are found
 FACTS = np.dtype([
-    ("key", "V16"), ("digest", "V16"), ("format", "U12"), ("mode", "U8"), ("width", "i4"), ("height", "i4"),
-    ("orientation", "u1"), ("alpha", "?"), ("deep", "?"), ("frames", "i4"), ("copy", "u1", (SIDE, SIDE)),
-    ("ground", "f4"), ("entropy", "f4"),
+    ("digest", "V16"), ("format", "S8"), ("mode", "S6"), ("width", "i4"), ("height", "i4"), ("orientation", "u1"),
+    ("alpha", "?"), ("deep", "?"), ("frames", "i4"), ("ground", "f4"), ("entropy", "f4"),
 ])  # fmt: skip
+_COPY = np.dtype(("u1", (SIDE, SIDE)))
+_KEPT = np.dtype([("key", "V16"), ("facts", FACTS), ("copy", _COPY)])  # a picture in the cache
 _PART = 500  # pictures that a worker of a cluster looks at before it tells
-_VERSION = f"2, Pillow {PIL.__version__}"  # the number changes with what the facts mean
+_AT_ONCE = 4096  # pictures whose copies are in memory
+_MOST_REASONS = 10_000  # why pictures cannot be read: of more, those of the first
+_VERSION = f"3, Pillow {PIL.__version__}"  # the number changes with what is kept, and what it means
 _ENOUGH = 4 * SIDE  # pixels of a side that a JPEG is decoded to, for the small copy and the grey levels
+Found: TypeAlias = "tuple[NDArray[np.void], NDArray[np.uint8], str]"  # facts, copy, and why it cannot be read
+
+
+def room(count: int) -> OnDisk:
+    """Where so many grey copies go."""
+    return OnDisk(count, (SIDE, SIDE), np.uint8)
 
 
 def scan(
     pictures: Pictures,
     source: str,
+    copies: OnDisk | None = None,
     *,
     cache_limit: float,
     reporter: Reporter,
@@ -48,54 +59,64 @@ def scan(
     Args:
         pictures: The pictures.
         source: What names the data set in the cache: its path.
+        copies: Receives a grey copy of 16 x 16 of each that can be read; None if nobody wants them.
         cache_limit: Most that the cache folder may hold, in GB.
         reporter: Receives progress, and a warning where the cache is of no use.
         where: Whether the pictures are read here or by the workers of a cluster.
 
     Returns:
         An array of type `FACTS` and shape (pictures,); width and height, in pixels, are those of the upright picture,
-        `deep` says that its values have more than 8 bits, `copy` is a grey copy of 16 x 16, `ground` the share, 0..1,
-        of its most common grey level and `entropy` that of all levels in bits. And the reasons of the pictures that
-        cannot be read by index: their width is 0, and so is their digest where even the bytes cannot.
+        `deep` says that its values have more than 8 bits, `ground` is the share, 0..1, of its most common grey level
+        and `entropy` that of all levels in bits. And the reasons of the pictures that cannot be read by index, of
+        10,000 at least where there are more: their width is 0, and so is their digest where even the bytes cannot.
     """
-    facts = np.zeros(len(pictures), FACTS)
-    failed: dict[int, str] = {}
-    keys: dict[int, bytes] = {}
-    todo = list(range(len(pictures)))
+    if copies is None:
+        with room(len(pictures)) as unwanted:
+            return scan(pictures, source, unwanted, cache_limit=cache_limit, reporter=reporter, where=where)
+    facts, failed = np.zeros(len(pictures), FACTS), dict[int, str]()
     name = cache.name_of(b"check", _VERSION.encode(), os.fsencode(os.path.abspath(source)))
-    if isinstance(pictures, Encoded):
-        keys = {index: key for index in range(len(pictures)) if (key := pictures.state(index))}
-        known = _remembered(name, reporter)
-        for index in [index for index, key in keys.items() if key in known]:
-            facts[index] = known[keys[index]]
-        todo = [index for index in todo if keys.get(index) not in known]
+    keys = _keys(pictures)
+    todo = np.arange(len(pictures)) if keys is None else _take_over(name, keys, facts, copies, reporter)
     with reporter.task("Checking", len(pictures)) as task:
         task.advance(len(pictures) - len(todo))
         looked_at = _here(pictures, todo) if where.on is None else _on_cluster(pictures, todo, where, reporter)
-        for index, row, why in looked_at:
+        for index, (row, copy, why) in looked_at:
             facts[index] = row
-            facts[index]["key"] = np.void(keys.get(index, bytes(16)))
+            copies.write(index, copy[None])
             if why:
                 failed[index] = why
+            if len(failed) >= 2 * _MOST_REASONS:
+                failed = dict(sorted(failed.items())[:_MOST_REASONS])
             task.advance()
-    if keys and len(failed) < len(todo):
-        _remember(name, facts[facts["width"] > 0], cache_limit, reporter)
+    if keys is not None and (facts["width"][todo] > 0).any():
+        _remember(name, keys, facts, copies, cache_limit, reporter)
     return facts, failed
 
 
-def _here(pictures: Pictures, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.void], str]]:
-    """Index, facts, and why it cannot be read, of some pictures."""
-    found = parallel(lambda k: _facts(pictures, indices[k]), len(indices), threads=isinstance(pictures, Encoded))
-    for index, (row, why) in zip(indices, found, strict=True):
-        yield index, row, why
+def _keys(pictures: Pictures) -> NDArray[np.void] | None:
+    """By what each picture is found in the cache, 0 where it is not there; None where they are not stored as files."""
+    if not isinstance(pictures, Encoded):
+        return None
+    keys = np.zeros(len(pictures), "V16")
+    for index in range(len(pictures)):
+        if key := pictures.state(index):
+            keys[index] = np.void(key)
+    return keys
+
+
+def _here(pictures: Pictures, indices: NDArray[np.integer]) -> Iterator[tuple[int, Found]]:
+    """Index, and what was found, of some pictures."""
+    found = parallel(lambda k: _facts(pictures, int(indices[k])), len(indices), threads=isinstance(pictures, Encoded))
+    for index, one in zip(indices, found, strict=True):
+        yield int(index), one
 
 
 def _on_cluster(
-    pictures: Pictures, indices: Sequence[int], where: ClusterSettings, reporter: Reporter
-) -> Iterator[tuple[int, NDArray[np.void], str]]:
+    pictures: Pictures, indices: NDArray[np.integer], where: ClusterSettings, reporter: Reporter
+) -> Iterator[tuple[int, Found]]:
     """As `_here`, in whatever order the workers of a cluster come to them."""
     parts = range(-(-len(indices) // _PART))
-    for _, found in cluster.carried_out(Scanning, (pictures, np.array(indices)), parts, where, reporter):
+    for _, found in cluster.carried_out(Scanning, (pictures, indices), parts, where, reporter):
         yield from found
 
 
@@ -107,12 +128,12 @@ class Scanning:
         indices: Those that are asked for.
     """
 
-    def __init__(self, pictures: Pictures, indices: NDArray[np.int64]) -> None:
+    def __init__(self, pictures: Pictures, indices: NDArray[np.integer]) -> None:
         self.pictures, self.indices = pictures, indices
 
-    def __call__(self, number: int) -> list[tuple[int, NDArray[np.void], str]]:
-        """Index, facts, and why it cannot be read, of a part of the pictures."""
-        return list(_here(self.pictures, self.indices[number * _PART : (number + 1) * _PART].tolist()))
+    def __call__(self, number: int) -> list[tuple[int, Found]]:
+        """Index, and what was found, of a part of the pictures."""
+        return list(_here(self.pictures, self.indices[number * _PART : (number + 1) * _PART]))
 
 
 def preview(pictures: Pictures, index: int, side: int, mode: str = "RGB") -> Image.Image:
@@ -139,9 +160,9 @@ def _upright(image: Image.Image, side: int, mode: str) -> Image.Image:
     return images.upright(image)
 
 
-def _facts(pictures: Pictures, index: int) -> tuple[NDArray[np.void], str]:
-    """The facts about one picture, and why it cannot be read where that is so."""
-    facts = np.zeros((), FACTS)
+def _facts(pictures: Pictures, index: int) -> Found:
+    """The facts about one picture, its grey copy, and why it cannot be read where that is so."""
+    facts, copy = np.zeros((), FACTS), np.zeros((SIDE, SIDE), np.uint8)
     facts["orientation"], facts["frames"] = 1, 1
     try:
         if isinstance(pictures, Encoded):
@@ -154,12 +175,12 @@ def _facts(pictures: Pictures, index: int) -> tuple[NDArray[np.void], str]:
             facts["mode"], facts["alpha"] = image.mode, image.has_transparency_data
             facts["width"], facts["height"] = image.size
         grey = images.flatten(image, 1)
-        facts["copy"] = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
+        copy = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX))
         facts["ground"], facts["entropy"] = _levels(grey)
-        return facts, ""
+        return facts, copy, ""
     except images.PictureError as error:
         facts["width"] = 0
-        return facts, "a link that leads nowhere" if _is_loose(pictures, index) else str(error)
+        return facts, copy, "a link that leads nowhere" if _is_loose(pictures, index) else str(error)
 
 
 def _levels(grey: Image.Image) -> tuple[float, float]:
@@ -217,28 +238,71 @@ def _is_loose(pictures: Pictures, index: int) -> bool:
 # The cache
 
 
-def _remembered(name: str, reporter: Reporter) -> dict[bytes, NDArray[np.void]]:
-    """The facts of an earlier scan by the state of the file; nothing where there was none, or its file is damaged."""
+def _take_over(
+    name: str, keys: NDArray[np.void], facts: NDArray[np.void], copies: OnDisk, reporter: Reporter
+) -> NDArray[np.intp]:
+    """Take what an earlier scan found, by the state of the files; the indices of those that are still to be read."""
+    todo = np.ones(len(keys), bool)
     path = cache_folder() / name
     try:
-        facts = np.load(path, allow_pickle=False)
-        if facts.dtype != FACTS or facts.ndim != 1:
+        kept = np.load(path, mmap_mode="r", allow_pickle=False)
+        if kept.dtype != _KEPT or kept.ndim != 1:
             raise ValueError("it holds something else")
         os.utime(path)
-        return {facts["key"][row].tobytes(): facts[row] for row in range(len(facts))}
+        row_of = _rows_of(keys, kept["key"])
+        for start in range(0, len(keys), _AT_ONCE):
+            kept = np.load(path, mmap_mode="r", allow_pickle=False)  # anew: what is mapped and was read stays in memory
+            rows = row_of[start : start + _AT_ONCE]
+            (at,) = np.nonzero(rows >= 0)
+            taken = kept[rows[at]]
+            facts[start + at] = taken["facts"]
+            found = np.zeros((len(rows), SIDE, SIDE), np.uint8)
+            found[at] = taken["copy"]
+            copies.write(start, found)
+            todo[start + at] = False
     except (FileNotFoundError, NotADirectoryError):
-        return {}
+        pass
+    except RunError:
+        raise
     except Exception as error:  # NumPy raises what its parser of headers does
         reporter.warn(f"{path} is damaged ({' '.join(str(error).split())}): all pictures are read again")
-        return {}
+        todo[:] = True
+    return np.flatnonzero(todo)
 
 
-def _remember(name: str, facts: NDArray[np.void], cache_limit: float, reporter: Reporter) -> None:
-    if not cache.fits(facts.nbytes, cache_limit):
+def _rows_of(keys: NDArray[np.void], kept: NDArray[np.void]) -> NDArray[np.int64]:
+    """For each key the row of one that is kept, -1 where there is none, or it is 0."""
+    if not len(kept):
+        return np.full(len(keys), -1)
+    kept = np.ascontiguousarray(kept)
+    begin, begin_kept = (one.view(">u8")[::2].astype(np.uint64) for one in (np.ascontiguousarray(keys), kept))
+    order = np.argsort(begin_kept)
+    row = order[np.minimum(np.searchsorted(begin_kept, begin, sorter=order), len(kept) - 1)]
+    return np.where((kept[row] == keys) & (keys != np.zeros(1, "V16")), row, -1)
+
+
+def _remember(
+    name: str,
+    keys: NDArray[np.void],
+    facts: NDArray[np.void],
+    copies: OnDisk,
+    cache_limit: float,
+    reporter: Reporter,
+) -> None:
+    """Keep what was found for the next scan."""
+    readable = (facts["width"] > 0) & (keys != np.zeros(1, "V16"))
+    count = int(readable.sum())
+    if not cache.fits(count * _KEPT.itemsize, cache_limit):
         return
+    header = {"descr": np.lib.format.dtype_to_descr(_KEPT), "fortran_order": False, "shape": (count,)}
     try:
-        with cache.writing(name, facts.nbytes, cache_limit) as target, target.open("wb") as file:
-            np.save(file, facts, allow_pickle=False)
+        with cache.writing(name, count * _KEPT.itemsize, cache_limit) as target, target.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for start in range(0, len(keys), _AT_ONCE):
+                some = slice(start, start + _AT_ONCE)
+                rows = np.zeros(len(keys[some]), _KEPT)
+                rows["key"], rows["facts"], rows["copy"] = keys[some], facts[some], copies[some]
+                file.write(rows[readable[some]].tobytes())
     except RunError as error:
         reporter.warn(f"what was found is not kept for the next time: {error}")
 

@@ -36,7 +36,8 @@ def print_findings(result: CheckResult) -> None:
         sign = {"near": " ~ ", "placeholders": " ~ ", "augmented": " + "}.get(finding.kind.partition("_")[0], " = ")
         for case in finding.items[:_EXAMPLES]:
             paths = sign.join(printable(picture.path) for picture in case.pictures[:_EXAMPLES])
-            more = f" and {len(case.pictures) - _EXAMPLES} more" if len(case.pictures) > _EXAMPLES else ""
+            further = max(0, len(case.pictures) - _EXAMPLES) + (case.more or 0)
+            more = f" and {further:,} more" if further else ""
             print("  " + ": ".join(filter(None, (paths + more, printable(case.note)))))
         if finding.count > _EXAMPLES:
             print(f"  ... and {finding.count - _EXAMPLES:,} more")

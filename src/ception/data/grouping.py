@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ception.data.dataset import TEST, VAL, Dataset
 from ception.data.pictures import Files
@@ -77,17 +78,24 @@ def series(dataset: Dataset) -> Series | None:
     """The series of frames that the names of the files look like; None where they do not, or are grouped."""
     if dataset.groups is not None or not isinstance(dataset.pictures, Files):
         return None
-    frames: dict[str, set[int]] = defaultdict(set)
-    for path in dataset.pictures.paths:
-        found = _SERIES_NAME.fullmatch(os.path.splitext(path)[0])
+    paths, frames = dataset.pictures.paths, Counter[str]()
+    for path in paths:
+        found = _frame(path)
         if found is None:
             return None
-        frames[found[1]].add(int(found[2]))
-    longest = max(frames.values(), key=len)
+        frames[found[1]] += 1
+    name, _ = frames.most_common(1)[0]
+    longest = {
+        int(found[2]) for path in paths if path.startswith(name) and (found := _frame(path)) and found[1] == name
+    }
     followed = sum(number + 1 in longest for number in longest)
-    if len(dataset.labels) < _FRAMES * len(frames) or 2 * followed < len(longest):
+    if len(paths) < _FRAMES * len(frames) or 2 * followed < len(longest):
         return None
-    return Series(len(frames), round(len(dataset.labels) / len(frames)), os.path.basename(dataset.pictures.paths[0]))
+    return Series(len(frames), round(len(paths) / len(frames)), os.path.basename(paths[0]))
+
+
+def _frame(path: str) -> re.Match[str] | None:
+    return _SERIES_NAME.fullmatch(os.path.splitext(path)[0])
 
 
 def augmented(dataset: Dataset) -> list[tuple[int, ...]]:
@@ -100,20 +108,28 @@ def augmented(dataset: Dataset) -> list[tuple[int, ...]]:
     if not isinstance(dataset.pictures, Files):
         return []
     pattern = re.compile(_AUGMENTED)
-    originals: dict[tuple[str, str], list[int]] = defaultdict(list)
-    copies: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for index, path in enumerate(dataset.pictures.paths):
-        path = os.path.relpath(path, dataset.root).replace(os.sep, "/")
-        if found := pattern.search(path):
-            folder, name = found[1] or "", found[2]
-            is_original = folder + name == os.path.splitext(path)[0]
-            (originals if is_original else copies)[folder, name].append(index)
+    paths = dataset.pictures.paths
+    originals: dict[str, list[int]] = defaultdict(list)
+    copies: dict[str, list[int]] = defaultdict(list)
+    for index, (own, original) in enumerate(map(partial(_original, pattern, dataset.root), paths)):
+        if original and own != original:
+            copies[original].append(index)
+    for index, (own, _) in enumerate(map(partial(_original, pattern, dataset.root), paths) if copies else ()):
+        if own in copies:  # so that nothing is kept of the many that have no copies
+            originals[own].append(index)
     together = [tuple(originals[key] + copies[key]) for key in copies if key in originals]
     if dataset.groups is not None:
         together = [one for one in together if len({dataset.groups[index] for index in one}) > 1]
     if {VAL, TEST} <= set(dataset.stated_splits.tolist()):
         together = [one for one in together if len(set(dataset.stated_splits[list(one)].tolist())) > 1]
     return together
+
+
+def _original(pattern: re.Pattern[str], root: str, path: str) -> tuple[str, str]:
+    """A path within the data without its suffix, and that of the original, empty where the name is none of either."""
+    path = os.path.relpath(path, root).replace(os.sep, "/")
+    found = pattern.search(path)
+    return os.path.splitext(path)[0], (found[1] or "") + found[2] if found else ""
 
 
 def _found(pattern: re.Pattern[str], path: str) -> str:

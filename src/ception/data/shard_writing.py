@@ -1,8 +1,9 @@
-"""Writes tar shards with their index, one picture after another; memory does not grow with the pictures' size."""
+"""Writes tar shards with their index, one picture after another: nothing of a picture stays in memory."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import tarfile
 import zlib
 from collections import Counter
@@ -26,6 +27,7 @@ from ception.data.shards import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_MEMBERS = ".members"  # of the index, until it is known how many there are
 _BLOCK = tarfile.BLOCKSIZE
 _LONGEST_STEM = 40  # characters of a picture's name that its archive keeps
 _ODD = re.compile(r"[^\w-]+")  # in a member's name: WebDataset's suffix begins at the first dot
@@ -64,15 +66,14 @@ class ShardWriter:
     Args:
         folder: An empty folder.
         size: Bytes of an archive, from which the next one is begun.
-        most: How many pictures there will be at most.
     """
 
-    def __init__(self, folder: Path, size: int, most: int) -> None:
+    def __init__(self, folder: Path, size: int) -> None:
         self.shards: list[Shard] = []
         self._folder, self._size = folder, size
-        self._members = np.zeros(most, MEMBER)
+        self._per_split = Counter[int]()
         self._count, self._names_size = 0, 0
-        self._names = (folder / NAMES).open("wb")
+        self._names, self._members = (folder / NAMES).open("wb"), (folder / _MEMBERS).open("wb")
         self._file: BinaryIO | None = None
         self._split = -1
 
@@ -80,7 +81,7 @@ class ShardWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in (self._file, self._names):
+        for file in (self._file, self._names, self._members):
             if file is not None:
                 file.close()
 
@@ -98,25 +99,31 @@ class ShardWriter:
         name = f"{key}{picture.suffix}"
         self._add(f"{key}.cls", str(picture.label).encode())
         offset = self._add(name, picture.data)
-        self._members[self._count] = (
+        member = np.array((
             picture.digest, len(self.shards), offset, len(picture.data), zlib.crc32(picture.data), picture.label,
             picture.split, picture.grey, min(picture.side, 0xFFFF), self._names_size,
-        )  # fmt: skip
+        ), MEMBER)  # fmt: skip
+        self._members.write(member.tobytes())
+        self._per_split[picture.split] += 1
         self._names_size += self._names.write(f"{name}\n".encode())
         self._count += 1
 
     def per_split(self) -> dict[str, int]:
         """How many pictures were written of each split."""
-        counts = Counter(self._members["split"][: self._count].tolist())
-        return {name: counts[split] for split, name in SPLIT_NAMES.items()}
+        return {name: self._per_split[split] for split, name in SPLIT_NAMES.items()}
 
     def finish(self, dataset: Dataset) -> None:
         """Write the index, and what the folder says of itself."""
         self._close()
         self._names.close()
-        index, names = self._folder / INDEX, self._folder / NAMES
-        np.save(index, self._members[: self._count], allow_pickle=False)
-        digest = digest_of_index(index.read_bytes(), names.read_bytes())
+        self._members.close()
+        index, members = self._folder / INDEX, self._folder / _MEMBERS
+        header = {"descr": np.lib.format.dtype_to_descr(MEMBER), "fortran_order": False, "shape": (self._count,)}
+        with index.open("wb") as target, members.open("rb") as source:  # the header says how many there are
+            np.lib.format.write_array_header_1_0(target, header)
+            shutil.copyfileobj(source, target)
+        members.unlink()
+        digest = digest_of_index(index, self._folder / NAMES)
         described = Description(
             name=dataset.name, class_names=dataset.class_names, unnamed=dataset.unnamed, shards=tuple(self.shards),
             digest=digest,

@@ -12,6 +12,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,7 @@ MEMBER = np.dtype([
 ])  # fmt: skip
 _MOST_JSON = 64 << 20  # bytes
 _LONGEST_NAME = 4096  # bytes
+_AT_ONCE = 1 << 16  # entries of the index that are looked at in one go
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,10 +167,12 @@ def pictures(folder: str) -> Members:
     return members
 
 
-def digest_of_index(index: bytes | memoryview, names: bytes | memoryview) -> str:
-    """What `Description.digest` has to be."""
-    digest = hashlib.blake2b(index, digest_size=16)
-    digest.update(names)
+def digest_of_index(index: Path, names: Path) -> str:
+    """What `Description.digest` has to be, of two files, which are read and not mapped, as that would take memory."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in (index, names):
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()
 
 
@@ -214,22 +218,22 @@ def _index(folder: str, described: Description, whole: str) -> tuple[NDArray[np.
     """Where the pictures lie, and their names, mapped from files."""
     paths = [stores.local_copy(stores.joined(folder, name)) for name in (INDEX, NAMES)]
     try:
-        mapped = [np.memmap(path, np.uint8, "r") for path in paths]
-        if digest_of_index(mapped[0].data, mapped[1].data) != described.digest:
+        if digest_of_index(*paths) != described.digest:
             raise ValueError("it has changed")
-        members = np.load(paths[0], mmap_mode="r", allow_pickle=False)
-        if members.dtype != MEMBER or members.ndim != 1:
+        members, names = np.load(paths[0], mmap_mode="r", allow_pickle=False), np.memmap(paths[1], np.uint8, "r")
+        if members.dtype != MEMBER or members.ndim != 1 or not len(members):
             raise ValueError("it is of another kind")
-        _require_inside(members, described, len(mapped[1]))
+        for start in range(0, len(members), _AT_ONCE):
+            _require_inside(members[start : start + _AT_ONCE], described, len(names))
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{folder}: {INDEX} is damaged ({' '.join(str(error).split())}): {whole}") from None
-    return members, mapped[1]
+    return members, names
 
 
 def _require_inside(members: NDArray[np.void], described: Description, names: int) -> None:
     """Raises ValueError where the index points to what is not there."""
     shard = members["shard"]
-    if not len(members) or int(shard.max()) >= len(described.shards):
+    if int(shard.max()) >= len(described.shards):
         raise ValueError("it names other shards")
     sizes = np.array([one.size for one in described.shards], np.uint64)
     label, split = members["label"], members["split"]

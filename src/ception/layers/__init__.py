@@ -36,8 +36,9 @@ def remark() -> str | None:
     """
     import keras
 
-    from ception.layers.compiled import kernels
+    from ception.layers.compiled import are_used
 
-    if keras.backend.backend() != "torch" or kernels() is not None:
+    backend = keras.backend.backend()
+    if backend == "tensorflow" or are_used(backend):
         return None
     return "without the compiled kernels of ception-kernels (docs/kernels.md), which train in less time and memory"

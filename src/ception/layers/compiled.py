@@ -11,7 +11,7 @@ from typing import Any
 from ception.backends import threads
 
 _INTERFACE = 3  # of the kernels that this version calls
-BACKENDS = ("tensorflow", "torch")  # that can call them
+BACKENDS = ("tensorflow", "torch", "jax")  # that can call them
 
 
 @cache
@@ -39,7 +39,39 @@ def are_used(backend: str) -> bool:
     module = kernels()
     if module is None or backend not in BACKENDS:
         return False
+    if backend == "jax":
+        return are_known_to_xla()
     return backend != "tensorflow" or module.instructions() != "portable"  # benchmarks/results/layers.csv
+
+
+@cache
+def are_known_to_xla() -> bool:
+    """Register the kernels with the XLA that JAX has, as `ception_NAME`; whether it takes them.
+
+    XLA takes handlers that were written for its own version of the interface, later ones for some earlier ones, too;
+    those that the kernels were written for do not differ in what they use.
+    """
+    module = kernels()
+    if module is None:
+        return False
+    import jax
+
+    try:
+        handlers, latest = module.xla_handlers(), module.xla_version()
+    except (AttributeError, OSError):  # kernels from before there were any, or built for another machine
+        return False
+    jax.devices("cpu")  # which would register them later, and fail as a whole
+    for version in range(latest, 0, -1):
+        module.xla_set_version(version)
+        try:
+            for name, handler in handlers.items():
+                jax.ffi.register_ffi_target(f"ception_{name}", jax.ffi.pycapsule(handler), platform="cpu")
+        except jax.errors.JaxRuntimeError as error:
+            if "version" not in str(error):
+                raise
+        else:
+            return True
+    return False
 
 
 def margins(size: int, window: int, stride: int, padding: str) -> tuple[int, int]:

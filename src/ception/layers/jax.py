@@ -33,6 +33,13 @@ def separable(x: Any, depthwise_kernel: Any, kernel: Any, strides: tuple[int, in
     return pointwise(depthwise(x, depthwise_kernel, strides, padding), kernel, (1, 1))
 
 
+def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    """The input with mean beta and deviation gamma in each channel, and the batch's mean and variance."""
+    x = x.astype(jnp.float32)
+    mean, variance = ops.moments(x, (0, 1, 2))
+    return ops.batch_normalization(x, mean, variance, -1, beta, gamma, epsilon), mean, variance
+
+
 def _margins(size: tuple[int, int], window: tuple[int, int], strides: tuple[int, int], padding: str) -> Any:
     """What is added to height and width, before and after."""
     return lax.padtype_to_pads(size, window, strides, padding.upper())

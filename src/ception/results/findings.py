@@ -37,14 +37,16 @@ class Case(Result):
         note: What is to be said of it.
         suggested: The class that the picture seems to be of, where its own is doubted.
         probability: Of that class, 0..1.
+        more: How many further pictures belong to it, where they are too many to be named.
     """
 
-    _OMITTED = frozenset({"suggested", "probability"})
+    _OMITTED = frozenset({"suggested", "probability", "more"})
 
     pictures: tuple[CasePicture, ...] = ()
     note: str = ""
     suggested: str | None = None
     probability: float | None = None
+    more: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ class Finding(Result):
         counted: That with its unit: `3 groups`.
         in_training: What Ception does with it.
         way_out: What the user can do.
-        items: All cases.
+        items: The cases; of very many the first, which name 10,000 pictures in all.
     """
 
     kind: str

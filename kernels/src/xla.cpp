@@ -1,0 +1,138 @@
+// The operations for XLA, which JAX compiles to: one handler each, registered from Python by `jax.ffi`.
+#include <atomic>
+#include <cstddef>
+#include <cstring>
+#include <vector>
+
+#include "framework.h"
+#include "xla_c.h"
+
+namespace ception::xla {
+namespace {
+
+std::atomic<int> minor_version{kMinor};  // which XLA is told that this was written for
+
+// One call of an operation: its inputs and outputs, which XLA has made, and what went wrong.
+class Call {
+ public:
+  explicit Call(const Frame *frame) : frame_(frame) {
+    for (int64_t number = 0; number < frame->arguments.size; ++number) shapes_.push_back(shape_of(argument(number)));
+  }
+
+  bool fine() const { return !message_; }
+  const Shape &shape(int number) const { return shapes_[number]; }
+  const void *input(int number) const { return argument(number).data; }
+  const float *floats(int number) const { return static_cast<const float *>(input(number)); }
+  int32_t element() const { return argument(0).type == kBfloat16 ? CEPTION_BFLOAT16 : CEPTION_FLOAT32; }
+
+  void *output(int number, const Shape &shape) { return made(number, shape, argument(0).type); }
+  float *float_output(int number, const Shape &shape) { return static_cast<float *>(made(number, shape, kFloat32)); }
+
+  bool require(bool fits, const char *message) {
+    if (fine() && !fits) message_ = message, code_ = kInvalidArgument;
+    return fine();
+  }
+
+  void ended(int32_t failed) {
+    if (failed) message_ = "out of memory", code_ = kResourceExhausted;
+  }
+
+  Error *error() const {
+    if (fine()) return nullptr;
+    NewError made{offsetof(NewError, code) + sizeof(int), nullptr, message_, code_};
+    return frame_->interface->new_error(&made);
+  }
+
+ private:
+  const Buffer &argument(int64_t number) const { return *static_cast<Buffer *>(frame_->arguments.buffers[number]); }
+  static Shape shape_of(const Buffer &buffer) { return Shape(buffer.dims, buffer.dims + buffer.rank); }
+
+  void *made(int number, const Shape &shape, int type) {
+    const Buffer &result = *static_cast<Buffer *>(frame_->results.buffers[number]);
+    return require(shape_of(result) == shape && result.type == type, "a result does not fit the inputs") ? result.data
+                                                                                                        : nullptr;
+  }
+
+  const Frame *frame_;
+  std::vector<Shape> shapes_;
+  const char *message_ = nullptr;
+  int code_ = 0;
+};
+
+Attributes attributes_of(const AttributesByName &given) {
+  Attributes found;
+  const auto take = [](const Scalar &scalar, int type, void *into) {
+    if (scalar.type == type) std::memcpy(into, scalar.value, 4);
+  };
+  for (int64_t number = 0; number < given.size; ++number) {
+    if (given.types[number] != kScalar) continue;
+    const Scalar &scalar = *static_cast<Scalar *>(given.values[number]);
+    const Name &name = *given.names[number];
+    const auto named = [&](const char *wanted) {
+      return name.length == std::strlen(wanted) && std::memcmp(name.letters, wanted, name.length) == 0;
+    };
+    if (named("window_height")) take(scalar, kInt32, &found.window_height);
+    if (named("window_width")) take(scalar, kInt32, &found.window_width);
+    if (named("down")) take(scalar, kInt32, &found.down);
+    if (named("right")) take(scalar, kInt32, &found.right);
+    if (named("same")) take(scalar, kInt32, &found.same);
+    if (named("clipped")) take(scalar, kInt32, &found.clipped);
+    if (named("transposed_a")) take(scalar, kInt32, &found.transposed_a);
+    if (named("transposed_b")) take(scalar, kInt32, &found.transposed_b);
+    if (named("epsilon")) take(scalar, kFloat32, &found.epsilon);
+  }
+  return found;
+}
+
+// Whether XLA only asks which version a handler was written for.
+bool tell_version(const Frame *frame) {
+  if (!frame->extensions || frame->extensions->type != kMetadata) return false;
+  Metadata *metadata = reinterpret_cast<MetadataExtension *>(frame->extensions)->metadata;
+  metadata->version.major_version = kMajor, metadata->version.minor_version = minor_version;
+  metadata->traits = 0;
+  return true;
+}
+
+bool are_numbers_known(const Frame *frame) {
+  const int type = static_cast<Buffer *>(frame->arguments.buffers[0])->type;
+  return type == kFloat32 || type == kBfloat16;
+}
+
+template <void (*body)(const Attributes &, Call &), int inputs, int outputs>
+Error *handle(const Frame *frame) {
+  if (tell_version(frame)) return nullptr;
+  Call call(frame);
+  const bool fits = frame->arguments.size == inputs && frame->results.size == outputs && are_numbers_known(frame);
+  if (call.require(fits, "other inputs or outputs than the operation has")) body(attributes_of(frame->attributes), call);
+  return call.error();
+}
+
+}  // namespace
+}  // namespace ception::xla
+
+using ception::xla::Call;
+using ception::xla::Error;
+using ception::xla::Frame;
+using ception::xla::handle;
+
+extern "C" {
+
+// Say that the handlers were written for an earlier version of the interface: the minor number, as the major one is 0.
+CEPTION_API void ception_xla_set_version(int32_t minor) { ception::xla::minor_version = minor; }
+CEPTION_API int32_t ception_xla_latest_version(void) { return ception::xla::kMinor; }
+
+#define HANDLER(name, inputs, outputs, ...) \
+  CEPTION_API Error *ception_xla_##name(Frame *frame) { return handle<ception::__VA_ARGS__, inputs, outputs>(frame); }
+HANDLER(product, 2, 1, product<Call>)
+HANDLER(moments, 1, 2, moments<Call>)
+HANDLER(normalize, 5, 1, normalize<Call>)
+HANDLER(normalize_gradients, 6, 3, normalize_gradients<Call>)
+HANDLER(depthwise, 2, 1, depthwise<false, Call>)
+HANDLER(depthwise_gradients, 3, 2, depthwise_gradients<false, Call>)
+HANDLER(normalized_depthwise, 6, 1, depthwise<true, Call>)
+HANDLER(normalized_depthwise_gradients, 7, 4, depthwise_gradients<true, Call>)
+HANDLER(bias_selu, 2, 1, bias_selu<Call>)
+HANDLER(bias_selu_gradients, 2, 2, bias_selu_gradients<Call>)
+HANDLER(max_pool, 1, 1, max_pool<Call>)
+HANDLER(max_pool_gradient, 3, 1, max_pool_gradient<Call>)
+}

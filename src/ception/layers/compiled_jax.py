@@ -1,0 +1,261 @@
+"""What layers are made of, for JAX on a CPU with the compiled kernels, which XLA calls; products in float32 alone.
+
+Operations that follow one another are taken together while a program is traced: what normalises or clips is remembered
+with what it was made of, and a depthwise convolution of it reads that, and normalises and clips while it reads. What
+nobody reads then, XLA leaves out. Values that are there already are not taken together.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from keras import distribution
+
+from ception.layers import jax as plain
+from ception.layers.compiled import are_known_to_xla, margins
+
+KINDS = (*plain.KINDS, "BatchNormalization", "ReLU")
+convolution = plain.convolution
+
+are_known_to_xla()  # or XLA could not call them
+
+_Shape = tuple[int, ...]
+_Windows = tuple[tuple[int, int], tuple[int, int], str]  # their size, their strides, the padding
+
+
+def _call(name: str, arguments: tuple[Any, ...], shapes: Sequence[tuple[_Shape, Any]], **attributes: Any) -> list[Any]:
+    """The results of an operation, whose shapes and kinds of numbers are given."""
+    results = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes]
+    given = {
+        key: np.float32(value) if isinstance(value, float) else np.int32(value) for key, value in attributes.items()
+    }
+    made: list[Any] = jax.ffi.ffi_call(f"ception_{name}", results, vmap_method="sequential")(*arguments, **given)
+    return made
+
+
+def is_computed(x: Any, *kinds: Any) -> bool:
+    """Whether there are numbers of the right kind, any that the library knows where none is named, on one device.
+
+    Where arrays are spread over devices, XLA would gather them all on each for an operation that it cannot cut.
+    """
+    return x.dtype in (kinds or (jnp.float32, jnp.bfloat16)) and x.size > 0 and distribution.distribution() is None
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How maps are read: normalised where there are statistics, then clipped at 0 or not.
+
+    Attributes:
+        maps: What is read.
+        statistics: Mean, variance, gamma and beta of the channels; the first two are those of the maps.
+        epsilon: Added to the variance.
+        clipped: Whether 0 stands where values are below.
+    """
+
+    maps: Any
+    statistics: tuple[Any, ...] = ()
+    epsilon: float = 0.0
+    clipped: bool = False
+
+
+_READINGS: dict[int, tuple[weakref.ref[Any], _Reading]] = {}  # of traced values, by their identity, while they live
+
+
+def _remembered(made: Any, reading: _Reading) -> Any:
+    """A value of which is known how it is read out of others; itself."""
+    if isinstance(made, jax.core.Tracer):
+        key = id(made)
+        _READINGS[key] = weakref.ref(made, lambda _: _READINGS.pop(key, None)), reading
+    return made
+
+
+def _reading_of(x: Any) -> _Reading:
+    """How a value is read: out of what it was made of where that is known, else as it is."""
+    return _READINGS[id(x)][1] if id(x) in _READINGS else _Reading(x)
+
+
+def _placed(windows: _Windows, clipped: bool | None = None, epsilon: float | None = None) -> Mapping[str, Any]:
+    """The attributes of an operation with windows."""
+    (height, width), (down, right), padding = windows
+    found = {"window_height": height, "window_width": width, "down": down, "right": right, "same": padding == "same"}
+    return found | {key: one for key, one in (("clipped", clipped), ("epsilon", epsilon)) if one is not None}
+
+
+def _after(shape: _Shape, windows: _Windows) -> _Shape:
+    """The shape of maps that windows are moved over, afterwards."""
+    (height, width), (down, right), padding = windows
+    batch, rows, columns, channels = shape
+    return batch, margins(rows, height, down, padding)[0], margins(columns, width, right, padding)[0], channels
+
+
+def _like(*values: Any) -> list[tuple[_Shape, Any]]:
+    return [(value.shape, value.dtype) for value in values]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _depthwise(x: Any, kernel: Any, windows: _Windows, clipped: bool) -> Any:
+    return _call("depthwise", (x, kernel), [(_after(x.shape, windows), x.dtype)], **_placed(windows, clipped))[0]
+
+
+def _depthwise_gradients(windows: _Windows, clipped: bool, kept: Any, gradient: Any) -> tuple[Any, ...]:
+    return tuple(_call("depthwise_gradients", (*kept, gradient), _like(*kept), **_placed(windows, clipped)))
+
+
+_depthwise.defvjp(
+    lambda x, kernel, windows, clipped: (_depthwise(x, kernel, windows, clipped), (x, kernel)), _depthwise_gradients
+)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(6, 7, 8))
+def _normalized_depthwise(
+    x: Any, kernel: Any, mean: Any, variance: Any, gamma: Any, beta: Any, windows: _Windows, clipped: bool,
+    epsilon: float,
+) -> Any:  # fmt: skip
+    shapes, attributes = [(_after(x.shape, windows), x.dtype)], _placed(windows, clipped, epsilon)
+    return _call("normalized_depthwise", (x, kernel, mean, variance, gamma, beta), shapes, **attributes)[0]
+
+
+def _normalized_depthwise_gradients(
+    windows: _Windows, clipped: bool, epsilon: float, kept: Any, gradient: Any
+) -> tuple[Any, ...]:
+    """The statistics are those of x, whose gradient has what goes through them."""
+    x, kernel, mean, variance, gamma, beta = kept
+    of_x, of_kernel, of_gamma, of_beta = _call(
+        "normalized_depthwise_gradients", (*kept, gradient), _like(x, kernel, gamma, beta),
+        **_placed(windows, clipped, epsilon),
+    )  # fmt: skip
+    return of_x, of_kernel, jnp.zeros_like(mean), jnp.zeros_like(variance), of_gamma, of_beta
+
+
+_normalized_depthwise.defvjp(lambda *given: (_normalized_depthwise(*given), given[:6]), _normalized_depthwise_gradients)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def _normalize(x: Any, mean: Any, variance: Any, gamma: Any, beta: Any, clipped: bool, epsilon: float) -> Any:
+    return _call("normalize", (x, mean, variance, gamma, beta), _like(x), clipped=clipped, epsilon=epsilon)[0]
+
+
+def _normalize_gradients(clipped: bool, epsilon: float, kept: Any, gradient: Any) -> tuple[Any, ...]:
+    x, mean, variance, gamma, beta = kept
+    how = {"clipped": clipped, "epsilon": epsilon}
+    of_x, of_gamma, of_beta = _call("normalize_gradients", (*kept, gradient), _like(x, gamma, beta), **how)
+    return of_x, jnp.zeros_like(mean), jnp.zeros_like(variance), of_gamma, of_beta
+
+
+_normalize.defvjp(lambda *given: (_normalize(*given), given[:5]), _normalize_gradients)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _max_pool(x: Any, windows: _Windows) -> Any:
+    return _call("max_pool", (x,), [(_after(x.shape, windows), x.dtype)], **_placed(windows))[0]
+
+
+def _max_pool_forward(x: Any, windows: _Windows) -> tuple[Any, tuple[Any, Any]]:
+    y = _max_pool(x, windows)
+    return y, (x, y)
+
+
+def _max_pool_gradient(windows: _Windows, kept: tuple[Any, Any], gradient: Any) -> tuple[Any, ...]:
+    return tuple(_call("max_pool_gradient", (*kept, gradient), _like(kept[0]), **_placed(windows)))
+
+
+_max_pool.defvjp(_max_pool_forward, _max_pool_gradient)
+
+
+def _times(a: Any, b: Any, *, transposed_a: bool = False, transposed_b: bool = False) -> Any:
+    shape = a.shape[1 if transposed_a else 0], b.shape[0 if transposed_b else 1]
+    how = {"transposed_a": transposed_a, "transposed_b": transposed_b}
+    return _call("product", (a, b), [(shape, a.dtype)], **how)[0]
+
+
+def _times_gradients(kept: tuple[Any, Any], gradient: Any) -> tuple[Any, Any]:
+    a, b = kept
+    return _times(gradient, b, transposed_b=True), _times(a, gradient, transposed_a=True)
+
+
+_product = jax.custom_vjp(_times)
+_product.defvjp(lambda a, b: (_times(a, b), (a, b)), _times_gradients)
+
+
+def _selu_of_sum(x: Any, bias: Any) -> Any:
+    return _call("bias_selu", (x, bias), _like(x))[0]
+
+
+def _selu_of_sum_forward(x: Any, bias: Any) -> tuple[Any, tuple[Any, Any]]:
+    y = _selu_of_sum(x, bias)
+    return y, (y, bias)
+
+
+def _selu_of_sum_gradients(kept: tuple[Any, Any], gradient: Any) -> tuple[Any, ...]:
+    return tuple(_call("bias_selu_gradients", (kept[0], gradient), _like(*kept)))
+
+
+_bias_selu = jax.custom_vjp(_selu_of_sum)
+_bias_selu.defvjp(_selu_of_sum_forward, _selu_of_sum_gradients)
+
+
+def pointwise(x: Any, kernel: Any, strides: tuple[int, int]) -> Any:
+    """A convolution with a kernel of (1, 1, channels, filters)."""
+    if not is_computed(x, jnp.float32):
+        return plain.pointwise(x, kernel, strides)
+    x = x[:, :: strides[0], :: strides[1]]
+    return _product(x.reshape(-1, x.shape[-1]), kernel[0, 0]).reshape(*x.shape[:3], kernel.shape[-1])
+
+
+def relu(x: Any) -> Any:
+    """The inputs, or 0 where they are below."""
+    if not is_computed(x):
+        return jax.nn.relu(x)
+    reading = replace(_reading_of(x), clipped=True)
+    made = (
+        _normalize(reading.maps, *reading.statistics, True, reading.epsilon) if reading.statistics else jax.nn.relu(x)
+    )
+    return _remembered(made, reading)
+
+
+def depthwise(x: Any, kernel: Any, strides: tuple[int, int], padding: str) -> Any:
+    """A convolution of each channel alone, with a kernel of (height, width, channels, 1)."""
+    if not is_computed(x):
+        return plain.depthwise(x, kernel, strides, padding)
+    reading, windows = _reading_of(x), (tuple(kernel.shape[:2]), strides, padding)
+    if reading.statistics:
+        how = (windows, reading.clipped, reading.epsilon)
+        return _normalized_depthwise(reading.maps, kernel, *reading.statistics, *how)
+    return _depthwise(reading.maps, kernel, windows, reading.clipped)
+
+
+def separable(x: Any, depthwise_kernel: Any, kernel: Any, strides: tuple[int, int], padding: str) -> Any:
+    """A convolution of each channel alone, then one across all."""
+    return pointwise(depthwise(x, depthwise_kernel, strides, padding), kernel, (1, 1))
+
+
+def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    """The input with mean beta and deviation gamma in each channel, and the batch's mean and variance."""
+    if not is_computed(x):
+        return plain.batch_norm(x, gamma, beta, epsilon)
+    channels = [((x.shape[-1],), jnp.float32)] * 2
+    mean, variance = _call(
+        "moments", (lax.stop_gradient(x),), channels
+    )  # what normalises has the gradient through them
+    reading = _Reading(x, (mean, variance, gamma, beta), epsilon)
+    return _remembered(_normalize(x, *reading.statistics, False, epsilon), reading), mean, variance
+
+
+def bias_selu(x: Any, bias: Any) -> Any:
+    """SELU of the sum with a bias of float32 for each channel."""
+    if not is_computed(x, jnp.float32):  # in bfloat16 the gradient that follows from the result has few digits
+        return jax.nn.selu(x + bias.astype(x.dtype))
+    return _bias_selu(x, bias)
+
+
+def max_pool(x: Any, window: tuple[int, int], strides: tuple[int, int], padding: str) -> Any:
+    """The largest value of each window."""
+    return _max_pool(x, (window, strides, padding)) if is_computed(x) else plain.max_pool(x, window, strides, padding)
