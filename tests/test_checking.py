@@ -458,17 +458,6 @@ class TestCommand:
         with pytest.raises(InputError, match="cannot be written: Not a directory; name another file with --out"):
             ception.check(data, out=data.parent / "file" / "deep" / "page.html")
 
-    def test_a_run_by_its_short_name(self, trained, run_cli, tmp_path, monkeypatch):
-        monkeypatch.chdir(trained.parents[1])
-        code, out, err = run_cli("check", "colours", "--model", trained.name[:3], "--out", tmp_path / "page.html")
-        assert (code, err.count("\nception: ")) == (0, 0), err
-        assert "Checked for 001 at 16 x 16 pixels" in out
-        assert out.splitlines()[-1] == "Next: ception evaluate 001 colours"
-
-    def test_a_network_is_one_though_a_folder_is_called_so_too(self, data):
-        data.rename(data.parent / "xception")
-        assert ception.check("xception", model="xception").image_size == (299, 299)
-
     def test_keras_is_not_imported(self, data):
         code = (
             "import sys; from ception.cli import main; main(['check', 'data', '--quiet']);"

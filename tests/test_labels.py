@@ -227,3 +227,16 @@ class TestCheck:
             image=ImageContract(height=28, width=28, channels=3),
         ).save(tmp_path / "small.keras")
         assert paths(findings_of(colours, model=tmp_path / "small.keras")["mislabelled"]) == [["odd.png"]]
+
+
+def test_a_run_by_its_short_name(trained, run_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(trained.parents[1])
+    code, out, err = run_cli("check", "colours", "--model", trained.name[:3], "--out", tmp_path / "page.html")
+    assert (code, err.count("\nception: ")) == (0, 0), err
+    assert "Checked for 001 at 16 x 16 pixels" in out
+    assert out.splitlines()[-1] == "Next: ception evaluate 001 colours"
+
+
+def test_a_network_is_one_though_a_folder_is_called_so_too(data):
+    data.rename(data.parent / "xception")
+    assert ception.check("xception", model="xception").image_size == (299, 299)

@@ -102,6 +102,17 @@ def test_sorts_and_filters(page):
     assert {text.split()[0] for text in page.locator(".answer").all_inner_texts()} == {name}
 
 
+def test_a_name_and_its_probability_are_whole_each_in_a_line(page):
+    whole = page.evaluate(
+        """[...document.querySelectorAll('.answer')].map((one) => {
+            one.firstChild.textContent = 'cardboard';
+            const whole = (part) => part.getClientRects()[0].height < 30 && part.scrollWidth <= part.clientWidth;
+            return [...one.children].map(whole);
+        })"""
+    )
+    assert whole == [[True, True]] * 6
+
+
 def test_a_closer_look_shows_what_spoke_for_a_class(page):
     page.locator(".card").nth(0).focus()
     page.keyboard.press("Enter")
@@ -117,6 +128,34 @@ def test_a_closer_look_shows_what_spoke_for_a_class(page):
     assert page.evaluate("[...document.querySelectorAll('#near-pictures img')].every((one) => one.naturalWidth > 0)")
     page.keyboard.press("Escape")
     assert not page.locator("#closer").is_visible()
+
+
+def test_a_closer_look_takes_digits_too(page):
+    before = downloaded(page, "#corrections")
+    page.locator(".card").nth(0).press("Enter")
+    second = page.locator("#closer-classes button").nth(1).inner_text().split()[1]
+    page.keyboard.press("2")
+    assert page.locator("#closer-note").inner_text() == f"Its label is {second} now."
+    page.keyboard.press("Escape")
+    assert downloaded(page, "#corrections")[0]["label"] == second != before[0]["label"]
+    assert page.evaluate("document.activeElement.className") == "card"
+
+
+def test_a_map_that_comes_late_is_not_laid_over_another_picture(page):
+    held = []
+    page.route("**/explain*", lambda route: held.append(route))
+    page.locator(".card").nth(0).press("Enter")
+    page.locator("#closer-classes button").nth(0).click()
+    page.keyboard.press("Escape")
+    page.locator(".card").nth(1).press("Enter")
+    with page.expect_response("**/explain*") as late:
+        held.pop().continue_()
+    late.value.finished()
+    page.wait_for_function(
+        "new Promise((resolve) => setTimeout(() => resolve(true)))"
+    )  # what waits for it had its turn
+    assert not page.locator("#closer-heat").is_visible()
+    assert page.locator("#closer-note").inner_text() == "Choose a class to see what spoke for it."
 
 
 def test_photos_that_are_too_large_together_are_sent_apart(browser, trained, tmp_path):

@@ -56,17 +56,15 @@ def explain(
     listed = collected(pictures)
     classifier = opened(model, settings.backend, reporter)
     index = None if class_name is None else index_of(classifier, class_name)
-    from ception.explaining.methods import told_coarse
     from ception.explaining.one import Task, explained
 
     known = index_of_training(model, classifier, settings.neighbours, reporter)
     task = Task.of(classifier, index, settings.out or Path(f"explanations-{_name(model)}"), settings, known)
     mark(task.out)
-    reporter.note(f"Explaining {counted(len(listed), 'picture')} by {', '.join(task.methods)}")
+    for said in (f"Explaining {counted(len(listed), 'picture')} by {', '.join(task.methods)}", *task.coarse):
+        reporter.note(said)
     results: list[Explanation] = []
     rows: list[list[Image.Image]] = []
-    if "gradcam" in task.methods and (coarse := told_coarse(classifier.network, task.parts.layer)):
-        reporter.note(coarse)
     with reporter.task("Explaining", len(listed)) as progress:
         for number in range(len(listed)):
             try:

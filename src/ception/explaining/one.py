@@ -73,6 +73,12 @@ class Task:
         return cls(classifier, parts, shuffled, wanted, index, out, subject, count)
 
     @property
+    def coarse(self) -> list[str]:
+        """What to know of heat maps that have few places; nothing where they have enough."""
+        told = methods.told_coarse(self.parts.whole, self.parts.layer) if "gradcam" in self.methods else ""
+        return [told] if told else []
+
+    @property
     def titles(self) -> list[str]:
         """What stands above the columns of a sheet."""
         shown = 0 if self.subject is None else self.neighbours

@@ -15,6 +15,8 @@ export class Gallery {
     $("corrections").addEventListener("click", () => this.download("labels.csv", this.labels()));
     $("close").addEventListener("click", () => $("closer").close());
     $("gallery").addEventListener("keydown", (event) => this.pressed(event));
+    $("closer").addEventListener("keydown", (event) => this.labelled(event, this.looked));
+    $("closer").addEventListener("close", () => this.ask(null));
   }
 
   add(files) {
@@ -87,8 +89,13 @@ export class Gallery {
     if (!entry || event.ctrlKey || event.metaKey || event.altKey) return;
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (step) (step > 0 ? entry.item.nextElementSibling : entry.item.previousElementSibling)?.firstChild.focus();
-    else if (/^[0-9]$/.test(event.key) && entry.top?.length) this.correct(entry, entry.top[event.key - 1]?.class, event.key === "0");
-    else return;
+    else return this.labelled(event, entry);
+    event.preventDefault();
+  }
+
+  labelled(event, entry) { // by a digit, the number of a class in the picture's list; 0 takes the answer back
+    if (event.ctrlKey || event.metaKey || event.altKey || !/^[0-9]$/.test(event.key) || !entry?.top?.length) return;
+    this.correct(entry, entry.top[event.key - 1]?.class, event.key === "0");
     event.preventDefault();
   }
 
@@ -97,10 +104,17 @@ export class Gallery {
     entry.label = back ? undefined : name;
     this.draw(entry);
     this.show();
-    entry.button.focus();
+    if ($("closer").open) $("closer-note").textContent = back ? "The answer is its label again." : `Its label is ${name} now.`;
+    else entry.button.focus();
+  }
+
+  ask(entry, name) { // what is asked last about a picture; nothing earlier is shown any more
+    this.looked = entry;
+    return (this.asked = { entry, name });
   }
 
   closer(entry) {
+    this.ask(entry);
     $("closer-name").textContent = entry.name;
     Object.assign($("closer-picture"), { src: entry.address, alt: entry.name });
     $("closer-heat").hidden = true;
@@ -117,7 +131,6 @@ export class Gallery {
   }
 
   async near(entry) {
-    this.looked = entry;
     $("closer-near").hidden = true;
     $("near-pictures").replaceChildren();
     if (entry.error || !entry.top?.length) return;
@@ -141,11 +154,15 @@ export class Gallery {
   async heat(entry, name, button) {
     for (const other of $("closer-classes").querySelectorAll("button")) other.ariaPressed = String(other === button);
     $("closer-note").textContent = "Looking ...";
+    const asked = this.ask(entry, name);
     try {
       const map = await this.explain(entry, name);
+      if (this.asked !== asked) return;
+      URL.revokeObjectURL($("closer-heat").src);
       Object.assign($("closer-heat"), { src: URL.createObjectURL(map), hidden: false, alt: `What spoke for ${name}` });
       $("closer-note").textContent = `What spoke for ${name}: the warmer, the more.`;
     } catch (error) {
+      if (this.asked !== asked) return;
       $("closer-heat").hidden = true;
       $("closer-note").textContent = error.message;
     }
