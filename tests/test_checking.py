@@ -318,27 +318,6 @@ class TestCache:
         with pytest.warns(UserWarning, match="cannot be written"):
             assert ception.check(data).ok
 
-    @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1), slice(3, 20, 2)])
-    def test_what_is_kept_is_what_was_found(self, data, read, order, monkeypatch):
-        monkeypatch.setattr(scanning, "_AT_ONCE", 7)
-        pictures = sources.load(data).pictures
-
-        def scanned(pictures):
-            with scanning.room(len(pictures)) as copies:
-                facts, failed = scanning.scan(pictures, str(data), copies, cache_limit=1, reporter=Reporter())
-                assert failed == {}
-                return facts, copies[:]
-
-        made = scanned(pictures)
-        assert len(read) == 30
-        assert made[1].std((1, 2)).min() > 0
-        kept = scanned(pictures.take(np.arange(30)[order]))
-        assert len(read) == 30
-        assert all(np.array_equal(one, other[order]) for one, other in zip(kept, made, strict=True))
-
-    def test_a_picture_takes_few_bytes_of_memory(self):
-        assert scanning.FACTS.itemsize < 60
-
 
 class TestCommand:
     def test_good_data(self, data, run_cli):

@@ -1,13 +1,16 @@
-"""Of very many findings the first are named, and all are counted."""
+"""Of very many findings the first are named, and all are counted; little of a picture stays in memory."""
 
 from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 
 from ception.checking import findings
 from ception.checking import scan as scanning
+from ception.data import sources
+from ception.reporting import Reporter
 from support.findings import findings_of
 
 
@@ -56,3 +59,25 @@ def test_cases_are_made_when_asked_for():
     assert [item.pictures for item in items[-2:]] == [(999_998,), (999_999,)]
     assert len(list(findings._first(items))) == 5
     assert made == [999_998, 999_999, 0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1), slice(3, 20, 2)])
+def test_what_is_kept_is_what_was_found(data, order, monkeypatch):
+    monkeypatch.setattr(scanning, "_AT_ONCE", 7)
+    pictures = sources.load(data).pictures
+
+    def scanned(pictures):
+        with scanning.room(len(pictures)) as copies:
+            facts, failed = scanning.scan(pictures, str(data), copies, cache_limit=1, reporter=Reporter())
+            assert failed == {}
+            return facts, copies[:]
+
+    made = scanned(pictures)
+    assert made[1].std((1, 2)).min() > 0
+    monkeypatch.setattr(scanning, "_facts", None)  # nothing is read again
+    kept = scanned(pictures.take(np.arange(30)[order]))
+    assert all(np.array_equal(one, other[order]) for one, other in zip(kept, made, strict=True))
+
+
+def test_a_picture_takes_few_bytes_of_memory():
+    assert scanning.FACTS.itemsize < 60
