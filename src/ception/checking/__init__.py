@@ -10,6 +10,7 @@ import numpy as np
 
 from ception import cluster
 from ception.checking import copies, cropped, features, findings, labels, page, passed_over, placeholders, scan, seen
+from ception.checking.groups import Groups
 from ception.data import grouping, sources
 from ception.data.augmentation import Augmentation
 from ception.data.images import ImageContract
@@ -53,11 +54,7 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     model, size = _model(settings, described, dataset)
     out = settings.out or Path(f"check-{dataset.name}.html")
     page.require_free(out)
-    with scan.room(len(dataset.pictures)) as grey:
-        facts, failed = scan.scan(
-            dataset.pictures, str(data), grey, cache_limit=settings.cache_limit, reporter=reporter, where=settings
-        )
-        shown_by_hosts, equal, near = placeholders.find(facts, *copies.find(dataset.pictures, facts, grey, reporter))
+    facts, failed, (shown_by_hosts, equal, near) = _scanned(dataset.pictures, str(data), settings, reporter)
     splits, lacking = findings.split_as_trained(dataset, facts["digest"])
     cases = findings.about_pictures(dataset, facts, failed, size) | findings.about_splits(splits, lacking)
     cases |= findings.about_copies(dataset, splits, equal, near) | _passed_over(data, dataset)
@@ -85,6 +82,17 @@ def check(data: str | Path, *, reporter: Reporter | None = None, **options: Unpa
     looked_at = _seen(dataset, facts, settings, described, size, reporter)
     page.write_page(out, result, cases | doubted, looked_at, dataset, reporter)
     return result
+
+
+def _scanned(
+    pictures: sources.Pictures, source: str, settings: CheckSettings, reporter: Reporter
+) -> tuple[NDArray[np.void], dict[int, str], tuple[Groups, Groups, Groups]]:
+    """The facts about each picture, why some cannot be read, and groups: of placeholders, equal ones, near copies."""
+    with scan.room(len(pictures)) as grey:
+        facts, failed = scan.scan(
+            pictures, source, grey, cache_limit=settings.cache_limit, reporter=reporter, where=settings
+        )
+        return facts, failed, placeholders.find(facts, *copies.find(pictures, facts, grey, reporter))
 
 
 def _not_checked(dataset: sources.Dataset) -> tuple[str, ...]:
