@@ -134,6 +134,7 @@ class TestHandlers:
             ("there are no values", "moments", (x[:0],), [(5,), (5,)], {}),
             ("the matrices do not fit", "product", (x[0, 0], x[0, 0]), [(4, 5)], {}),
             ("other inputs or outputs", "product", (x[0, 0],), [(4, 5)], {}),
+            ("other inputs or outputs", "depthwise", (x, kernel.astype("float16")), [x.shape], how),
             ("other inputs or outputs", "moments", (x.astype("int32"),), [(5,), (5,)], {}),
         ]:
             with pytest.raises(jax.errors.JaxRuntimeError, match=words):

@@ -93,17 +93,21 @@ bool tell_version(const Frame *frame) {
   return true;
 }
 
-bool are_numbers_known(const Frame *frame) {
-  const int type = static_cast<Buffer *>(frame->arguments.buffers[0])->type;
-  return type == kFloat32 || type == kBfloat16;
+// Whether the inputs are what an operation takes: a letter for each, T for the kind of numbers of the first, f for float32.
+bool are_taken(const Buffers &inputs, const char *wanted) {
+  if (inputs.size != static_cast<int64_t>(std::strlen(wanted))) return false;
+  const auto type = [&](int64_t number) { return static_cast<Buffer *>(inputs.buffers[number])->type; };
+  for (int64_t number = 0; number < inputs.size; ++number)
+    if (type(number) != (wanted[number] == 'T' ? type(0) : kFloat32)) return false;
+  return type(0) == kFloat32 || type(0) == kBfloat16;
 }
 
-template <void (*body)(const Attributes &, Call &), int inputs, int outputs>
-Error *handle(const Frame *frame) {
+Error *handle(const Frame *frame, const char *inputs, int64_t outputs, void (*body)(const Attributes &, Call &)) {
   if (tell_version(frame)) return nullptr;
   Call call(frame);
-  const bool fits = frame->arguments.size == inputs && frame->results.size == outputs && are_numbers_known(frame);
-  if (call.require(fits, "other inputs or outputs than the operation has")) body(attributes_of(frame->attributes), call);
+  if (call.require(are_taken(frame->arguments, inputs) && frame->results.size == outputs,
+                   "other inputs or outputs than the operation has"))
+    body(attributes_of(frame->attributes), call);
   return call.error();
 }
 
@@ -122,17 +126,17 @@ CEPTION_API void ception_xla_set_version(int32_t minor) { ception::xla::minor_ve
 CEPTION_API int32_t ception_xla_latest_version(void) { return ception::xla::kMinor; }
 
 #define HANDLER(name, inputs, outputs, ...) \
-  CEPTION_API Error *ception_xla_##name(Frame *frame) { return handle<ception::__VA_ARGS__, inputs, outputs>(frame); }
-HANDLER(product, 2, 1, product<Call>)
-HANDLER(moments, 1, 2, moments<Call>)
-HANDLER(normalize, 5, 1, normalize<Call>)
-HANDLER(normalize_gradients, 6, 3, normalize_gradients<Call>)
-HANDLER(depthwise, 2, 1, depthwise<false, Call>)
-HANDLER(depthwise_gradients, 3, 2, depthwise_gradients<false, Call>)
-HANDLER(normalized_depthwise, 6, 1, depthwise<true, Call>)
-HANDLER(normalized_depthwise_gradients, 7, 4, depthwise_gradients<true, Call>)
-HANDLER(bias_selu, 2, 1, bias_selu<Call>)
-HANDLER(bias_selu_gradients, 2, 2, bias_selu_gradients<Call>)
-HANDLER(max_pool, 1, 1, max_pool<Call>)
-HANDLER(max_pool_gradient, 3, 1, max_pool_gradient<Call>)
+  CEPTION_API Error *ception_xla_##name(Frame *frame) { return handle(frame, inputs, outputs, ception::__VA_ARGS__); }
+HANDLER(product, "ff", 1, product<Call>)
+HANDLER(moments, "T", 2, moments<Call>)
+HANDLER(normalize, "Tffff", 1, normalize<Call>)
+HANDLER(normalize_gradients, "TffffT", 3, normalize_gradients<Call>)
+HANDLER(depthwise, "TT", 1, depthwise<false, Call>)
+HANDLER(depthwise_gradients, "TTT", 2, depthwise_gradients<false, Call>)
+HANDLER(normalized_depthwise, "TTffff", 1, depthwise<true, Call>)
+HANDLER(normalized_depthwise_gradients, "TTffffT", 4, depthwise_gradients<true, Call>)
+HANDLER(bias_selu, "Tf", 1, bias_selu<Call>)
+HANDLER(bias_selu_gradients, "TT", 2, bias_selu_gradients<Call>)
+HANDLER(max_pool, "T", 1, max_pool<Call>)
+HANDLER(max_pool_gradient, "TTT", 1, max_pool_gradient<Call>)
 }

@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from keras import distribution
 
 from ception.layers import jax as plain
 from ception.layers.compiled import are_known_to_xla, margins
@@ -44,9 +43,10 @@ def _call(name: str, arguments: tuple[Any, ...], shapes: Sequence[tuple[_Shape, 
 def is_computed(x: Any, *kinds: Any) -> bool:
     """Whether there are numbers of the right kind, any that the library knows where none is named, on one device.
 
-    Where arrays are spread over devices, XLA would gather them all on each for an operation that it cannot cut.
+    Of several devices each may have a part of an array. What is traced does not say so yet, and XLA, which cannot cut
+    an operation that it does not know, would gather the whole batch on each.
     """
-    return x.dtype in (kinds or (jnp.float32, jnp.bfloat16)) and x.size > 0 and distribution.distribution() is None
+    return x.dtype in (kinds or (jnp.float32, jnp.bfloat16)) and x.size > 0 and jax.device_count() == 1
 
 
 @dataclass(frozen=True)
