@@ -137,8 +137,8 @@ def test_a_closer_look_takes_digits_too(page):
     page.keyboard.press("2")
     assert page.locator("#closer-note").inner_text() == f"Its label is {second} now."
     page.keyboard.press("Escape")
-    assert downloaded(page, "#corrections")[0]["label"] == second != before[0]["label"]
     assert page.evaluate("document.activeElement.className") == "card"
+    assert downloaded(page, "#corrections")[0]["label"] == second != before[0]["label"]
 
 
 def test_a_map_that_comes_late_is_not_laid_over_another_picture(page):
