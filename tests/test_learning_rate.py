@@ -211,6 +211,16 @@ class TestSearch:
         assert_same_run(before.folder, after.folder)
 
     @pytest.mark.slow
+    def test_trained_batch_norm_is_judged_as_it_is_used(self, folder, tmp_path):
+        """Sixteen steps are the whole training here, whose moving statistics stay far behind at a high rate."""
+        options = {"model": "inception_v1", "depth_multiplier": 0.25, "recipe": "article", "epochs": 2, "batch_size": 8,
+                   "image_size": 32, "flip": False, "reporter": Notes()}  # fmt: skip
+        search = ception.find_learning_rate(folder, picture=tmp_path / "f.png", **options)
+        rate = search.rates[-1]
+        run = ception.train(folder, learning_rate=rate, runs=tmp_path, **options)
+        assert search.losses[-1] == pytest.approx(run.history[-1]["val_loss"], rel=0.3)
+
+    @pytest.mark.slow
     def test_labels_that_say_nothing_are_refused_with_the_picture(self, tmp_path):
         random = np.random.default_rng(0)
         for name, count in (("train", 400), ("test", 40)):

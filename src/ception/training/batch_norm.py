@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,20 @@ def adapt(made: keras.Model, batches: Callable[[], Iterator[NDArray[Any]]]) -> N
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum, layer.trainable = momentum, False
+
+
+@contextmanager
+def in_fewer_steps(made: keras.Model, times: float) -> Iterator[None]:
+    """A context in which the moving statistics go as far in one step as else in so many."""
+    layers = normalisations(made)
+    momenta = [layer.momentum for layer in layers]
+    try:
+        for layer in layers:
+            layer.momentum **= times
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
 
 
 @dataclass(frozen=True)

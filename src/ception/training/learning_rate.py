@@ -83,8 +83,9 @@ def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter, 
     With each rate the phase is trained for two epochs, 40 steps at least and 100 at most, from the same weights, with
     the same batches, and with the recipe's whole schedule in so many steps: where warm-up and decay are left out, small
     rates look better than they are (Wu et al., arXiv:1803.02021). It is judged by the loss of validation pictures after
-    the last step, so that no step before counts; that is computed as in training, for batch norm has no statistics yet.
-    The first rate is the recipe's, `trials.bracketed` chooses the others, and `trials.best_rate` the suggestion.
+    the last step, so that no step before counts. Where batch norm is trained, that is computed as the network is used,
+    with moving statistics, which lag behind as they will after the whole training: a high rate may leave them far
+    behind. The first rate is the recipe's, `trials.bracketed` chooses the others, `trials.best_rate` the suggestion.
 
     Args:
         plan: The training.
@@ -116,11 +117,14 @@ def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter, 
             reporter.note(f"Trying learning rates: {phase.summary}")
             reporter.detail(f"Trying learning rates, {phase.describe(made)}")
             trainings = _ShortTrainings(plan, network, made, examples, parts, reporter)
-            level = trainings.level()
-            if not np.isfinite(level).all():
-                raise RunError("the loss is no number before the first step: the weights or the pictures are damaged")
-            scale = trainings.scale()
-            tried = trials.bracketed(trainings.run, phase.recipe.learning_rate, level)
+            with batch_norm.in_fewer_steps(made, trainings.whole / trainings.steps):
+                scale = trainings.scale()
+                level = trainings.level(scale)
+                if not np.isfinite(level).all():
+                    raise RunError(
+                        "the loss is no number before the first step: the weights or the pictures are damaged"
+                    )
+                tried = trials.bracketed(trainings.run, phase.recipe.learning_rate, level)
     with plan.team.agreed():
         return _judged(tried, level, scale, trainings.steps, phase.name, picture, drawn=drawn)
 
@@ -171,12 +175,15 @@ class _ShortTrainings:
 
     Attributes:
         steps: Steps of each.
+        whole: Steps of the training that they stand for.
     """
 
     def __init__(
         self, plan: Plan, network: keras.Model, made: Trainee, examples: Examples, parts: int, reporter: Reporter
     ) -> None:
-        recipe = plan.phases[-1].recipe
+        phase = plan.phases[-1]
+        recipe = phase.recipe
+        self.as_used = phase.batch_norm == "train" and bool(batch_norm.normalisations(made))
         self.made, self.examples, self.parts, self.reporter = made, examples, parts, reporter
         self.recipe, self.classes = recipe, len(plan.description.class_names)
         self.batches, validation = batches_of(
@@ -184,7 +191,8 @@ class _ShortTrainings:
         )
         self.judges, self.averaged = _in_eighths(validation), bool(recipe.averaging)
         an_epoch = -(-len(examples.training) // recipe.batch_size)
-        self.steps = min(recipe.epochs * an_epoch, max(_LEAST, min(_EPOCHS * an_epoch, _MOST)))
+        self.whole = recipe.epochs * an_epoch
+        self.steps = min(self.whole, max(_LEAST, min(_EPOCHS * an_epoch, _MOST)))
         schedule = schedule_of(replace(recipe, learning_rate=1.0), self.steps / recipe.epochs)
         self.shares = [float(schedule(step)) if callable(schedule) else 1.0 for step in range(self.steps)]
         factors = phases.rates(logits_part(network, plan.settings), recipe)
@@ -193,23 +201,24 @@ class _ShortTrainings:
         made.optimizer.build(made.trainable_variables)
         self.beginning = values(made.variables), values(made.optimizer.variables)
 
-    def level(self) -> NDArray[np.float64]:
-        """The loss of each judging batch before the first step."""
-        return self._judge()
+    def level(self, scale: Scale) -> NDArray[np.float64]:
+        """The loss of each judging batch before the first step; a guess's, where moving statistics are none yet."""
+        return np.minimum(self._judge(), scale.guess) if self.as_used else self._judge()
 
     def scale(self) -> Scale:
         """What the loss would be of a network that is always right, and of one that knows the classes' shares alone.
 
-        Both with what the penalty on the kernels and the auxiliary head add, as they are before the first step.
+        Both with what the penalty on the kernels and the auxiliary head add in training, as they are before the first
+        step.
         """
         labels = self.examples.labels[self.examples.training]
         shares = np.bincount(labels, minlength=self.classes) / len(labels)
         shares = (shares > 0) / (shares > 0).sum() if self.examples.class_weights else shares
-        kernels = [weight for weight in self.made.trainable_weights if weight.name.endswith("kernel")]
-        penalty = (
-            self.made.l2 * sum(float(np.square(kernel).sum()) for kernel in values(kernels)) if self.made.l2 else 0
-        )
-        heads = 1 + self.made.auxiliary_weight * (len(self.made.outputs) - 1)
+        penalty, heads = 0.0, 1.0
+        if not self.as_used:
+            kernels = [weight for weight in self.made.trainable_weights if weight.name.endswith("kernel")]
+            penalty = self.made.l2 * sum(float(np.square(kernel).sum()) for kernel in values(kernels))
+            heads += self.made.auxiliary_weight * (len(self.made.outputs) - 1)
         one = np.eye(self.classes)[0]
         least, guess = (heads * smoothed_entropy(self.recipe, those) + penalty for those in (one, shares))
         return Scale(least, guess)
@@ -234,19 +243,33 @@ class _ShortTrainings:
         return Trial(rate, np.where(np.isfinite(losses), losses, np.inf))
 
     def _judge(self) -> NDArray[np.float64]:
-        """The loss of each judging batch: as steps of the rate 0, which change no weight, once nothing is in motion."""
+        """The loss of each judging batch, as the network is used.
+
+        Where batch norm is not trained, as in training: by steps of the rate 0, which change no weight, once nothing is
+        in motion.
+        """
+        if self.as_used:
+            return np.array([self._loss(self.judges[number]) for number in range(len(self.judges))], np.float64)
         assign(self.made.optimizer.variables, self.beginning[1])
         self.made.optimizer.learning_rate = 0.0
         return np.array([self._step(self.judges[number]) for number in range(len(self.judges))], np.float64)
 
     def _step(self, batch: tuple[Any, Any]) -> float:
         """The loss of a batch, on which one step is made."""
-        x, y = batch
-        weights = None
-        if self.examples.class_weights and y.ndim == 1:
-            weights = np.array([self.examples.class_weights[int(label)] for label in y], np.float32)
         self.made.reset_metrics()
-        return float(self.made.train_on_batch(x, y, sample_weight=weights, return_dict=True)["loss"])
+        told = self.made.train_on_batch(*batch, sample_weight=self._weights(batch[1]), return_dict=True)
+        return float(told["loss"])
+
+    def _loss(self, batch: tuple[Any, Any]) -> float:
+        """The loss of a batch, as the network is used."""
+        self.made.reset_metrics()
+        return float(self.made.test_on_batch(*batch, sample_weight=self._weights(batch[1]), return_dict=True)["loss"])
+
+    def _weights(self, labels: NDArray[Any]) -> NDArray[np.float32] | None:
+        """Of the pictures of a batch, where classes have weights."""
+        if not self.examples.class_weights or labels.ndim > 1:
+            return None
+        return np.array([self.examples.class_weights[int(label)] for label in labels], np.float32)
 
 
 def _in_eighths(validation: Batches) -> Batches:
