@@ -134,6 +134,7 @@ def test_timm_and_back(name, theirs, compared, tmp_path):
 
 
 @on_tensorflow
+@pytest.mark.slow
 def test_a_file_that_the_original_refuses_is_not_compared(tmp_path, monkeypatch):
     network = keras.applications.Xception(weights=None, input_shape=(299, 299, 3), classes=2)
     path = write_legacy(network, tmp_path / "some.h5")

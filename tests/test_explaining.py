@@ -163,6 +163,7 @@ def network_with_a_shortcut(side: int) -> keras.Model:
     return keras.Model(inputs, logits, name="tiny")
 
 
+@pytest.mark.slow
 def test_a_map_of_few_places_is_told_with_what_has_more(tmp_path):
     classifier = ception.Classifier.build("inception_v1", ["a", "b"], image_size=64, depth_multiplier=0.05)
     picture = np.zeros((64, 64, 3), np.uint8)

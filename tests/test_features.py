@@ -75,6 +75,7 @@ class TestHead:
         np.testing.assert_allclose(head[1], 0, atol=1e-9)
 
     @not_on_jax
+    @pytest.mark.slow
     def test_networks_that_end_early(self, place, tmp_path):
         run, notes = trained(place, tmp_path, epochs=1)
         assert any(line.startswith("Phase 1 of 1, head") for line in notes.lines)
@@ -123,7 +124,9 @@ class TestPhases:
         details = "\n".join(notes.details)
         assert all(word in details for word in jargon)
 
-    @pytest.mark.parametrize("flags", [[], ["--verbose"], pytest.param(["--quiet"], marks=pytest.mark.slow)])
+    @pytest.mark.parametrize(
+        "flags", [["--verbose"], *(pytest.param(flags, marks=pytest.mark.slow) for flags in ([], ["--quiet"]))]
+    )
     def test_details_are_shown_where_they_are_asked_for(self, place, tmp_path, monkeypatch, run_cli, flags):
         monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
         options = ["--model", "xception", "--weights", place / "xception.weights.h5", "--epochs", "1", "--head-only"]
@@ -177,7 +180,9 @@ class TestPhases:
         assert run.scores.best_epoch in (1, 2, 3, 4)
 
     @not_on_jax
-    @pytest.mark.parametrize("mode", ["frozen", "adapt", "train"])
+    @pytest.mark.parametrize(
+        "mode", ["frozen", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("adapt", "train"))]
+    )
     def test_each_weight_moves_or_stays(self, place, mode):
         network = build("xception", classes=3, final_endpoint="block4", weights=place / "xception.weights.h5", **THIN)
         before = {name: keras.ops.convert_to_numpy(tensor).copy() for name, tensor in variables(network).items()}
@@ -335,7 +340,7 @@ def test_what_cannot_be_trained_is_one_line(place, tmp_path, settings, says):
 
 
 @pytest.mark.parametrize("settings", [
-    {"model": "inception_v3", "image_size": 75, "final_endpoint": None},
+    pytest.param({"model": "inception_v3", "image_size": 75, "final_endpoint": None}, marks=pytest.mark.slow),
     {"from_": "block99", "head_only": False},
     {"final_endpoint": "block99"},
 ])  # fmt: skip

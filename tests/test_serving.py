@@ -311,6 +311,7 @@ def process(trained, tmp_path):
         yield started
 
 
+@pytest.mark.slow
 def test_ends_when_told_with_what_is_at_work_finished(process, files, run_cli, trained):
     running, address, err = process
     port = address.rpartition(":")[2]

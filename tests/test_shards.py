@@ -66,6 +66,7 @@ def test_they_hold_the_files_as_they_are(photos: Path, written: Path):
     assert read == sorted(content(photos).values())
 
 
+@pytest.mark.slow
 def test_what_is_written_is_not_kept(tmp_path: Path):
     peaks = []
     for count in (1_000, 5_000):

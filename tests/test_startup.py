@@ -84,6 +84,7 @@ class TestWithoutKeras:
         assert imported(f"from ception import {names}")[1] == []
 
 
+@pytest.mark.slow
 def test_the_import_is_told(tmp_path):
     """It takes seconds."""
     data = write_pictures(tmp_path / "data", dict.fromkeys(COLOURS, 3))
