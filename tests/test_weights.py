@@ -236,6 +236,7 @@ def test_wrong_options_are_told_before_weights_are_fetched(monkeypatch):
 
 
 class TestRefusals:
+    @pytest.mark.slow
     def test_weights_of_another_network_say_what_they_look_like(self, tmp_path):
         other = build("xception_41", image_size=71, classes=3)
         path = write_legacy(other, tmp_path / "other.h5")
@@ -360,6 +361,7 @@ def test_per_channel_scaling_is_inside_the_network():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_real_weights_load_as_a_partial_file(shared):
     path = shared / "weights" / "inception_v3_to_mixed8.h5"
     network = build("inception_v3", image_size=150)
