@@ -100,6 +100,8 @@ class TestTrials:
             best_rate(tried, LEVEL, Scale(guess=1.61))
         with pytest.raises(RunError, match=r"below 1\.590, that of a guess, at no rate"):
             best_rate(tried, LEVEL, Scale(guess=1.59))
+        with pytest.raises(RunError, match=r"below 1\.590, that of a guess, at no rate"):
+            best_rate(tried, np.full(len(LEVEL), 1.59), Scale(guess=1.59))
 
     def test_a_drop_within_the_noise_is_refused(self):
         losses = LEVEL - 0.3 + np.array([1, -1, 1, -1, 1, -1, 1, -1.0])

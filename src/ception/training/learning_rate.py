@@ -51,7 +51,7 @@ class Search:
         suggestion: The rate whose loss should be lowest, between those tried.
         phase: Name of the phase that it is for.
         picture: The plot.
-        level: Validation loss before the first step.
+        level: Validation loss before the first step; a guess's, where batch norm has no moving statistics yet.
         drop: How far the lowest loss lies below that, or below that of a guess where this is smaller, as a share, 0..1,
             of the way to a network that is always right, whose loss is not 0 where labels are smoothed.
         steps: Steps of a short training.

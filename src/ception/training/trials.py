@@ -142,7 +142,7 @@ def best_rate(tried: Sequence[Trial], level: NDArray[np.float64], scale: Scale =
 def _require_drop(tried: Sequence[Trial], best: Trial, level: NDArray[np.float64], scale: Scale) -> None:
     """Raise a RunError if the loss fell too little for the best of the trials to say anything."""
     before = float(level.mean())
-    guessed = scale.guess < before
+    guessed = scale.guess < before or math.isclose(scale.guess, before)
     start = np.full(len(level), scale.guess) if guessed else level
     where = f"from {tried[0].rate:.2g} to {tried[-1].rate:.2g}"
     than = f"{start.mean():.3f}, {'that of a guess' if guessed else 'that before the first step'}"
