@@ -124,9 +124,8 @@ class TestPhases:
         details = "\n".join(notes.details)
         assert all(word in details for word in jargon)
 
-    @pytest.mark.parametrize(
-        "flags", [["--verbose"], *(pytest.param(flags, marks=pytest.mark.slow) for flags in ([], ["--quiet"]))]
-    )
+    @pytest.mark.slow
+    @pytest.mark.parametrize("flags", [["--verbose"], [], ["--quiet"]])
     def test_details_are_shown_where_they_are_asked_for(self, place, tmp_path, monkeypatch, run_cli, flags):
         monkeypatch.setenv("CEPTION_CACHE", str(tmp_path / "cache"))
         options = ["--model", "xception", "--weights", place / "xception.weights.h5", "--epochs", "1", "--head-only"]

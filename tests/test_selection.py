@@ -238,7 +238,7 @@ class TestTheSamePicturesInAnotherForm:
                  labels=labels, class_names=np.array(["blue", "red"]))  # fmt: skip
         return folder.parent / "d.npz"
 
-    @pytest.mark.parametrize("trained_on_arrays", [False, True])
+    @pytest.mark.parametrize("trained_on_arrays", [pytest.param(False, marks=pytest.mark.slow), True])
     def test_arrays_and_files(self, folder, archive, tmp_path, trained_on_arrays):
         data, other = (archive, folder) if trained_on_arrays else (folder, archive)
         run = ception.train(data, epochs=1, image_size=8, runs=tmp_path / "runs", reporter=Notes())

@@ -40,7 +40,9 @@ def original(request):
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="Keras's own files are checked on TensorFlow")
 class TestKeras:
-    @pytest.mark.parametrize("form", [".h5", pytest.param(".weights.h5", marks=pytest.mark.slow), ".keras"])
+    @pytest.mark.parametrize(
+        "form", [".h5", *(pytest.param(form, marks=pytest.mark.slow) for form in (".weights.h5", ".keras"))]
+    )
     def test_every_format_gives_the_originals_logits(self, original, form, tmp_path):
         name, network, batch, expected = original
         path = tmp_path / f"some{form}"
@@ -78,7 +80,8 @@ class TestKeras:
         kernel = next(layer for layer in five.layers if layer.weights).get_weights()[0]
         np.testing.assert_allclose(kernel[:, :, 3], stored.get_weights()[0][:, :, 0] * 3 / 5, rtol=1e-6)
 
-    @pytest.mark.parametrize("form", [".h5", pytest.param(".keras", marks=pytest.mark.slow)])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("form", [".h5", ".keras"])
     def test_renamed_layers_are_taken_in_their_order(self, original, form, tmp_path):
         name, network, batch, expected = original
         renamed = keras.models.clone_model(network)
@@ -90,6 +93,7 @@ class TestKeras:
         ours = build(name, weights=path, image_size=SIZE)
         assert difference(logits(ours, batch), expected) < ROUNDING
 
+    @pytest.mark.slow
     def test_our_weights_in_the_originals_names_are_the_original(self, original):
         name, network, batch, expected = original
         ours = build(name, image_size=SIZE)
