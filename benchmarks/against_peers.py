@@ -2,6 +2,7 @@
 
     python benchmarks/against_peers.py --torch .venv-torch/bin/python --jax .venv-jax/bin/python
     python benchmarks/against_peers.py --network inception_v3 --cases ours-tensorflow timm-torch --dtype mixed_bfloat16
+    ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/against_peers.py          # held to what an older processor has
 
 Each case runs in a process of its own, in turn, several rounds; interpreters are named where a backend is not installed
 beside this one. `applications` is what a user gets who imports Keras and nothing else; `stock` and `ours` are this
@@ -128,7 +129,7 @@ def ask(case: str, options: argparse.Namespace) -> dict[str, float]:
     """What a case's process tells."""
     kind, backend = case.split("-")
     threads = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), options.threads)
-    environment = os.environ | threads | {"KERAS_BACKEND": backend}
+    environment = os.environ | threads | {"KERAS_BACKEND": backend} | results.holding(installed=kind == "applications")
     if kind == "timm_jemalloc":
         kept = {"LD_PRELOAD": options.jemalloc, "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1"}
         environment |= kept

@@ -1,6 +1,7 @@
 """What an epoch of separable_cnn costs beside its steps: Keras's fit with Keras's layers, and ours.
 
     python benchmarks/epochs.py
+    ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/epochs.py          # held to what an older processor has
 
 6,400 random pictures of 28 x 28 in batches of 32, on one core, TensorFlow. `as installed` has none of this package's
 settings; `at once` is how many steps are made without Python between them. Each case runs in a process of its own; what
@@ -64,7 +65,8 @@ def main() -> None:
     first = None
     for kind, at_once in CASES:
         command = [sys.executable, __file__, kind, str(at_once)]
-        told = subprocess.run(command, env=os.environ | threads, check=True, capture_output=True, text=True).stdout
+        environment = os.environ | threads | results.holding(installed=kind == "as installed")
+        told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
         seconds = json.loads(told.splitlines()[-1])
         first = first or seconds
         row = {"case": kind, "at_once": at_once, "processor_ms_per_step": round(1000 * seconds, 2),

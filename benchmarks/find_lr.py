@@ -3,6 +3,7 @@
     python benchmarks/find_lr.py                       # Fashion-MNIST, TrashNet, traffic lights beside the checkout
     python benchmarks/find_lr.py --only lights --runs folder          # a finished training there is not repeated
     python benchmarks/find_lr.py --grid                # the trainings of the grid alone, without rows
+    python benchmarks/find_lr.py --only trash --seeds 0 1 2
 
 Seven combinations of data, network, recipe and size, small enough for one or two minutes each. A row of
 results/find_lr.csv is a training: at each rate of the grid, then at the rate found, or where the search refuses to name
@@ -17,7 +18,7 @@ import argparse
 import os
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+")
     parser.add_argument("--runs", type=Path)
     parser.add_argument("--grid", action="store_true")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of trainings and search")
     options = parser.parse_args()
     if not SHARED.exists():
         raise SystemExit(f"{SHARED} is not there: it holds the data")
@@ -73,8 +75,10 @@ def main() -> None:
         runs = options.runs or Path(folder)
         os.environ["CEPTION_CACHE"] = str(runs / "cache")
         for name, combination in combinations(runs).items():
-            if not options.only or name in options.only:
-                _measure(name, combination, runs / name, grid_alone=options.grid)
+            for seed in options.seeds if not options.only or name in options.only else ():
+                seeded = replace(combination, options=combination.options | {"seed": seed})
+                named = f"{name}, seed {seed}" if seed else name
+                _measure(named, seeded, runs / named, grid_alone=options.grid)
 
 
 def _measure(name: str, combination: Combination, runs: Path, *, grid_alone: bool) -> None:

@@ -3,6 +3,7 @@
     python benchmarks/fine_tuning.py                      # TrashNet and the partial Inception V3 beside the checkout
     python benchmarks/fine_tuning.py --head-only --guide-epochs 0 0     # a solved head alone
     python benchmarks/fine_tuning.py DATA WEIGHTS --model xception --image-size 299 --seeds 0
+    ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/fine_tuning.py --dtype float32 --seeds 0 --guide-epochs 0 0
 
 The guide is https://keras.io/guides/transfer_learning: a frozen base, `image_dataset_from_directory`, random flips and
 rotations, dropout, Adam, 2 epochs; then all of it at 1e-5 with batch norm in inference mode, 1 epoch. It trains on the
@@ -13,7 +14,8 @@ Every training of ours and every epoch of the guide appends a row to results/fin
 results/time_to_accuracy.csv says when ours, with the first seed, whole or with its head alone, first had a model that
 reaches the guide's best test accuracy: the best weights after each epoch are scored afterwards, as the guide's are. The
 guide's 2 epochs are made 8 here, for its accuracy still rises. The seed decides initial weights, dropout, order; the
-split follows from the pictures.
+split follows from the pictures. Where oneDNN is held to what an older processor has, all else is, too; there name
+float32, which such a processor would get.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--from", dest="from_")
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--dtype", help="of ours")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--guide-epochs", type=int, nargs=2, default=[8, 1], help="0 0 leaves the guide out")
     parser.add_argument("--head-only", action="store_true", help="leaves out all of ours but the heads")
@@ -50,6 +53,7 @@ def main() -> None:
         raise SystemExit(f"{options.data} and {options.weights} are not both here: name a folder and a weight file")
     if options.weights == parser.get_default("weights"):
         options.final_endpoint = options.final_endpoint or "mixed8"
+    os.environ.update(results.holding(installed=False))
     with tempfile.TemporaryDirectory() as folder:
         kept = {}
         if not options.head_only:
@@ -133,7 +137,8 @@ def _ours(options: argparse.Namespace, seed: int, folder: Path, *, head_only: bo
     run = ception.train(
         options.data, model=options.model, weights=options.weights, final_endpoint=options.final_endpoint,
         image_size=options.image_size, from_=None if head_only else options.from_, head_only=head_only,
-        epochs=None if head_only else options.epochs, seed=seed, runs=folder / "runs", reporter=snapshots,
+        epochs=None if head_only else options.epochs, dtype=options.dtype, seed=seed, runs=folder / "runs",
+        reporter=snapshots,
     )  # fmt: skip
     seconds = time.perf_counter() - snapshots.start
     shutil.rmtree(folder / "cache")

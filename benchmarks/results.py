@@ -37,6 +37,20 @@ def held() -> str | None:
     return os.environ.get("ONEDNN_MAX_CPU_ISA")
 
 
+def holding(*, installed: bool) -> dict[str, str]:
+    """Environment variables that hold all else to such instructions, too; none where nothing is held.
+
+    Args:
+        installed: Whether TensorFlow runs as it is installed: without AVX-512 it leaves oneDNN off, which ours sets on.
+    """
+    if (best := held()) is None:
+        return {}
+    if best != "AVX2":
+        raise SystemExit(f"ONEDNN_MAX_CPU_ISA={best}: only AVX2 can be held to here")
+    libraries = {"CEPTION_KERNELS": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+    return libraries | {"OPENBLAS_CORETYPE": "Haswell", "TF_ENABLE_ONEDNN_OPTS": str(int(not installed))}
+
+
 def _machine() -> str:
     processor = platform.processor() or platform.machine()
     try:

@@ -7,8 +7,9 @@ results/serving.csv: `ception serve`; a FastAPI handler that decodes with Pillow
 keras.applications' Xception, as tutorials show it; and, with the Python of an environment that has litserve (and sees
 this one's packages, by PYTHONPATH), LitServe around the same engine and decoding as ours, in batches of 16.
 `engine_images_s` is what the engine reaches alone in batches of 16, `engine_ms` what it takes for one picture, decoding
-included; both in this process, before the servers are asked. All servers run at the same time, and are asked in turn:
-each figure is the median of the rounds, into which the seconds are divided.
+included; both in this process, before the servers are asked. The servers are asked in turn, and all but the one that is
+asked stand still meanwhile, for LitServe takes a part of a core while nobody asks: each figure is the median of the
+rounds, into which the seconds are divided.
 """
 
 from __future__ import annotations
@@ -146,8 +147,8 @@ async def load(address: str, photos: list[bytes], clients: int, seconds: float, 
 
 
 @contextmanager
-def running(command: list[str]) -> Iterator[str]:
-    """A server's address, once it answers; ended with all processes that it started."""
+def running(command: list[str]) -> Iterator[tuple[str, int]]:
+    """A server's address, once it answers, and its group of processes, which is ended afterwards."""
     with (
         tempfile.TemporaryFile("w+") as said,
         subprocess.Popen(command, stderr=said, stdout=said, start_new_session=True) as process,
@@ -161,7 +162,7 @@ def running(command: list[str]) -> Iterator[str]:
                 if process.poll() is not None:
                     sys.exit(text)
                 time.sleep(0.1)
-            yield text.split("Answering at ")[1].split()[0]
+            yield text.split("Answering at ")[1].split()[0], process.pid
         finally:
             os.killpg(process.pid, signal.SIGTERM)
 
@@ -180,10 +181,15 @@ def in_turn(
     """The numbers of each server, the median of some rounds; errors, their sum."""
     seen: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
     with ExitStack() as stack:
-        addresses = {name: stack.enter_context(running(command)) for name, command in servers.items()}
+        started = {name: stack.enter_context(running(command)) for name, command in servers.items()}
+        for _, group in started.values():
+            os.killpg(group, signal.SIGSTOP)
+            stack.callback(os.killpg, group, signal.SIGCONT)  # to be told to end
         for _ in range(rounds):
-            for name, address in addresses.items():
+            for name, (address, group) in started.items():
+                os.killpg(group, signal.SIGCONT)
                 seen[name].append(asked(address, photos, clients, seconds / rounds, name.startswith("LitServe")))
+                os.killpg(group, signal.SIGSTOP)
     return {
         name: {key: statistics.median(one[key] for one in found) for key in found[0]}
         | {"errors": sum(one["errors"] for one in found)}
