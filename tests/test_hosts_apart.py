@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
 import pytest
 
 import ception
+from support.hosts import FIRST, Hosts, apart
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
 from support.runs import assert_near, losses
@@ -26,71 +23,21 @@ PORT = 29500
 FLAGS = ["--model=separable_cnn", "--batch-size=16", "--image-size=16", "--no-neighbours", "--backend=torch"]
 
 
-@dataclass
-class Hosts:
-    """Two network namespaces, joined by a pair of devices.
-
-    Attributes:
-        names: Of the namespaces.
-        place: Below which each has a folder to run in.
-        processes: What runs in them.
-    """
-
-    names: tuple[str, str]
-    place: Path
-    processes: list[subprocess.Popen[str]] = field(default_factory=list)
-
-    def train(self, *words: str) -> None:
-        """Start a training by torchrun on both."""
-        for index, name in enumerate(self.names):
-            folder = self.place / f"host{index}"
-            folder.mkdir(exist_ok=True)
-            own = {"GLOO_SOCKET_IFNAME": f"{name}d", "CEPTION_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
-            started = ["ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run", "--nnodes=2",
-                       "--nproc-per-node=1", f"--node-rank={index}", "--master-addr=10.77.0.1",
-                       f"--master-port={PORT}", "-m", "ception", "train", *words]  # fmt: skip
-            self.processes.append(subprocess.Popen(
-                started, cwd=folder, env=os.environ | own, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            ))  # fmt: skip
-
-    def cut(self) -> None:
-        """Unplug the first host."""
-        ip("-n", self.names[0], "link", "set", f"{self.names[0]}d", "down")
-
-    def told(self) -> list[tuple[int, str]]:
-        """Exit code and standard error of both, once they have ended."""
-        said = [process.communicate(timeout=250)[1] for process in self.processes]
-        codes = [process.returncode for process in self.processes]
-        self.processes.clear()
-        return list(zip(codes, said, strict=True))
-
-
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=20)
-
-
 @pytest.fixture
-def hosts(tmp_path) -> Iterator[Hosts]:
-    names = f"cept{os.getpid()}a", f"cept{os.getpid()}b"
-    try:
-        for name in names:
-            ip("netns", "add", name)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("network namespaces need Linux, ip and root")
-    try:
-        devices = [f"{name}d" for name in names]
-        ip("link", "add", devices[0], "netns", names[0], "type", "veth", "peer", "name", devices[1], "netns", names[1])
-        for number, (name, device) in enumerate(zip(names, devices, strict=True), 1):
-            ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", device)
-            ip("-n", name, "link", "set", device, "up")
-            ip("-n", name, "link", "set", "lo", "up")
-        made = Hosts(names, tmp_path)
+def hosts() -> Iterator[Hosts]:
+    with apart() as made:
         yield made
-        for process in made.processes:
-            process.kill()
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=20)
+
+
+def train(hosts: Hosts, place: Path, *words: str) -> None:
+    """Start a training by torchrun on both, each in a folder of its own."""
+    for index, name in enumerate(hosts.names):
+        folder = place / f"host{index}"
+        folder.mkdir(exist_ok=True)
+        started = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", f"--node-rank={index}",
+                   f"--master-addr={FIRST}", f"--master-port={PORT}", "-m", "ception", "train", *words]  # fmt: skip
+        own = {"GLOO_SOCKET_IFNAME": f"{name}d", "CEPTION_CACHE": str(folder / "cache")}
+        hosts.start(index, started, folder=folder, environment=own)
 
 
 @pytest.fixture
@@ -99,7 +46,7 @@ def data(tmp_path) -> Path:
 
 
 def test_two_hosts_train_what_one_process_does(hosts, data, tmp_path):
-    hosts.train(str(data), "--epochs=2", "--dropout=0", *FLAGS)
+    train(hosts, tmp_path, str(data), "--epochs=2", "--dropout=0", *FLAGS)
     for code, said in hosts.told():
         assert code == 0, said
     (made,) = (tmp_path / "host0/runs").glob("*")
@@ -112,7 +59,7 @@ def test_two_hosts_train_what_one_process_does(hosts, data, tmp_path):
 
 
 def test_a_cable_that_is_cut_is_told_in_a_line_on_either_side_and_it_goes_on(hosts, data, tmp_path):
-    hosts.train(str(data), "--epochs=60", "--patience=60", *FLAGS)
+    train(hosts, tmp_path, str(data), "--epochs=60", "--patience=60", *FLAGS)
     while not any(len(path.read_text().splitlines()) > 2 for path in (tmp_path / "host0/runs").glob("*/log.csv")):
         assert all(process.poll() is None for process in hosts.processes), hosts.told()
         time.sleep(0.05)

@@ -18,7 +18,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any, TextIO
 
-from ception import backends
+from ception import backends, cluster_hosts
 from ception.errors import InputError, RunError, reason
 from ception.reporting import Reporter, counted, silenced
 from ception.settings import ClusterSettings
@@ -141,6 +141,8 @@ def carried_out(
 def connected(settings: ClusterSettings, reporter: Reporter) -> Iterator[int]:
     """A context with a cluster, and how many workers it has room for; one that was there before stays.
 
+    Where a host of it is lost meanwhile, the reporter is warned.
+
     Raises:
         RunError: it cannot be reached, or has no room.
     """
@@ -172,11 +174,12 @@ def connected(settings: ClusterSettings, reporter: Reporter) -> Iterator[int]:
             before = context.enable_progress_bars, context.print_on_execution_start
             context.enable_progress_bars = context.print_on_execution_start = False
             try:
-                yield workers
+                with cluster_hosts.watched(settings.worker_cores, reporter):
+                    yield workers
             finally:
                 context.enable_progress_bars, context.print_on_execution_start = before
         except (ConnectionError, TimeoutError) as error:
-            raise RunError(f"the cluster at {address} cannot be reached: {_line(error)}") from None
+            raise RunError(f"the cluster at {address} cannot be reached: {_unreached(error)}") from None
         finally:
             if ours:
                 with redirect_stdout(None):  # what it has not printed yet
@@ -217,6 +220,13 @@ def _require_listening(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except OSError as error:
         raise RunError(f"the cluster at {address} cannot be reached: {reason(error)}") from None
+
+
+def _unreached(error: BaseException) -> str:
+    """Why Ray did not come to a cluster, which it says least of where it must say who it is."""
+    if "AuthenticationError" in f"{error.__cause__!r}":
+        return "it wants a token: set RAY_AUTH_MODE=token, and copy ~/.ray/auth_token from its head"
+    return _line(error)
 
 
 @contextmanager

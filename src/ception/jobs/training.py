@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import socket
@@ -119,12 +120,18 @@ def _carried_out(task: _Task, run: Path | None, workers: int, place: Path, repor
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    board = ray.remote(num_cpus=0)(_Board).remote(run)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    board = ray.remote(num_cpus=0)(_Board).options(scheduling_strategy=here).remote(run)
     trainer = DataParallelTrainer(
         _work,
         train_loop_config={"task": task, "board": board},
-        scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": task.cores}),
+        scaling_config=ScalingConfig(
+            num_workers=(1, workers),
+            elastic_resize_monitor_interval_s=math.inf,
+            resources_per_worker={"CPU": task.cores},
+        ),
         run_config=RunConfig(storage_path=str(place), failure_config=FailureConfig(max_failures=_TRIES)),
     )
     with _heard(board, reporter):
@@ -261,12 +268,20 @@ def _place(cores: int) -> dict[str, str]:
     from ray.train.collective import broadcast_from_rank_zero
     from ray.util import get_node_ip_address
 
-    context = train.get_context()
+    context, own = train.get_context(), get_node_ip_address()
     with socket.socket() as free:
         free.bind(("", 0))
-        host, port = broadcast_from_rank_zero((get_node_ip_address(), free.getsockname()[1]))
+        host, port = broadcast_from_rank_zero((own, free.getsockname()[1]))
     return {
         "RANK": str(context.get_world_rank()), "WORLD_SIZE": str(context.get_world_size()),
         "LOCAL_RANK": str(context.get_local_rank()), "LOCAL_WORLD_SIZE": str(context.get_local_world_size()),
-        "MASTER_ADDR": host, "MASTER_PORT": str(port), "OMP_NUM_THREADS": str(cores),
+        "MASTER_ADDR": host, "MASTER_PORT": str(port), "OMP_NUM_THREADS": str(cores), **_interface(own),
     }  # fmt: skip
+
+
+def _interface(address: str) -> dict[str, str]:
+    """The network that the cluster speaks by, for gloo, which else takes what the machine's name leads to."""
+    import psutil  # which comes with Ray, and is found once that is imported
+
+    names = [name for name, all_ in psutil.net_if_addrs().items() if address in {one.address for one in all_}]
+    return {"GLOO_SOCKET_IFNAME": names[0]} if names and "GLOO_SOCKET_IFNAME" not in os.environ else {}
