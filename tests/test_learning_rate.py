@@ -190,6 +190,11 @@ class TestSearch:
         with Image.open(search.picture) as image:
             assert image.size == (840, 480)
 
+    @pytest.mark.slow
+    def test_a_short_training_has_a_hundred_steps(self, folder, tmp_path):
+        options = SMALL | {"epochs": 30}  # of eight steps each
+        assert ception.find_learning_rate(folder, picture=tmp_path / "f.png", reporter=Notes(), **options).steps == 100
+
     def test_the_same_again(self, found, folder, tmp_path):
         again = ception.find_learning_rate(folder, picture=tmp_path / "f.png", reporter=Notes(), **SMALL)
         assert (again.rates, again.losses, again.level) == (found[0].rates, found[0].losses, found[0].level)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ception.training.planning import Plan
     from ception.training.trainee import Trainee
 
-_EPOCHS, _LEAST, _MOST = 2, 40, 100  # of a short training: epochs, within these numbers of steps
+_STEPS = 100  # of a short training; of a shorter one all
 _JUDGED = 8  # batches of validation pictures that it is judged by, up to twice as many where there are enough
 _SMALLEST = 8  # pictures in one of them, for the statistics of batch norm
 
@@ -80,12 +80,13 @@ class Search:
 def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter, *, drawn: bool = True) -> Search:
     """Try learning rates in the last phase of a training, after those before it were carried out.
 
-    With each rate the phase is trained for two epochs, 40 steps at least and 100 at most, from the same weights, with
-    the same batches, and with the recipe's whole schedule in so many steps: where warm-up and decay are left out, small
-    rates look better than they are (Wu et al., arXiv:1803.02021). It is judged by the loss of validation pictures after
-    the last step, so that no step before counts. Where batch norm is trained, that is computed as the network is used,
-    with moving statistics, which lag behind as they will after the whole training: a high rate may leave them far
-    behind. The first rate is the recipe's, `trials.bracketed` chooses the others, `trials.best_rate` the suggestion.
+    With each rate the phase is trained for 100 steps, or all where it has fewer, from the same weights, with the same
+    batches, and with the recipe's whole schedule in so many steps: where warm-up and decay are left out, or steps are
+    few, small rates look better than they are (Wu et al., arXiv:1803.02021). It is judged by the loss of validation
+    pictures after the last step, so that no step before counts. Where batch norm is trained, that is computed as the
+    network is used, with moving statistics, which lag behind as they will after the whole training: a high rate may
+    leave them far behind. The first rate is the recipe's, `trials.bracketed` chooses the others, `trials.best_rate` the
+    suggestion.
 
     Args:
         plan: The training.
@@ -192,7 +193,7 @@ class _ShortTrainings:
         self.judges, self.averaged = _in_eighths(validation), bool(recipe.averaging)
         an_epoch = -(-len(examples.training) // recipe.batch_size)
         self.whole = recipe.epochs * an_epoch
-        self.steps = min(self.whole, max(_LEAST, min(_EPOCHS * an_epoch, _MOST)))
+        self.steps = min(self.whole, _STEPS)
         schedule = schedule_of(replace(recipe, learning_rate=1.0), self.steps / recipe.epochs)
         self.shares = [float(schedule(step)) if callable(schedule) else 1.0 for step in range(self.steps)]
         factors = phases.rates(logits_part(network, plan.settings), recipe)
