@@ -84,9 +84,8 @@ def search(plan: Plan, network: keras.Model, picture: Path, reporter: Reporter, 
     batches, and with the recipe's whole schedule in so many steps: where warm-up and decay are left out, or steps are
     few, small rates look better than they are (Wu et al., arXiv:1803.02021). It is judged by the loss of validation
     pictures after the last step, so that no step before counts. Where batch norm is trained, that is computed as the
-    network is used, with moving statistics, which lag behind as they will after the whole training: a high rate may
-    leave them far behind. The first rate is the recipe's, `trials.bracketed` chooses the others, `trials.best_rate` the
-    suggestion.
+    network is used, with moving statistics that lag as they will after the whole training: far, where a rate is high.
+    The first rate is the recipe's, `trials.bracketed` chooses the others, `trials.best_rate` the suggestion.
 
     Args:
         plan: The training.
