@@ -23,20 +23,32 @@ from typing import Any
 
 import results
 
+_OURS = {"LAYERS": "ours"}  # as in training, with the compiled kernels
 _KEPT = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
 IN_TORCH = {
     "torch: none": {"GLIBC_TUNABLES": "glibc.malloc.check=0"},
     "torch: kept heap": {},
     "torch: kept heap, huge pages": {"GLIBC_TUNABLES": f"{_KEPT}:glibc.malloc.hugetlb=1"},
+    "torch: kept heap, OpenMP as it is": {"GOMP_SPINCOUNT": "300000"},
+    "torch: kept heap, OpenMP as it is, our layers": _OURS | {"GOMP_SPINCOUNT": "300000"},
+    "torch: kept heap, our layers": _OURS,
 }
+_BOTH = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true"}
 SETTINGS = {
     "none": {},
     "oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "1"},
     "oneDNN off": {"TF_ENABLE_ONEDNN_OPTS": "0"},
     "caching allocator": {"TF_CPU_ALLOCATOR_USE_BFC": "true"},
-    "both": {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true"},
+    "both": _BOTH,
+    "both, our layers": _OURS | _BOTH,
+    "both, one operation at a time": _BOTH | {"TF_NUM_INTEROP_THREADS": "1"},
+    "both, one operation at a time, our layers": _OURS | _BOTH | {"TF_NUM_INTEROP_THREADS": "1"},
 }
-CASES = {"xception": (299, 3, 8, 4), "separable_cnn": (28, 1, 32, 200)}  # size, channels, batch, steps
+CASES = {  # size, channels, batch, steps
+    "xception": (299, 3, 8, 4),
+    "inception_v3": (299, 3, 8, 4),
+    "separable_cnn": (28, 1, 32, 200),
+}
 
 
 def measured(name: str, batch_size: int | None) -> dict[str, float]:
@@ -50,11 +62,14 @@ def measured(name: str, batch_size: int | None) -> dict[str, float]:
     import keras
     import numpy as np
 
-    import ception
+    from ception import layers
+    from ception.models import NetworkConfig
+    from ception.models.building import build_network
 
     size, channels, batch, steps = CASES[name]
     batch = batch_size or batch
-    network = ception.build(name, classes=10, seed=0)
+    config = NetworkConfig.of(name, classes=10, image_size=size, channels=channels)
+    network = build_network(config, seed=0, layers=layers.quicker("cpu") if "LAYERS" in os.environ else {})
     network.compile(keras.optimizers.SGD(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True),
                     jit_compile=False)  # fmt: skip
     random = np.random.default_rng(0)
@@ -85,6 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--settings", nargs="+", default=[], metavar="SETTING", help="those alone")
     parser.add_argument("--backend", default="tensorflow", choices=["tensorflow", "torch"])
     parser.add_argument("--batch", type=int, help="other than 8 of xception and 32 of separable_cnn")
     parser.add_argument("--processor", action="store_true", help="tell processor time, not pictures a second")
@@ -95,11 +111,12 @@ def main() -> None:
         return
     for name in options.networks:
         settings = SETTINGS if options.backend == "tensorflow" else IN_TORCH
+        settings = {setting: made for setting, made in settings.items() if setting in (options.settings or settings)}
         rates: dict[str, list[dict[str, float]]] = {setting: [] for setting in settings}
         for _ in range(options.rounds):
             for setting, variables in settings.items():
                 # an empty value is no setting of the user's, and keeps the library from making its own
-                blank = dict.fromkeys(("TF_ENABLE_ONEDNN_OPTS", "TF_CPU_ALLOCATOR_USE_BFC"), "")
+                blank = dict.fromkeys((*_BOTH, "TF_NUM_INTEROP_THREADS"), "")
                 environment = os.environ | {"KERAS_BACKEND": options.backend} | blank | variables
                 command = [sys.executable, __file__, "--here", name]
                 command += ["--batch", str(options.batch)] if options.batch else []

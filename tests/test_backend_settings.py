@@ -1,4 +1,4 @@
-"""Memory that PyTorch's tensors lie in is kept, and a C library that the user has set up is left alone."""
+"""Settings of the libraries below the backends are made, and what the user has set up is left alone."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ def library(monkeypatch) -> Library:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     for name in list(os.environ):
-        if name == "GLIBC_TUNABLES" or name.startswith("MALLOC_"):
+        if name in ("GLIBC_TUNABLES", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY") or name.startswith("MALLOC_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "1")  # so that what is set is undone
+    monkeypatch.delenv("GOMP_SPINCOUNT")
     return made
 
 
@@ -60,6 +62,29 @@ def test_what_the_user_has_set_up_stays(library, monkeypatch, name):
     monkeypatch.setenv(name, "")
     backends._settle_torch()
     assert library.calls == []
+
+
+def test_threads_of_openmp_sleep_soon(library):
+    backends._settle_torch()
+    assert os.environ["GOMP_SPINCOUNT"] == "10000"
+
+
+@pytest.mark.parametrize(("name", "value"), [("GOMP_SPINCOUNT", "7"), ("OMP_WAIT_POLICY", "ACTIVE")])
+def test_unless_the_user_has_told_them(library, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    backends._settle_torch()
+    assert os.environ.get("GOMP_SPINCOUNT") == {"GOMP_SPINCOUNT": "7"}.get(name)
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, "1"), (2, "1"), (3, None)])
+def test_on_two_cores_operations_of_tensorflow_follow_each_other(monkeypatch, cores, expected):
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "2")
+    monkeypatch.setattr(backends, "cores", lambda: cores)
+    backends._settle_tensorflow()
+    assert os.environ["TF_NUM_INTEROP_THREADS"] == "2"
+    monkeypatch.delenv("TF_NUM_INTEROP_THREADS")
+    backends._settle_tensorflow()
+    assert os.environ.get("TF_NUM_INTEROP_THREADS") == expected
 
 
 def test_once_pytorch_is_there_and_elsewhere_nothing_is_set(library, monkeypatch):

@@ -104,6 +104,19 @@ def test_bias_and_selu(kind):
     compare(kind, (2, 7, 8, 5), 33, 3, padding="same", activation="selu")
 
 
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(("kernel", "channels"), [(3, 1), ((5, 2), 3), (3, 8)])
+def test_convolution_with_bias_and_selu(strides, padding, kernel, channels):
+    compare("Conv2D", (3, 8, 9, channels), 35, kernel, strides=strides, padding=padding, activation="selu")
+
+
+@pytest.mark.parametrize("dtype", WITHIN)
+@pytest.mark.parametrize("shape", SIZES)
+def test_separable_with_bias_and_selu(shape, dtype):
+    compare("SeparableConv2D", shape, 34, 3, padding="same", activation="selu", dtype=dtype)
+
+
 @pytest.mark.parametrize("window", [(3, 2), (2, 2), (3, 1), ((2, 3), 2)])
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_max_pool(window, padding):

@@ -72,6 +72,24 @@ CEPTION_API int32_t ception_bias_selu(int64_t values, int64_t channels, int32_t 
 CEPTION_API int32_t ception_bias_selu_gradients(int64_t values, int64_t channels, int32_t element, const void *y,
                                                 const void *gradient, void *of_x, float *of_bias);
 
+/* A convolution across all channels, a bias and SELU, in float32, for windows that cover few numbers. The kernel is
+   (window_height, window_width, channels, filters), y (batch, out_height, out_width, filters), which the gradients follow
+   from: those of kernel and bias. */
+CEPTION_API int32_t ception_convolution_selu(const ception_windows *windows, int64_t filters, const float *x,
+                                             const float *kernel, const float *bias, float *y);
+CEPTION_API int32_t ception_convolution_selu_gradients(const ception_windows *windows, int64_t filters, const float *x,
+                                                       const float *y, const float *gradient, float *of_kernel,
+                                                       float *of_bias);
+
+/* A convolution of each channel alone, one of what it gives across all channels, a bias and SELU, in float32. The pointwise
+   kernel is (channels, filters). */
+CEPTION_API int32_t ception_separable_selu(const ception_windows *windows, int64_t filters, const float *x,
+                                           const float *kernel, const float *pointwise, const float *bias, float *y);
+CEPTION_API int32_t ception_separable_selu_gradients(const ception_windows *windows, int64_t filters, const float *x,
+                                                     const float *kernel, const float *pointwise, const float *y,
+                                                     const float *gradient, float *of_x, float *of_kernel,
+                                                     float *of_pointwise, float *of_bias);
+
 CEPTION_API int32_t ception_max_pool(const ception_windows *windows, int32_t element, const void *x, void *y);
 /* The gradient goes to the first place of each window that has its largest value. */
 CEPTION_API int32_t ception_max_pool_gradient(const ception_windows *windows, int32_t element, const void *x,

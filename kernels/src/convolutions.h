@@ -18,8 +18,8 @@ int32_t depthwise(const ception_windows *windows, const ception_reading *said, c
   const Bands bands(w.batch, w.out_height, size);
   auto band = [&](int64_t item, int worker) {
     const int64_t picture = bands.picture(item), first = bands.first(item);
-    depthwise_rows(w, reading, x + picture * in, packed.data(), first, bands.last(item),
-                   y + (picture * w.out_height + first) * row, own.data() + worker * lines);
+    Lines<Element> read(w, reading, x + picture * in, own.data() + worker * lines);
+    depthwise_rows(read, packed.data(), first, bands.last(item), y + (picture * w.out_height + first) * row);
   };
   each(bands.number, size, band);
   return 0;

@@ -66,27 +66,35 @@ struct Lines {
 
 constexpr int kAtOnce = 4;  // outputs beside each other, which share what they read
 
-// kAtOnce outputs of windows of 3 x 3, with strides of 1 to the right, for channels from `begin` on and before `end`.
+// Columns that are gone through for one vector of channels before the next one: all of a row where its channels are few,
+// so that the kernel stays in registers; else kAtOnce, for what lies beside each other in memory is read together.
+inline int64_t columns_at_once(int64_t width, int64_t channels) { return channels <= kGrouped ? width : kAtOnce; }
+
+// Outputs `first`..`last` of a row, at least kAtOnce, of windows of 3 x 3 with strides of 1 to the right, for channels from
+// `begin` on and before `end`.
 template <typename Element>
-inline __attribute__((always_inline)) void outputs_of_3x3(const float *const lines[3], int64_t channels,
-                                                          int64_t begin, int64_t end, const float *kernel,
-                                                          Element *y) {
+inline void outputs_of_3x3(const float *const lines[3], int64_t first, int64_t last, int64_t channels, int64_t begin,
+                           int64_t end, const float *kernel, Element *y) {
   const int64_t room = padded(channels);
   for (int64_t channel = begin; channel < end; channel += kWidth) {
-    Vector sums[kAtOnce] = {};
+    Vector of[9];
+#pragma GCC unroll 9
+    for (int place = 0; place < 9; ++place) of[place] = load(kernel + place * room + channel);
+    for (int64_t start = first; start < last; start += kAtOnce) {
+      const int64_t column = least(start, last - kAtOnce);  // the last ones may be computed twice
+      Vector sums[kAtOnce] = {};
 #pragma GCC unroll 3
-    for (int i = 0; i < 3; ++i) {
-      Vector of[3], in[kAtOnce + 2];
-#pragma GCC unroll 3
-      for (int j = 0; j < 3; ++j) of[j] = load(kernel + (3 * i + j) * room + channel);
+      for (int i = 0; i < 3; ++i) {
+        Vector in[kAtOnce + 2];
 #pragma GCC unroll 6
-      for (int j = 0; j < kAtOnce + 2; ++j) in[j] = load(lines[i] + j * room + channel);
+        for (int j = 0; j < kAtOnce + 2; ++j) in[j] = load(lines[i] + (column + j) * room + channel);
 #pragma GCC unroll 4
-      for (int at = 0; at < kAtOnce; ++at)
-        sums[at] += in[at] * of[0] + in[at + 1] * of[1] + in[at + 2] * of[2];
+        for (int at = 0; at < kAtOnce; ++at)
+          sums[at] += in[at] * of[3 * i] + in[at + 1] * of[3 * i + 1] + in[at + 2] * of[3 * i + 2];
+      }
+#pragma GCC unroll 4
+      for (int at = 0; at < kAtOnce; ++at) store_of(y + (column + at) * channels + channel, sums[at], channels - channel);
     }
-#pragma GCC unroll 4
-    for (int at = 0; at < kAtOnce; ++at) store_of(y + at * channels + channel, sums[at], channels - channel);
   }
 }
 
@@ -106,11 +114,10 @@ void output_of(const ception_windows &w, const Lines<Element> &lines, const floa
   }
 }
 
-// Rows of outputs of one picture: y has row `first` first. The memory is for `lines_of` the windows.
+// Rows of outputs of one picture: y has row `first` first. Lines that were read for earlier rows are not read again.
 template <typename Element>
-void depthwise_rows(const ception_windows &w, const Reading &reading, const Element *x, const float *kernel,
-                    int64_t first, int64_t last, Element *y, float *memory) {
-  Lines<Element> lines(w, reading, x, memory);
+void depthwise_rows(Lines<Element> &lines, const float *kernel, int64_t first, int64_t last, Element *y) {
+  const ception_windows &w = lines.w;
   const bool quick = w.window_height == 3 && w.window_width == 3 && w.right == 1 && w.out_width >= kAtOnce;
   for (int64_t row = first; row < last; ++row, y += w.out_width * w.channels) {
     lines.prepare(row);
@@ -121,14 +128,11 @@ void depthwise_rows(const ception_windows &w, const Reading &reading, const Elem
     }
     const float *read[3];
     for (int i = 0; i < 3; ++i) read[i] = lines.line(row * w.down - w.top + i);
+    const int64_t together = columns_at_once(w.out_width, w.channels);
     for (int64_t channel = 0; channel < w.channels; channel += kGrouped)
-      for (int64_t start = 0; start < w.out_width; start += kAtOnce) {
-        const int64_t column = least(start, w.out_width - kAtOnce);  // the last ones may be computed twice
-        const float *from[3];
-        for (int i = 0; i < 3; ++i) from[i] = read[i] + column * lines.room;
-        outputs_of_3x3(from, w.channels, channel, least(w.channels, channel + kGrouped), kernel,
-                       y + column * w.channels);
-      }
+      for (int64_t start = 0; start < w.out_width; start += together)
+        outputs_of_3x3(read, least(start, w.out_width - kAtOnce), least(w.out_width, start + together), w.channels,
+                       channel, least(w.channels, channel + kGrouped), kernel, y);
   }
 }
 

@@ -157,6 +157,74 @@ void bias_selu_gradients(const Attributes &, Call &call) {
                                            of_x, of_bias));
 }
 
+// The outputs of windows of which each gives the filters that the kernel at `number` has.
+template <typename Call>
+Shape filtered(const Call &call, const Attributes &attributes, int number) {
+  Shape made = outputs_of(windows_of(attributes, call.shape(0)));
+  made[3] = call.shape(number)[3];
+  return made;
+}
+
+template <typename Call>
+bool fits_convolution(const Call &call, const Attributes &attributes) {
+  const Shape &x = call.shape(0), &kernel = call.shape(1);
+  return call.element() == CEPTION_FLOAT32 && x.size() == 4 && kernel.size() == 4 && kernel[2] == x[3] &&
+         kernel[0] == attributes.window_height && kernel[1] == attributes.window_width;
+}
+
+template <typename Call>
+void convolution_selu(const Attributes &attributes, Call &call) {
+  if (!call.require(fits_convolution(call, attributes) && call.shape(2) == Shape{call.shape(1)[3]}, kKernelDoesNotFit))
+    return;
+  const ception_windows w = windows_of(attributes, call.shape(0));
+  const int64_t filters = call.shape(1)[3];
+  if (float *y = call.float_output(0, filtered(call, attributes, 1)))
+    call.ended(ception_convolution_selu(&w, filters, call.floats(0), call.floats(1), call.floats(2), y));
+}
+
+template <typename Call>
+void convolution_selu_gradients(const Attributes &attributes, Call &call) {
+  if (!call.require(fits_convolution(call, attributes), kKernelDoesNotFit)) return;
+  const Shape made = filtered(call, attributes, 1);
+  if (!call.require(call.shape(2) == made && call.shape(3) == made, kGradientDoesNotFit)) return;
+  const ception_windows w = windows_of(attributes, call.shape(0));
+  float *of_kernel = call.float_output(0, call.shape(1)), *of_bias = call.float_output(1, {made[3]});
+  if (of_kernel && of_bias)
+    call.ended(ception_convolution_selu_gradients(&w, made[3], call.floats(0), call.floats(2), call.floats(3), of_kernel,
+                                                  of_bias));
+}
+
+// Whether what a separable convolution with SELU reads fits together: maps, both kernels, and the bias or the outputs.
+template <typename Call>
+bool fits_separable(const Call &call, const Attributes &attributes, bool given_outputs) {
+  if (call.element() != CEPTION_FLOAT32 || !fits(call, attributes, 1)) return false;
+  const Shape &pointwise = call.shape(2);
+  if (pointwise.size() != 4 || pointwise[0] != 1 || pointwise[1] != 1 || pointwise[2] != call.shape(0)[3]) return false;
+  const Shape made = filtered(call, attributes, 2);
+  return given_outputs ? call.shape(3) == made && call.shape(4) == made : call.shape(3) == Shape{pointwise[3]};
+}
+
+template <typename Call>
+void separable_selu(const Attributes &attributes, Call &call) {
+  if (!call.require(fits_separable(call, attributes, false), kKernelDoesNotFit)) return;
+  const ception_windows w = windows_of(attributes, call.shape(0));
+  const int64_t filters = call.shape(2)[3];
+  if (float *y = call.float_output(0, filtered(call, attributes, 2)))
+    call.ended(ception_separable_selu(&w, filters, call.floats(0), call.floats(1), call.floats(2), call.floats(3), y));
+}
+
+template <typename Call>
+void separable_selu_gradients(const Attributes &attributes, Call &call) {
+  if (!call.require(fits_separable(call, attributes, true), kGradientDoesNotFit)) return;
+  const ception_windows w = windows_of(attributes, call.shape(0));
+  const int64_t filters = call.shape(2)[3];
+  float *of_x = call.float_output(0, call.shape(0)), *of_kernel = call.float_output(1, call.shape(1));
+  float *of_pointwise = call.float_output(2, call.shape(2)), *of_bias = call.float_output(3, {filters});
+  if (of_x && of_kernel && of_pointwise && of_bias)
+    call.ended(ception_separable_selu_gradients(&w, filters, call.floats(0), call.floats(1), call.floats(2),
+                                                call.floats(3), call.floats(4), of_x, of_kernel, of_pointwise, of_bias));
+}
+
 template <typename Call>
 void product(const Attributes &attributes, Call &call) {
   const Shape &a = call.shape(0), &b = call.shape(1);

@@ -43,7 +43,7 @@ using ception::operations;
 
 extern "C" {
 
-int32_t ception_interface(void) { return 3; }
+int32_t ception_interface(void) { return 4; }
 
 const char *ception_instructions(void) { return operations().name; }
 
@@ -90,6 +90,29 @@ int32_t ception_bias_selu(int64_t values, int64_t channels, int32_t element, con
 int32_t ception_bias_selu_gradients(int64_t values, int64_t channels, int32_t element, const void *y,
                                     const void *gradient, void *of_x, float *of_bias) {
   return operations().bias_selu_gradients(values, channels, element, y, gradient, of_x, of_bias);
+}
+
+int32_t ception_convolution_selu(const ception_windows *windows, int64_t filters, const float *x, const float *kernel,
+                                 const float *bias, float *y) {
+  return operations().convolution_selu(windows, filters, x, kernel, bias, y);
+}
+
+int32_t ception_convolution_selu_gradients(const ception_windows *windows, int64_t filters, const float *x,
+                                           const float *y, const float *gradient, float *of_kernel, float *of_bias) {
+  return operations().convolution_selu_gradients(windows, filters, x, y, gradient, of_kernel, of_bias);
+}
+
+int32_t ception_separable_selu(const ception_windows *windows, int64_t filters, const float *x, const float *kernel,
+                               const float *pointwise, const float *bias, float *y) {
+  return operations().separable_selu(windows, filters, x, kernel, pointwise, bias, y);
+}
+
+int32_t ception_separable_selu_gradients(const ception_windows *windows, int64_t filters, const float *x,
+                                         const float *kernel, const float *pointwise, const float *y,
+                                         const float *gradient, float *of_x, float *of_kernel, float *of_pointwise,
+                                         float *of_bias) {
+  return operations().separable_selu_gradients(windows, filters, x, kernel, pointwise, y, gradient, of_x, of_kernel,
+                                               of_pointwise, of_bias);
 }
 
 int32_t ception_max_pool(const ception_windows *windows, int32_t element, const void *x, void *y) {

@@ -15,6 +15,10 @@ struct Operations {
   decltype(&ception_normalize_gradients) normalize_gradients;
   decltype(&ception_bias_selu) bias_selu;
   decltype(&ception_bias_selu_gradients) bias_selu_gradients;
+  decltype(&ception_convolution_selu) convolution_selu;
+  decltype(&ception_convolution_selu_gradients) convolution_selu_gradients;
+  decltype(&ception_separable_selu) separable_selu;
+  decltype(&ception_separable_selu_gradients) separable_selu_gradients;
   decltype(&ception_max_pool) max_pool;
   decltype(&ception_max_pool_gradient) max_pool_gradient;
 };

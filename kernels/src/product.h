@@ -3,6 +3,8 @@
 // Source: Van Zee and van de Geijn, BLIS, ACM TOMS 41(3), 2015.
 #pragma once
 
+#include <utility>
+
 #include "sharing.h"
 
 namespace {
@@ -15,26 +17,27 @@ inline int64_t depth_of(int64_t k) { return most(1, ceiling(k, ceiling(most(k, 1
 
 inline int64_t packed_columns(int64_t n) { return ceiling(n, kColumns) * kColumns; }
 
-// One tile: c (kRows, kColumns) = or += a b, with b (depth, kColumns) packed; element (i, p) of a lies at
-// a[i * down + p * right].
+// One tile: c (rows, kColumns) = or += a b, with b (depth, kColumns); element (i, p) of a lies at a[i * down + p * right],
+// and row p of b at b + p * ldb.
+template <int rows>
 inline __attribute__((always_inline)) void tile(int64_t depth, const float *a, int64_t down, int64_t right,
-                                                const float *b, float *c, int64_t ldc, bool add) {
-  for (int i = 0; i < kRows; ++i)  // the result is there when the sums are
+                                                const float *b, int64_t ldb, float *c, int64_t ldc, bool add) {
+  for (int i = 0; i < rows; ++i)  // the result is there when the sums are
     for (int v = 0; v < kColumns; v += 16) __builtin_prefetch(c + i * ldc + v, 1);
-  Vector sums[kRows][kVectors] = {};
+  Vector sums[rows][kVectors] = {};
   for (int64_t p = 0; p < depth; ++p) {
     Vector column[kVectors];
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) column[v] = load(b + p * kColumns + v * kWidth);
+    for (int v = 0; v < kVectors; ++v) column[v] = load(b + p * ldb + v * kWidth);
 #pragma GCC unroll 14
-    for (int i = 0; i < kRows; ++i) {
+    for (int i = 0; i < rows; ++i) {
       const Vector row = a[i * down + p * right] - Vector{};
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) sums[i][v] += row * column[v];
     }
   }
 #pragma GCC unroll 14
-  for (int i = 0; i < kRows; ++i) {
+  for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
       float *to = c + i * ldc + v * kWidth;
@@ -43,19 +46,51 @@ inline __attribute__((always_inline)) void tile(int64_t depth, const float *a, i
   }
 }
 
-void whole_tile(int64_t depth, const float *a, const float *b, float *c, int64_t ldc, bool add) {
-  tile(depth, a, 1, kRows, b, c, ldc, add);
+// Tiles by their number of rows; `apart` is how far rows of a lie apart that are not packed, or columns.
+using Tile = void (*)(int64_t depth, const float *a, int64_t apart, const float *b, int64_t ldb, float *c, int64_t ldc,
+                      bool add);
+
+template <int rows>
+void packed_tile(int64_t depth, const float *a, int64_t, const float *b, int64_t, float *c, int64_t ldc, bool add) {
+  tile<rows>(depth, a, 1, kRows, b, kColumns, c, ldc, add);
 }
 
 // Of rows as they lie in memory: what packing would cost is saved.
-void tile_of_rows(int64_t depth, const float *a, int64_t down, const float *b, float *c, int64_t ldc, bool add) {
-  tile(depth, a, down, 1, b, c, ldc, add);
+template <int rows>
+void tile_of_rows(int64_t depth, const float *a, int64_t apart, const float *b, int64_t, float *c, int64_t ldc, bool add) {
+  tile<rows>(depth, a, apart, 1, b, kColumns, c, ldc, add);
 }
 
-void part_of_tile(int64_t depth, const float *a, int64_t down, int64_t right, const float *b, float *c, int64_t ldc,
-                  bool add, int64_t rows, int64_t columns) {
+// Of columns of a, and rows of b, as they lie in memory.
+template <int rows>
+void tile_of_columns(int64_t depth, const float *a, int64_t apart, const float *b, int64_t ldb, float *c, int64_t ldc,
+                     bool add) {
+  tile<rows>(depth, a, 1, apart, b, ldb, c, ldc, add);
+}
+
+struct Tiles {
+  Tile packed, of_rows, of_columns;
+};
+
+template <int... rows>
+constexpr auto tiles_of(std::integer_sequence<int, rows...>) {
+  struct {
+    Tiles by_rows[sizeof...(rows)];
+  } all{{{packed_tile<rows + 1>, tile_of_rows<rows + 1>, tile_of_columns<rows + 1>}...}};
+  return all;
+}
+
+// Those with so many rows.
+inline const Tiles &tiles(int64_t rows) {
+  static constexpr auto all = tiles_of(std::make_integer_sequence<int, kRows>{});
+  return all.by_rows[rows - 1];
+}
+
+// A tile of which c takes some columns alone.
+void part_of_tile(Tile made, int64_t depth, const float *a, int64_t apart, const float *b, float *c, int64_t ldc, bool add,
+                  int64_t rows, int64_t columns) {
   float whole[kRows * kColumns] __attribute__((aligned(64)));
-  tile(depth, a, down, right, b, whole, kColumns, false);
+  made(depth, a, apart, b, kColumns, whole, kColumns, false);
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < columns; ++j)
       c[i * ldc + j] = add ? c[i * ldc + j] + whole[i * kColumns + j] : whole[i * kColumns + j];
@@ -119,25 +154,29 @@ void multiply(int64_t m, int64_t n, int64_t k, const float *a, int64_t down, int
     for (int64_t block = 0; block < m; block += kBlock) {
       const int64_t rows = least(kBlock, m - block);
       const float *from = a + block * down + p * right;
-      const int64_t packed = direct ? rows / kRows * kRows : 0;  // the first row that has to be packed
-      if (packed < rows) pack_rows(rows - packed, depth, from + packed * down, down, right, packed_a + packed * depth);
+      if (!direct) pack_rows(rows, depth, from, down, right, packed_a);
       for (int64_t j = 0; j < n; j += kColumns)
         for (int64_t i = 0; i < rows; i += kRows) {
-          const bool as_it_lies = i < packed;
-          const float *of_a = as_it_lies ? from + i * down : packed_a + i * depth, *of_b = panels + j * depth;
+          const int64_t high = least(kRows, rows - i);
+          const Tile made = direct ? tiles(high).of_rows : tiles(high).packed;
+          const float *of_a = direct ? from + i * down : packed_a + i * depth, *of_b = panels + j * depth;
           float *to = c + (block + i) * ldc + j;
-          if (rows - i < kRows || n - j < kColumns)
-            part_of_tile(depth, of_a, as_it_lies ? down : 1, as_it_lies ? 1 : kRows, of_b, to, ldc, add || p > 0,
-                         least(kRows, rows - i), least(kColumns, n - j));
-          else if (as_it_lies)
-            tile_of_rows(depth, of_a, down, of_b, to, ldc, add || p > 0);
+          if (n - j < kColumns)
+            part_of_tile(made, depth, of_a, down, of_b, to, ldc, add || p > 0, high, n - j);
           else
-            whole_tile(depth, of_a, of_b, to, ldc, add || p > 0);
+            made(depth, of_a, down, of_b, kColumns, to, ldc, add || p > 0);
         }
     }
   }
   if (k == 0 && !add)
     for (int64_t i = 0; i < m; ++i) memset(c + i * ldc, 0, sizeof(float) * n);
+}
+
+// c (m, n) += a b, of a (k, m) turned and b (k, n), both as they lie in memory; n takes whole tiles.
+void add_turned(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t ldb, float *c) {
+  for (int64_t j = 0; j < n; j += kColumns)
+    for (int64_t i = 0; i < m; i += kRows)
+      tiles(least(kRows, m - i)).of_columns(k, a + i, lda, b + j, ldb, c + i * n + j, n, true);
 }
 
 // The product where the depth is far longer than the result is wide, as for the gradient of a kernel: each thread adds up

@@ -37,11 +37,12 @@ void write_selu(int64_t channels, const Element *x, const float *bias, int64_t f
     }
 }
 
-// Writes the gradients of values first..last of some vectors of channels from what SELU gave, and adds them up.
+// Writes the gradients of values first..last of some vectors of channels from what SELU gave, each `apart` from the one
+// before, and adds them up.
 template <int kCount, typename Element>
 inline __attribute__((always_inline)) void some_selu_gradients(int64_t channels, int64_t channel, const Element *y,
                                                                const Element *gradient, int64_t first, int64_t last,
-                                                               Element *of_x, double *sums) {
+                                                               Element *of_x, int64_t apart, double *sums) {
   const int64_t left = kCount > 1 ? kCount * kWidth : channels - channel;
   Vector sum[kCount] = {};
   for (int64_t value = first; value < last; ++value)
@@ -51,11 +52,33 @@ inline __attribute__((always_inline)) void some_selu_gradients(int64_t channels,
       const Vector made = load_of(y + at, left), zero = {};
       const Vector slope = select((Mask)(made > zero), zero + kScale, made + kScaleAlpha);
       const Vector given = load_of(gradient + at, left) * slope;
-      store_of(of_x + at, given, left);
+      store_of(of_x + value * apart + channel + v * kWidth, given, left);
       sum[v] += given;
     }
   for (int v = 0; v < kCount; ++v)
     for (int64_t i = 0; i < least(kWidth, left - v * kWidth); ++i) sums[channel + v * kWidth + i] += sum[v][i];
+}
+
+template <typename Element>
+void write_selu_gradients(int64_t channels, const Element *y, const Element *gradient, int64_t first, int64_t last,
+                          Element *of_x, int64_t apart, double *sums) {
+  for (int64_t end; first < last; first = end) {
+    end = least(last, first + kSummed);
+    int64_t channel = 0;
+    for (; channel + 2 * kWidth <= channels; channel += 2 * kWidth)
+      some_selu_gradients<2>(channels, channel, y, gradient, first, end, of_x, apart, sums);
+    for (; channel < channels; channel += kWidth)
+      some_selu_gradients<1>(channels, channel, y, gradient, first, end, of_x, apart, sums);
+  }
+}
+
+// The gradient of the bias from what the threads have added up.
+inline void write_bias_gradient(int64_t channels, int size, const double *sums, float *of_bias) {
+  for (int64_t channel = 0; channel < channels; ++channel) {
+    double sum = 0;
+    for (int worker = 0; worker < size; ++worker) sum += sums[worker * channels + channel];
+    of_bias[channel] = (float)sum;
+  }
 }
 
 template <typename Element>
@@ -82,23 +105,11 @@ int32_t bias_selu_gradients(int64_t values, int64_t channels, const Element *y, 
   double *sums = zeros(memory, size * channels);
   const int64_t blocks = blocks_of(values, size);
   auto write = [&](int64_t item, int worker) {
-    double *mine = sums + worker * channels;
-    const int64_t end = values * (item + 1) / blocks;
-    for (int64_t first = values * item / blocks; first < end; first += kSummed) {
-      const int64_t last = least(end, first + kSummed);
-      int64_t channel = 0;
-      for (; channel + 2 * kWidth <= channels; channel += 2 * kWidth)
-        some_selu_gradients<2>(channels, channel, y, gradient, first, last, of_x, mine);
-      for (; channel < channels; channel += kWidth)
-        some_selu_gradients<1>(channels, channel, y, gradient, first, last, of_x, mine);
-    }
+    write_selu_gradients(channels, y, gradient, values * item / blocks, values * (item + 1) / blocks, of_x, channels,
+                         sums + worker * channels);
   };
   each(blocks, size, write);
-  for (int64_t channel = 0; channel < channels; ++channel) {
-    double sum = 0;
-    for (int worker = 0; worker < size; ++worker) sum += sums[worker * channels + channel];
-    of_bias[channel] = (float)sum;
-  }
+  write_bias_gradient(channels, size, sums, of_bias);
   return 0;
 }
 

@@ -186,6 +186,17 @@ bool register_all() {
       {"of_x: T", "of_kernel: T", "of_gamma: float", "of_beta: float"});
   add<bias_selu<Call>, 0, 2>("CeptionBiasSelu", {"x: T", "bias: float"}, {"y: T"});
   add<bias_selu_gradients<Call>, 0, 2>("CeptionBiasSeluGradients", {"y: T", "gradient: T"}, {"of_x: T", "of_bias: float"});
+  add<convolution_selu<Call>, kWindows, 3>("CeptionConvolutionSelu", {"x: T", "kernel: T", "bias: float"}, {"y: T"});
+  add<convolution_selu_gradients<Call>, kWindows, 4>("CeptionConvolutionSeluGradients",
+                                                     {"x: T", "kernel: T", "y: T", "gradient: T"},
+                                                     {"of_kernel: T", "of_bias: float"});
+  add<separable_selu<Call>, kWindows, 4>("CeptionSeparableSelu", {"x: T", "kernel: T", "pointwise: T", "bias: float"},
+                                         {"y: T"});
+  add<separable_selu_gradients<Call>, kWindows, 5>(
+      "CeptionSeparableSeluGradients", {"x: T", "kernel: T", "pointwise: T", "y: T", "gradient: T"},
+      {"of_x: T", "of_kernel: T", "of_pointwise: T", "of_bias: float"});
+  add<max_pool<Call>, kWindows, 1>("CeptionMaxPool", {"x: T"}, {"y: T"});
+  add<max_pool_gradient<Call>, kWindows, 3>("CeptionMaxPoolGradient", {"x: T", "y: T", "gradient: T"}, {"of_x: T"});
   return true;
 }
 

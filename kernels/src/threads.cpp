@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <map>
@@ -22,6 +23,27 @@ struct Part {
 };
 
 Part part_of(int64_t items, int worker, int size) { return {items * worker / size, items * (worker + 1) / size}; }
+
+// How long threads look out before they sleep: calls of a step follow one another, and to be woken takes as long as a small
+// one. No longer, for others may need the processor.
+constexpr auto kLookout = std::chrono::microseconds(60);
+
+// Looks out for a while; whether it has come.
+template <typename Come>
+bool looked_out(const Come &come) {
+  const auto end = std::chrono::steady_clock::now() + kLookout;
+  do {
+    for (int i = 0; i < 20; ++i) {
+      if (come()) return true;
+#if defined(CEPTION_X86)
+      __builtin_ia32_pause();
+#else
+      std::this_thread::yield();
+#endif
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return false;
+}
 
 // Threads that sleep until there is work. One piece of work at a time is shared out; who comes meanwhile computes alone.
 class Pool {
@@ -49,6 +71,7 @@ class Pool {
     }
     work_.notify_all();
     part(0);
+    if (looked_out([this] { return left_ == 0; })) return;
     std::unique_lock<std::mutex> lock(mutex_);
     done_.wait(lock, [this] { return left_ == 0; });
   }
@@ -57,6 +80,7 @@ class Pool {
   void wait(int worker) {
     uint64_t seen = 0;
     for (;;) {
+      looked_out([&] { return ended_ || round_ != seen; });
       {
         std::unique_lock<std::mutex> lock(mutex_);
         work_.wait(lock, [&] { return ended_ || round_ != seen; });
@@ -77,12 +101,12 @@ class Pool {
   std::vector<std::thread> threads_;
   std::mutex mutex_;
   std::condition_variable work_, done_;
-  uint64_t round_ = 0;
+  std::atomic<uint64_t> round_{0};
   int64_t items_ = 0;
   Task task_ = nullptr;
   void *context_ = nullptr;
-  int left_ = 0;
-  bool ended_ = false;
+  std::atomic<int> left_{0};
+  std::atomic<bool> ended_{false};
 };
 
 std::mutex pool_mutex;  // held while work is shared out, and where the pool changes

@@ -32,7 +32,7 @@ struct Bfloat16 {
   uint16_t bits;
 };
 
-inline Vector select(Mask mask, Vector yes, Vector no) { return (Vector)((mask & (Mask)yes) | (~mask & (Mask)no)); }
+inline Vector select(Mask mask, Vector yes, Vector no) { return mask ? yes : no; }
 
 inline Vector widened(Halves halves) { return (Vector)(__builtin_convertvector(halves, Bits) << 16); }
 

@@ -191,7 +191,7 @@ void test_depthwise(const ception_windows &w, int32_t element, Kind kind) {
   if (clipped)
     for (auto &value : maps) value = std::max(value, 0.f);
   ception_depthwise(&w, element, how, x.at(), kernel.at(), y.at());
-  check("depthwise", y.read(), expected_depthwise(w, maps, kernel.floats));
+  check("depthwise", y.read(), expected_depthwise(w, maps, kernel.floats), 1);
   ception_depthwise_gradients(&w, element, how, x.at(), kernel.at(), given.at(), of_x.at(), of_kernel.at(),
                               of_gamma.data(), of_beta.data());
   Gradients expected =
@@ -255,6 +255,76 @@ void test_bias_selu(int64_t values, int64_t channels, int32_t element) {
   check("SELU", y.read(), expected);
   check("SELU, of x", of_x.read(), for_x, 1);
   check("SELU, of the bias", of_bias, for_bias, std::sqrt(values));
+}
+
+// What SELU gives of maps (values, depth), a matrix (depth, filters) and a bias, and the gradients.
+struct WithSelu {
+  Doubles y, of_map, of_matrix, of_bias;
+
+  WithSelu(const Doubles &map, int64_t depth, const Floats &matrix, const Floats &bias, const Floats &given)
+      : y(given.size()), of_map(map.size()), of_matrix(matrix.size()), of_bias(bias.size()) {
+    const double scale = 1.0507009873554805, alpha = 1.6732632423543772;
+    const int64_t filters = bias.size();
+    for (size_t i = 0; i < y.size(); ++i) {
+      const int64_t filter = i % filters, at = i / filters * depth;
+      double value = bias[filter];
+      for (int64_t p = 0; p < depth; ++p) value += map[at + p] * matrix[p * filters + filter];
+      y[i] = value > 0 ? scale * value : scale * alpha * std::expm1(value);
+      const double slope = given[i] * (value > 0 ? scale : scale * alpha * std::exp(value));
+      of_bias[filter] += slope;
+      for (int64_t p = 0; p < depth; ++p) {
+        of_map[at + p] += slope * matrix[p * filters + filter];
+        of_matrix[p * filters + filter] += slope * map[at + p];
+      }
+    }
+  }
+};
+
+void test_separable_selu(const ception_windows &w, int64_t filters) {
+  const Floats x = drawn(inputs(w)), kernel = drawn(w.window_height * w.window_width * w.channels), bias = drawn(filters);
+  const Floats pointwise = drawn(w.channels * filters), given = drawn(outputs(w) / w.channels * filters);
+  Doubles map(outputs(w)), for_x(x.size()), for_kernel(kernel.size());
+  walk(w, [&](int64_t out, int64_t place, int64_t in) {
+    for (int64_t channel = 0; channel < w.channels; ++channel)
+      map[out + channel] += (double)x[in + channel] * kernel[place + channel];
+  });
+  const WithSelu expected(map, w.channels, pointwise, bias, given);
+  walk(w, [&](int64_t out, int64_t place, int64_t in) {
+    for (int64_t channel = 0; channel < w.channels; ++channel) {
+      for_x[in + channel] += expected.of_map[out + channel] * kernel[place + channel];
+      for_kernel[place + channel] += expected.of_map[out + channel] * x[in + channel];
+    }
+  });
+  Floats y(given.size(), NAN), of_x(x.size(), NAN), of_kernel(kernel.size(), NAN), of_pointwise(pointwise.size(), NAN);
+  Floats of_bias(filters, NAN);
+  ception_separable_selu(&w, filters, x.data(), kernel.data(), pointwise.data(), bias.data(), y.data());
+  ception_separable_selu_gradients(&w, filters, x.data(), kernel.data(), pointwise.data(), y.data(), given.data(),
+                                   of_x.data(), of_kernel.data(), of_pointwise.data(), of_bias.data());
+  const double of_sums = std::sqrt(given.size() / filters * w.channels);
+  check("separable convolution and SELU", y, expected.y, 1);
+  check("separable convolution and SELU, of x", of_x, for_x, 1);
+  check("separable convolution and SELU, of the kernel", of_kernel, for_kernel, of_sums);
+  check("separable convolution and SELU, of the pointwise kernel", of_pointwise, expected.of_matrix, of_sums);
+  check("separable convolution and SELU, of the bias", of_bias, expected.of_bias, of_sums);
+}
+
+void test_convolution_selu(const ception_windows &w, int64_t filters) {
+  const int64_t depth = w.window_height * w.window_width * w.channels;
+  const Floats x = drawn(inputs(w)), kernel = drawn(depth * filters), bias = drawn(filters);
+  const Floats given = drawn(outputs(w) / w.channels * filters);
+  Doubles map(outputs(w) / w.channels * depth);
+  walk(w, [&](int64_t out, int64_t place, int64_t in) {
+    for (int64_t channel = 0; channel < w.channels; ++channel)
+      map[out / w.channels * depth + place + channel] = x[in + channel];
+  });
+  const WithSelu expected(map, depth, kernel, bias, given);
+  Floats y(given.size(), NAN), of_kernel(kernel.size(), NAN), of_bias(filters, NAN);
+  ception_convolution_selu(&w, filters, x.data(), kernel.data(), bias.data(), y.data());
+  ception_convolution_selu_gradients(&w, filters, x.data(), y.data(), given.data(), of_kernel.data(), of_bias.data());
+  const double of_sums = std::sqrt(given.size() / filters);
+  check("convolution and SELU", y, expected.y, 1);
+  check("convolution and SELU, of the kernel", of_kernel, expected.of_matrix, of_sums);
+  check("convolution and SELU, of the bias", of_bias, expected.of_bias, of_sums);
 }
 
 void test_max_pool(const ception_windows &w, int32_t element, bool equal_values) {
@@ -336,6 +406,12 @@ void test_windows() {
         for (int64_t window : {1, 2, 3, 5})
           for (bool same : {true, false}) {
             if (!same && window > size) continue;
+            for (int64_t stride : {1, 2})
+              for (int64_t filters : {1, 32, 45}) {
+                const ception_windows w = windows(batch, size, size + 1, channels, window, stride, same);
+                test_separable_selu(w, filters);
+                if (channels < 33) test_convolution_selu(w, filters);
+              }
             for (int64_t stride : {1, 2})
               for (int32_t element : {CEPTION_FLOAT32, CEPTION_BFLOAT16})
                 test_maps(windows(batch, size, size + 1, channels, window, stride, same), element);

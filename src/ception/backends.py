@@ -20,6 +20,11 @@ BACKENDS = ("tensorflow", "jax", "torch")  # in the order of preference on a CPU
 # TensorFlow leaves oneDNN off where a processor has neither AVX-512 VNNI nor AMX, and gives large tensors back to the
 # system at every step; both cost more than they save: benchmarks/results/backend_settings.csv
 _TENSORFLOW = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
+# Threads that look out for more work keep the compiled kernels' from a core. TensorFlow has one of them less where
+# operations do not run beside each other, which all use both cores anyway; OpenMP's, which PyTorch computes with, look out
+# for milliseconds, and do as well with a thirtieth of it: benchmarks/results/backend_settings.csv
+_ON_TWO_CORES = {"TF_NUM_INTEROP_THREADS": "1"}
+_OPENMP = {"GOMP_SPINCOUNT": "10000"}
 # The C library of Linux maps each large tensor of PyTorch anew and gives it back, so that the system clears pages at
 # every step; without mappings and trimming the heap keeps them: benchmarks/results/backend_memory.csv
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt, in glibc's malloc.h
@@ -71,9 +76,15 @@ def choose(wanted: str | None = None) -> str:
 
 
 def _settle_torch() -> None:
-    """Let the C library keep large blocks, unless PyTorch is there by now or the user has set that library up."""
-    by_hand = any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ)
-    if sys.platform != "linux" or "torch" in sys.modules or by_hand:
+    """Set up the libraries below PyTorch, unless it is there by now or the user has set them up.
+
+    The C library keeps large blocks, and OpenMP's threads sleep sooner.
+    """
+    if sys.platform != "linux" or "torch" in sys.modules:
+        return
+    if "OMP_WAIT_POLICY" not in os.environ:
+        _settle(_OPENMP)
+    if any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ):
         return
     with suppress(OSError, AttributeError):  # another C library has no such function
         library = ctypes.CDLL(None)
@@ -83,7 +94,11 @@ def _settle_torch() -> None:
 
 def _settle_tensorflow() -> None:
     """Make the settings of TensorFlow that the user has not made; it reads them when it is imported."""
-    for variable, value in _TENSORFLOW.items():
+    _settle(_TENSORFLOW if cores() > 2 else _TENSORFLOW | _ON_TWO_CORES)
+
+
+def _settle(settings: Mapping[str, str]) -> None:
+    for variable, value in settings.items():
         os.environ.setdefault(variable, value)
 
 

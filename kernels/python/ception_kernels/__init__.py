@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["BFLOAT16", "FLOAT32", "INTERFACE", "instructions", "library", "set_threads", "tensorflow_operations",
            "xla_handlers", "xla_set_version", "xla_version"]  # fmt: skip
 
-INTERFACE = 3  # which version of include/ception_kernels.h this is written for
+INTERFACE = 4  # which version of include/ception_kernels.h this is written for
 
 
 class Windows(ctypes.Structure):
@@ -48,6 +48,10 @@ _SIGNATURES = {
     "ception_normalize_gradients": (_LONG, _LONG, _INT, _READING, *[_POINTER] * 5),
     "ception_bias_selu": (_LONG, _LONG, _INT, *[_POINTER] * 3),
     "ception_bias_selu_gradients": (_LONG, _LONG, _INT, *[_POINTER] * 4),
+    "ception_convolution_selu": (_WINDOWS, _LONG, *[_POINTER] * 4),
+    "ception_convolution_selu_gradients": (_WINDOWS, _LONG, *[_POINTER] * 5),
+    "ception_separable_selu": (_WINDOWS, _LONG, *[_POINTER] * 5),
+    "ception_separable_selu_gradients": (_WINDOWS, _LONG, *[_POINTER] * 9),
     "ception_max_pool": (_WINDOWS, _INT, *[_POINTER] * 2),
     "ception_max_pool_gradient": (_WINDOWS, _INT, *[_POINTER] * 4),
 }
@@ -91,8 +95,8 @@ def tensorflow_operations() -> Path:
 
 _XLA = (
     "product", "moments", "normalize", "normalize_gradients", "depthwise", "depthwise_gradients",
-    "normalized_depthwise", "normalized_depthwise_gradients", "bias_selu", "bias_selu_gradients", "max_pool",
-    "max_pool_gradient",
+    "normalized_depthwise", "normalized_depthwise_gradients", "bias_selu", "bias_selu_gradients", "convolution_selu",
+    "convolution_selu_gradients", "separable_selu", "separable_selu_gradients", "max_pool", "max_pool_gradient",
 )  # fmt: skip
 
 

@@ -40,8 +40,12 @@ class Conv2D(keras.layers.Conv2D):
 
     def call(self, inputs: Any) -> Any:
         """The convolution with bias and activation."""
-        if not _is_covered(self):
+        if self.groups > 1 or not _is_covered(self):
             return super().call(inputs)
+        if _has_bias_and_selu(self) and tuple(self.kernel_size) != (1, 1):
+            inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(self.kernel)
+            bias = ops.cast(self.bias, "float32")
+            return operations().convolution_selu(inputs, kernel, bias, tuple(self.strides), self.padding)
         return _finished(self, self.convolution_op(inputs, self.kernel))
 
 
@@ -67,12 +71,20 @@ class SeparableConv2D(keras.layers.SeparableConv2D):
             ops.convert_to_tensor(value) for value in (inputs, self.depthwise_kernel, self.pointwise_kernel)
         )
         strides = tuple(self.strides)
+        if _has_bias_and_selu(self):
+            bias = ops.cast(self.bias, "float32")
+            return operations().separable_selu(inputs, depthwise, pointwise, bias, strides, self.padding)
         return _finished(self, operations().separable(inputs, depthwise, pointwise, strides, self.padding))
+
+
+def _has_bias_and_selu(layer: Any) -> bool:
+    """Whether a layer adds both, and they are one operation."""
+    return layer.use_bias and layer.activation is keras.activations.selu and hasattr(operations(), "bias_selu")
 
 
 def _finished(layer: Any, outputs: Any) -> Any:
     """The outputs with what a layer adds: its bias, its activation."""
-    if layer.use_bias and layer.activation is keras.activations.selu and hasattr(operations(), "bias_selu"):
+    if _has_bias_and_selu(layer):
         return operations().bias_selu(outputs, ops.cast(layer.bias, "float32"))
     if layer.use_bias:
         outputs = ops.add(outputs, layer.bias)

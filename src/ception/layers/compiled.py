@@ -10,7 +10,7 @@ from typing import Any
 
 from ception.backends import threads
 
-_INTERFACE = 3  # of the kernels that this version calls
+_INTERFACE = 4  # of the kernels that this version calls
 BACKENDS = ("tensorflow", "torch", "jax")  # that can call them
 
 
@@ -72,6 +72,15 @@ def are_known_to_xla() -> bool:
         else:
             return True
     return False
+
+
+FEW = 64  # numbers that a window covers: copied for each output, they take no longer than the product with the kernel
+
+
+def covers_few(kernel: Any) -> bool:
+    """Whether a convolution with a kernel (height, width, channels, filters) is quicker as a product of copied windows."""
+    height, width, channels, _ = kernel.shape
+    return bool(height * width * channels <= FEW)
 
 
 def margins(size: int, window: int, stride: int, padding: str) -> tuple[int, int]:

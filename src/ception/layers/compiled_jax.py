@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 
 from ception.layers import jax as plain
-from ception.layers.compiled import are_known_to_xla, margins
+from ception.layers.compiled import are_known_to_xla, covers_few, margins
 
 KINDS = (*plain.KINDS, "BatchNormalization", "ReLU")
 convolution = plain.convolution
@@ -202,6 +202,53 @@ _bias_selu = jax.custom_vjp(_selu_of_sum)
 _bias_selu.defvjp(_selu_of_sum_forward, _selu_of_sum_gradients)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _convolution_selu(x: Any, kernel: Any, bias: Any, windows: _Windows) -> Any:
+    shape = (*_after(x.shape, windows)[:3], kernel.shape[-1])
+    return _call("convolution_selu", (x, kernel, bias), [(shape, x.dtype)], **_placed(windows))[0]
+
+
+def _convolution_selu_forward(x: Any, kernel: Any, bias: Any, windows: _Windows) -> tuple[Any, tuple[Any, ...]]:
+    y = _convolution_selu(x, kernel, bias, windows)
+    return y, (x, kernel, y, bias)
+
+
+def _convolution_selu_gradients(windows: _Windows, kept: tuple[Any, ...], gradient: Any) -> tuple[Any, ...]:
+    """The input's is left out of the program where nobody asks for it."""
+    x, kernel, y, bias = kept
+    of_kernel, of_bias = _call(
+        "convolution_selu_gradients", (x, kernel, y, gradient), _like(kernel, bias), **_placed(windows)
+    )
+    before, _ = _call("bias_selu_gradients", (y, gradient), _like(y, bias))
+    (of_x,) = jax.vjp(lambda x: convolution(x, kernel, *windows[1:]), x)[1](before)
+    return of_x, of_kernel, of_bias
+
+
+_convolution_selu.defvjp(_convolution_selu_forward, _convolution_selu_gradients)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _separable_selu(x: Any, depthwise_kernel: Any, kernel: Any, bias: Any, windows: _Windows) -> Any:
+    shape = (*_after(x.shape, windows)[:3], kernel.shape[-1])
+    return _call("separable_selu", (x, depthwise_kernel, kernel, bias), [(shape, x.dtype)], **_placed(windows))[0]
+
+
+def _separable_selu_forward(*given: Any) -> tuple[Any, tuple[Any, ...]]:
+    y = _separable_selu(*given)
+    return y, (*given[:3], y, given[3])
+
+
+def _separable_selu_gradients(windows: _Windows, kept: tuple[Any, ...], gradient: Any) -> tuple[Any, ...]:
+    x, depthwise_kernel, kernel, y, bias = kept
+    given = (x, depthwise_kernel, kernel, y, gradient)
+    return tuple(
+        _call("separable_selu_gradients", given, _like(x, depthwise_kernel, kernel, bias), **_placed(windows))
+    )
+
+
+_separable_selu.defvjp(_separable_selu_forward, _separable_selu_gradients)
+
+
 def pointwise(x: Any, kernel: Any, strides: tuple[int, int]) -> Any:
     """A convolution with a kernel of (1, 1, channels, filters)."""
     if not is_computed(x, jnp.float32):
@@ -254,6 +301,22 @@ def bias_selu(x: Any, bias: Any) -> Any:
     if not is_computed(x, jnp.float32):  # in bfloat16 the gradient that follows from the result has few digits
         return jax.nn.selu(x + bias.astype(x.dtype))
     return _bias_selu(x, bias)
+
+
+def convolution_selu(x: Any, kernel: Any, bias: Any, strides: tuple[int, int], padding: str) -> Any:
+    """A convolution, SELU of its sum with a bias of float32 for each filter."""
+    if not is_computed(x, jnp.float32) or not covers_few(kernel):
+        return bias_selu(convolution(x, kernel, strides, padding), bias)
+    return _convolution_selu(x, kernel, bias, (tuple(kernel.shape[:2]), strides, padding))
+
+
+def separable_selu(
+    x: Any, depthwise_kernel: Any, kernel: Any, bias: Any, strides: tuple[int, int], padding: str
+) -> Any:
+    """A separable convolution, SELU of its sum with a bias of float32 for each filter."""
+    if not is_computed(x, jnp.float32):
+        return bias_selu(separable(x, depthwise_kernel, kernel, strides, padding), bias)
+    return _separable_selu(x, depthwise_kernel, kernel, bias, (tuple(depthwise_kernel.shape[:2]), strides, padding))
 
 
 def max_pool(x: Any, window: tuple[int, int], strides: tuple[int, int], padding: str) -> Any:

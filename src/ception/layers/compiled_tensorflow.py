@@ -14,9 +14,9 @@ from typing import Any
 import tensorflow as tf
 
 from ception.layers import tensorflow as plain
-from ception.layers.compiled import kernels, margins
+from ception.layers.compiled import covers_few, kernels, margins
 
-KINDS = ("BatchNormalization", "Conv2D", "DepthwiseConv2D", "ReLU", "SeparableConv2D")
+KINDS = ("BatchNormalization", "Conv2D", "DepthwiseConv2D", "MaxPooling2D", "ReLU", "SeparableConv2D")
 pointwise, convolution = plain.pointwise, plain.convolution  # in which TensorFlow is as quick
 _WINDOWS = ("window_height", "window_width", "down", "right", "same")
 
@@ -92,6 +92,27 @@ def separable(x: Any, depthwise_kernel: Any, kernel: Any, strides: tuple[int, in
     return pointwise(depthwise(x, depthwise_kernel, strides, padding), kernel, (1, 1))
 
 
+def convolution_selu(x: Any, kernel: Any, bias: Any, strides: tuple[int, int], padding: str) -> Any:
+    """A convolution, SELU of its sum with a bias of float32 for each filter."""
+    if x.dtype != tf.float32 or not covers_few(kernel):
+        return bias_selu(convolution(x, kernel, strides, padding), bias)
+    window = tuple(kernel.shape[:2])
+    shape = (*_after_windows(x, window, strides, padding)[:3], kernel.shape[-1])
+    return _shaped(_operations().ception_convolution_selu(x, kernel, bias, **_windows(window, strides, padding)), shape)
+
+
+def separable_selu(
+    x: Any, depthwise_kernel: Any, kernel: Any, bias: Any, strides: tuple[int, int], padding: str
+) -> Any:
+    """A separable convolution, SELU of its sum with a bias of float32 for each filter."""
+    if x.dtype != tf.float32:
+        return bias_selu(separable(x, depthwise_kernel, kernel, strides, padding), bias)
+    window = tuple(depthwise_kernel.shape[:2])
+    shape = (*_after_windows(x, window, strides, padding)[:3], kernel.shape[-1])
+    places = _windows(window, strides, padding)
+    return _shaped(_operations().ception_separable_selu(x, depthwise_kernel, kernel, bias, **places), shape)
+
+
 def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
     """The input with mean beta and deviation gamma in each channel, and the batch's mean and variance."""
     if not _is_computed(x):
@@ -106,6 +127,14 @@ def bias_selu(x: Any, bias: Any) -> Any:
     if x.dtype != tf.float32:  # in bfloat16 the gradient that follows from the result has few digits, Keras's as ours
         return tf.nn.selu(x + tf.cast(bias, x.dtype))
     return _shaped(_operations().ception_bias_selu(x, bias), x.shape)
+
+
+def max_pool(x: Any, window: tuple[int, int], strides: tuple[int, int], padding: str) -> Any:
+    """The largest value of each window; where these overlap, TensorFlow's own is quicker."""
+    if not _is_computed(x) or window != strides:
+        return plain.max_pool(x, window, strides, padding)
+    made = _operations().ception_max_pool(x, **_windows(window, strides, padding))
+    return _shaped(made, _after_windows(x, window, strides, padding))
 
 
 def _as_inputs(op: Any, *gradients: Any) -> list[Any]:
@@ -138,10 +167,35 @@ def _bias_selu_gradients(op: Any, gradient: Any) -> Any:
     return _as_inputs(op, *_operations().ception_bias_selu_gradients(op.outputs[0], gradient))
 
 
+def _convolution_selu_gradients(op: Any, gradient: Any) -> Any:
+    """The input's is left out of the graph where it is a batch, whose gradient nobody asks for."""
+    (x, kernel, _), y, options = op.inputs, op.outputs[0], _of(op, *_WINDOWS)
+    of_kernel, of_bias = _operations().ception_convolution_selu_gradients(x, kernel, y, gradient, **options)
+    before, _ = _operations().ception_bias_selu_gradients(y, gradient)
+    of_x = tf.raw_ops.Conv2DBackpropInput(
+        input_sizes=tf.shape(x), filter=kernel, out_backprop=before,
+        strides=[1, options["down"], options["right"], 1], padding="SAME" if options["same"] else "VALID",
+    )  # fmt: skip
+    return _as_inputs(op, of_x, of_kernel, of_bias)
+
+
+def _separable_selu_gradients(op: Any, gradient: Any) -> Any:
+    given = (*op.inputs[:3], op.outputs[0], gradient)
+    return _as_inputs(op, *_operations().ception_separable_selu_gradients(*given, **_of(op, *_WINDOWS)))
+
+
+def _max_pool_gradient(op: Any, gradient: Any) -> Any:
+    given = (op.inputs[0], op.outputs[0], gradient)
+    return _as_inputs(op, _operations().ception_max_pool_gradient(*given, **_of(op, *_WINDOWS)))
+
+
 for _name, _gradients in {
     "CeptionMoments": lambda op, *gradients: None,  # what normalises has the gradient through them
     "CeptionNormalize": _normalize_gradients,
     "CeptionBiasSelu": _bias_selu_gradients,
+    "CeptionConvolutionSelu": _convolution_selu_gradients,
+    "CeptionSeparableSelu": _separable_selu_gradients,
+    "CeptionMaxPool": _max_pool_gradient,
     "CeptionDepthwise": _depthwise_gradients,
     "CeptionNormalizedDepthwise": _normalized_depthwise_gradients,
 }.items():

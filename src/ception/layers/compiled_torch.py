@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ception.layers import torch as plain
-from ception.layers.compiled import kernels, windows
+from ception.layers.compiled import covers_few, kernels, windows
 
 KINDS = (*plain.KINDS, "ReLU")
 convolution = plain.convolution
@@ -235,6 +235,53 @@ class _BiasSelu(torch.autograd.Function):
         return of_x, of_bias
 
 
+class _ConvolutionSelu(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Any, kernel: Any, bias: Any, strides: Any, padding: str) -> Any:
+        x, kernel, bias = _ready(x, kernel, bias)
+        places, filters = windows(x.shape, tuple(kernel.shape[:2]), strides, padding), kernel.shape[-1]
+        y = x.new_empty(x.shape[0], places.out_height, places.out_width, filters)
+        _call("convolution_selu", ctypes.byref(places), filters, x, kernel, bias, y)
+        context.save_for_backward(x, kernel, y)
+        context.places, context.how = places, (strides, padding)
+        return y
+
+    @staticmethod
+    def backward(context: Any, gradient: Any) -> Any:
+        x, kernel, y = context.saved_tensors
+        gradient, filters = gradient.contiguous(), y.shape[-1]
+        of_x, of_kernel, of_bias = None, torch.empty_like(kernel), y.new_empty(filters)
+        how = (ctypes.byref(context.places), filters)
+        _call("convolution_selu_gradients", *how, x, y, gradient, of_kernel, of_bias)
+        if context.needs_input_grad[0]:
+            before, unread = torch.empty_like(y), y.new_empty(filters)
+            _call("bias_selu_gradients", y.numel() // filters, filters, _ELEMENTS[y.dtype], y, gradient, before, unread)
+            with torch.enable_grad():
+                maps = x.detach().requires_grad_()
+                (of_x,) = torch.autograd.grad(convolution(maps, kernel.detach(), *context.how), maps, before)
+        return of_x, of_kernel, of_bias, None, None
+
+
+class _SeparableSelu(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Any, depthwise: Any, kernel: Any, bias: Any, strides: Any, padding: str) -> Any:
+        x, depthwise, kernel, bias = _ready(x, depthwise, kernel, bias)
+        places, filters = windows(x.shape, tuple(depthwise.shape[:2]), strides, padding), kernel.shape[-1]
+        y = x.new_empty(x.shape[0], places.out_height, places.out_width, filters)
+        _call("separable_selu", ctypes.byref(places), filters, x, depthwise, kernel, bias, y)
+        context.save_for_backward(x, depthwise, kernel, y)
+        context.places = places
+        return y
+
+    @staticmethod
+    def backward(context: Any, gradient: Any) -> Any:
+        *given, y = context.saved_tensors
+        made = [*_room(given), y.new_empty(y.shape[-1])]
+        how = (ctypes.byref(context.places), y.shape[-1])
+        _call("separable_selu_gradients", *how, *given, y, gradient.contiguous(), *made)
+        return *made, None, None
+
+
 class _MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, x: Any, window: tuple[int, int], strides: tuple[int, int], padding: str) -> Any:
@@ -315,6 +362,22 @@ def bias_selu(x: Any, bias: Any) -> Any:
     if not is_computed(x, torch.float32):
         return torch.nn.functional.selu(x + bias.to(x.dtype))
     return _BiasSelu.apply(x, bias)
+
+
+def convolution_selu(x: Any, kernel: Any, bias: Any, strides: tuple[int, int], padding: str) -> Any:
+    """A convolution, SELU of its sum with a bias of float32 for each filter."""
+    if not is_computed(x, torch.float32) or not covers_few(kernel):
+        return bias_selu(convolution(x, kernel, strides, padding), bias)
+    return _ConvolutionSelu.apply(x, kernel, bias, strides, padding)
+
+
+def separable_selu(
+    x: Any, depthwise_kernel: Any, kernel: Any, bias: Any, strides: tuple[int, int], padding: str
+) -> Any:
+    """A separable convolution, SELU of its sum with a bias of float32 for each filter."""
+    if not is_computed(x, torch.float32):
+        return bias_selu(separable(x, depthwise_kernel, kernel, strides, padding), bias)
+    return _SeparableSelu.apply(x, depthwise_kernel, kernel, bias, strides, padding)
 
 
 def max_pool(x: Any, window: tuple[int, int], strides: tuple[int, int], padding: str) -> Any:

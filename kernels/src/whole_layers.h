@@ -1,0 +1,191 @@
+// Whole layers, in float32, and their gradients: a convolution, a bias and SELU.
+//
+// A convolution is a matrix product of maps, which are made for some rows of a picture before the next ones: they stay in
+// the cache, and are made again for the gradients instead of being kept.
+#pragma once
+
+#include "convolutions.h"
+#include "product.h"
+#include "selu.h"
+
+namespace {
+
+// Rows of outputs that are gone through together: what lies between takes 48 KB, or it is one row.
+inline int64_t rows_together(const ception_windows &w, int64_t depth, int64_t filters) {
+  return least(most(1, w.out_height), most(1, 12288 / most(1, w.out_width * (depth + filters))));
+}
+
+// Maps of one picture that have each channel convolved alone.
+struct Separated {
+  Lines<float> lines;
+  const float *kernel;
+
+  void rows(int64_t first, int64_t last, float *to) { depthwise_rows(lines, kernel, first, last, to); }
+};
+
+// Maps of one picture that have in each place all that its window covers.
+struct Unfolded {
+  const ception_windows &w;
+  const float *x;
+
+  void rows(int64_t first, int64_t last, float *to) const {
+    const int64_t depth = w.window_height * w.window_width * w.channels;
+    memset(to, 0, sizeof(float) * (last - first) * w.out_width * depth);
+    for (int64_t row = first; row < last; ++row, to += w.out_width * depth)
+      for (int64_t i = 0; i < w.window_height; ++i) {
+        const int64_t line = row * w.down - w.top + i;
+        if (line < 0 || line >= w.height) continue;
+        for (int64_t j = 0; j < w.window_width; ++j) place(x + line * w.width * w.channels, i, j, depth, to);
+      }
+  }
+
+ private:
+  // One place of the windows of a row of outputs.
+  void place(const float *line, int64_t i, int64_t j, int64_t depth, float *to) const {
+    const int64_t before = w.left - j;  // columns between the first of the map and what the place of the first window covers
+    const int64_t begin = before > 0 ? ceiling(before, w.right) : 0;
+    const int64_t end = w.width + before > 0 ? least(w.out_width, ceiling(w.width + before, w.right)) : 0;
+    to += (i * w.window_width + j) * w.channels;
+    for (int64_t column = begin; column < end; ++column)
+      for (int64_t channel = 0; channel < w.channels; ++channel)
+        to[column * depth + channel] = line[(column * w.right - before) * w.channels + channel];
+  }
+};
+
+// y = SELU of the product of maps (values, depth) and a matrix (depth, filters), and a bias. `maps_of(picture, worker)` are
+// those of a picture.
+template <typename Maps>
+int32_t product_selu(const ception_windows &w, int64_t depth, int64_t filters, const float *matrix, const float *bias,
+                     float *y, const Maps &maps_of) {
+  const int size = ception::threads();
+  const int64_t together = rows_together(w, depth, filters), between = together * w.out_width * depth;
+  const ception::Scratch maps(size * between), rows(size * kPacked), columns(depth * packed_columns(filters));
+  const ception::Scratch added(padded(filters));
+  if (!maps.data() || !rows.data() || !columns.data() || !added.data()) return 1;
+  pack_whole(depth, filters, matrix, filters, 1, columns.data());
+  memset(added.data(), 0, sizeof(float) * padded(filters));
+  memcpy(added.data(), bias, sizeof(float) * filters);
+  const Bands bands(w.batch, w.out_height, size);
+  auto band = [&](int64_t item, int worker) {
+    const int64_t picture = bands.picture(item), last = bands.last(item);
+    float *map = maps.data() + worker * between;
+    auto made = maps_of(picture, worker);
+    for (int64_t row = bands.first(item), end; row < last; row = end) {
+      end = least(last, row + together);
+      made.rows(row, end, map);
+      const int64_t values = (end - row) * w.out_width;
+      float *to = y + (picture * w.out_height + row) * w.out_width * filters;
+      multiply(values, filters, depth, map, depth, 1, columns.data(), to, filters, false, rows.data() + worker * kPacked);
+      write_selu(filters, to, added.data(), 0, values, to);
+    }
+  };
+  each(bands.number, size, band);
+  return 0;
+}
+
+// Floats of a value of the gradient of the product.
+inline int64_t across(int64_t filters) { return packed_columns(filters); }
+
+// The gradients of matrix and bias. The gradient of the product is told in `rows_are(picture, worker, row, values, gradient)`,
+// with `across` floats a value, and in `picture_is(picture, worker)` that all of a picture was.
+template <typename Maps, typename Rows, typename Picture>
+int32_t product_selu_gradients(const ception_windows &w, int64_t depth, int64_t filters, const float *y,
+                               const float *gradient, float *of_matrix, float *of_bias, const Maps &maps_of,
+                               const Rows &rows_are, const Picture &picture_is) {
+  const int size = ception::threads();
+  const int64_t together = rows_together(w, depth, filters), between = together * w.out_width * depth;
+  const int64_t apart = across(filters), given = together * w.out_width * apart, product = depth * apart;
+  const ception::Scratch maps(size * between), befores(size * given), products(size * product), memory(2 * size * filters);
+  if (!maps.data() || !befores.data() || !products.data() || !memory.data()) return 1;
+  memset(befores.data(), 0, sizeof(float) * size * given);  // zeros behind the last filter
+  memset(products.data(), 0, sizeof(float) * size * product);
+  double *biases = zeros(memory, size * filters);
+  auto of_picture = [&](int64_t picture, int worker) {
+    float *map = maps.data() + worker * between, *before = befores.data() + worker * given;
+    auto made = maps_of(picture, worker);
+    for (int64_t row = 0, end; row < w.out_height; row = end) {
+      end = least(w.out_height, row + together);
+      const int64_t values = (end - row) * w.out_width, at = (picture * w.out_height + row) * w.out_width * filters;
+      write_selu_gradients(filters, y + at, gradient + at, 0, values, before, apart, biases + worker * filters);
+      rows_are(picture, worker, row, values, before);
+      made.rows(row, end, map);
+      add_turned(depth, apart, values, map, depth, before, apart, products.data() + worker * product);
+    }
+    picture_is(picture, worker);
+  };
+  each(w.batch, size, of_picture);
+  write_bias_gradient(filters, size, biases, of_bias);
+  for (int64_t p = 0; p < depth; ++p)
+    for (int64_t filter = 0; filter < filters; ++filter) {
+      float sum = 0;
+      for (int worker = 0; worker < size; ++worker) sum += products.data()[worker * product + p * apart + filter];
+      of_matrix[p * filters + filter] = sum;
+    }
+  return 0;
+}
+
+int32_t convolution_selu(const ception_windows *windows, int64_t filters, const float *x, const float *kernel,
+                         const float *bias, float *y) {
+  const ception_windows &w = *windows;
+  const auto maps_of = [&](int64_t picture, int) { return Unfolded{w, x + picture * w.height * w.width * w.channels}; };
+  return product_selu(w, w.window_height * w.window_width * w.channels, filters, kernel, bias, y, maps_of);
+}
+
+int32_t convolution_selu_gradients(const ception_windows *windows, int64_t filters, const float *x, const float *y,
+                                   const float *gradient, float *of_kernel, float *of_bias) {
+  const ception_windows &w = *windows;
+  const auto maps_of = [&](int64_t picture, int) { return Unfolded{w, x + picture * w.height * w.width * w.channels}; };
+  return product_selu_gradients(
+      w, w.window_height * w.window_width * w.channels, filters, y, gradient, of_kernel, of_bias, maps_of,
+      [](int64_t, int, int64_t, int64_t, const float *) {}, [](int64_t, int) {});
+}
+
+int32_t separable_selu(const ception_windows *windows, int64_t filters, const float *x, const float *kernel,
+                       const float *pointwise, const float *bias, float *y) {
+  const ception_windows &w = *windows;
+  const int64_t in = w.height * w.width * w.channels, lines = lines_of(w);
+  const ception::Scratch own(ception::threads() * lines), packed(packed_kernel(w));
+  if (!own.data() || !packed.data()) return 1;
+  pack_kernel(w, kernel, false, packed.data());
+  const Reading plain;
+  return product_selu(w, w.channels, filters, pointwise, bias, y, [&](int64_t picture, int worker) {
+    return Separated{Lines<float>(w, plain, x + picture * in, own.data() + worker * lines), packed.data()};
+  });
+}
+
+int32_t separable_selu_gradients(const ception_windows *windows, int64_t filters, const float *x, const float *kernel,
+                                 const float *pointwise, const float *y, const float *gradient, float *of_x,
+                                 float *of_kernel, float *of_pointwise, float *of_bias) {
+  const ception_windows &w = *windows;
+  const int size = ception::threads();
+  const int64_t in = w.height * w.width * w.channels, map = w.out_height * w.out_width * w.channels;
+  const int64_t lines = most(lines_of(w), lines_of(turned(w))), floats = floats_of_sums(w), places = packed_kernel(w);
+  const ception::Scratch own(size * lines), maps(size * map), rows(size * kPacked), added(size * floats);
+  const ception::Scratch packed(2 * places), columns(filters * packed_columns(w.channels));
+  for (const ception::Scratch *one : {&own, &maps, &rows, &added, &packed, &columns})
+    if (!one->data()) return 1;
+  pack_kernel(w, kernel, false, packed.data());
+  pack_kernel(w, kernel, true, packed.data() + places);
+  pack_whole(filters, w.channels, pointwise, 1, filters, columns.data());
+  memset(added.data(), 0, sizeof(float) * size * floats);
+  const Reading plain;
+  const auto maps_of = [&](int64_t picture, int worker) {
+    return Separated{Lines<float>(w, plain, x + picture * in, own.data() + worker * lines), packed.data()};
+  };
+  const auto rows_are = [&](int64_t, int worker, int64_t row, int64_t values, const float *given) {
+    multiply(values, w.channels, filters, given, across(filters), 1, columns.data(),
+             maps.data() + worker * map + row * w.out_width * w.channels, w.channels, false,
+             rows.data() + worker * kPacked);
+  };
+  const auto picture_is = [&](int64_t picture, int worker) {
+    float *mine = added.data() + worker * floats;
+    gradients_of_rows(w, plain, x + picture * in, packed.data() + places, maps.data() + worker * map, 0, w.height,
+                      of_x + picture * in, Sums{mine, mine + places, nullptr}, own.data() + worker * lines);
+  };
+  const int32_t failed = product_selu_gradients(w, w.channels, filters, y, gradient, of_pointwise, of_bias, maps_of,
+                                                rows_are, picture_is);
+  if (!failed) write_kernel_gradient(w, size, added.data(), floats, of_kernel);
+  return failed;
+}
+
+}  // namespace
