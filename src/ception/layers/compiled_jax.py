@@ -241,9 +241,7 @@ def _separable_selu_forward(*given: Any) -> tuple[Any, tuple[Any, ...]]:
 def _separable_selu_gradients(windows: _Windows, kept: tuple[Any, ...], gradient: Any) -> tuple[Any, ...]:
     x, depthwise_kernel, kernel, y, bias = kept
     given = (x, depthwise_kernel, kernel, y, gradient)
-    return tuple(
-        _call("separable_selu_gradients", given, _like(x, depthwise_kernel, kernel, bias), **_placed(windows))
-    )
+    return tuple(_call("separable_selu_gradients", given, _like(x, depthwise_kernel, kernel, bias), **_placed(windows)))
 
 
 _separable_selu.defvjp(_separable_selu_forward, _separable_selu_gradients)
