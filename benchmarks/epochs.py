@@ -4,9 +4,10 @@
     python benchmarks/epochs.py --all-cores                      # and by the clock, on a quiet machine
     ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/epochs.py          # held to what an older processor has
 
-6,400 random pictures of 28 x 28 in batches of 32, on one core unless told otherwise, TensorFlow. `as installed` has none of this package's
-settings; `at once` is how many steps are made without Python between them. Each case runs in a process of its own; what
-counts is the least processor time of an epoch after the first, or the least time by the clock. Rows go to results/epochs.csv.
+6,400 random pictures of 28 x 28 in batches of 32, on one core unless told otherwise, TensorFlow. `as installed` has
+none of this package's settings; `at once` is how many steps are made without Python between them. Each case runs in a
+process of its own; what counts is the least processor time of an epoch after the first, or the least time by the clock.
+Rows go to results/epochs.csv.
 """
 
 from __future__ import annotations
@@ -69,7 +70,11 @@ def main() -> None:
     if options.here:
         print(json.dumps(measured(options.here[0], int(options.here[1]))))
         return
-    threads = {} if options.all_cores else dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
+    threads = (
+        {}
+        if options.all_cores
+        else dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
+    )
     first = None
     for kind, at_once in CASES:
         command = [sys.executable, __file__, "--here", kind, str(at_once)]

@@ -52,8 +52,7 @@ class _Reading:
         statistics: Mean, variance, gamma and beta of the channels; the first two are those of the maps.
         epsilon: Added to the variance.
         clipped: Whether 0 stands where values are below.
-        added: Adds up a vector, in place, over the processes whose maps the statistics are of; None for those of this one
-            alone.
+        added: Adds up a vector, in place, over the processes whose maps the statistics are of; None for this one's.
     """
 
     statistics: tuple[Any, ...] = ()
@@ -64,18 +63,18 @@ class _Reading:
     @contextmanager
     def pointer(self) -> Iterator[Any]:
         """To what the library takes; what went wrong while sums were added up is raised afterwards."""
-        module, failures = kernels(), list[Exception]()
+        module, failures, added = kernels(), list[Exception](), self.added or (lambda numbers: None)
         assert module is not None
 
         def add_up(numbers: Any, count: int) -> None:
             try:
-                self.added(torch.from_numpy(np.ctypeslib.as_array(numbers, (count,))))
+                added(torch.from_numpy(np.ctypeslib.as_array(numbers, (count,))))
             except Exception as error:  # which could not pass through the library
                 failures.append(error)
 
         pointers = [value.data_ptr() for value in self.statistics] or [None] * 4
-        added = module.Added(add_up) if self.added else module.Added()
-        yield ctypes.byref(module.Reading(*pointers, self.epsilon, self.clipped, added))
+        called = module.Added(add_up) if self.added else module.Added()
+        yield ctypes.byref(module.Reading(*pointers, self.epsilon, self.clipped, called))
         if failures:
             raise failures[0]
 
