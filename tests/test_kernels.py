@@ -57,7 +57,7 @@ def test_a_library_that_cannot_be_loaded_is_none(fresh_choice, monkeypatch):
 
 
 @needs_kernels
-@pytest.mark.parametrize("interface", [2, 4])
+@pytest.mark.parametrize("interface", [3, 5])
 def test_those_of_another_version_are_none(fresh_choice, monkeypatch, interface):
     import ception_kernels
 
@@ -119,12 +119,12 @@ class TestHandlers:
     def test_shapes_that_do_not_fit_are_refused(self):
         import jax
 
-        from ception.layers.compiled_jax import _call
+        from ception.layers.xla_calls import call
 
         x, kernel = np.ones((1, 4, 4, 5), "float32"), np.ones((3, 3, 5, 1), "float32")
         how = {"window_height": 3, "window_width": 3, "down": 1, "right": 1, "same": 1, "clipped": 0}
         short = [x[0, 0, 0]] * 3 + [x[0, 0, 0, :4]]
-        (made,) = _call("depthwise", (x, kernel), [(x.shape, "float32")], **how)
+        (made,) = call("depthwise", "..:.", (x, kernel), [(x.shape, "float32")], **how)
         assert float(made[0, 1, 1, 0]) == 9
         for words, name, given, shapes, attributes in [
             ("the kernel does not fit the input", "depthwise", (x, kernel[:, :, :4]), [x.shape], how),
@@ -138,7 +138,7 @@ class TestHandlers:
             ("other inputs or outputs", "moments", (x.astype("int32"),), [(5,), (5,)], {}),
         ]:
             with pytest.raises(jax.errors.JaxRuntimeError, match=words):
-                jax.block_until_ready(_call(name, given, [(shape, "float32") for shape in shapes], **attributes))
+                jax.block_until_ready(call(name, "", given, [(shape, "float32") for shape in shapes], **attributes))
 
     @pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
     def test_they_know_xla_as_its_header_has_it(self, tmp_path):

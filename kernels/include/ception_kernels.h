@@ -41,11 +41,15 @@ CEPTION_API int32_t ception_product(int64_t m, int64_t n, int64_t k, const float
 enum { CEPTION_FLOAT32 = 0, CEPTION_BFLOAT16 = 1 };
 
 /* How maps are read: normalised, as (x - mean) * gamma / sqrt(variance + epsilon) + beta, where mean is not null, and then
-   clipped at 0 where `clipped` is not 0. Null where a reading is asked for: as they are. */
+   clipped at 0 where `clipped` is not 0. Null where a reading is asked for: as they are.
+
+   Where mean and variance are those of the maps of several processes, `added` adds up numbers over all of them, in place;
+   gradients call it once, from the thread that called them. */
 typedef struct {
   const float *mean, *variance, *gamma, *beta;
   float epsilon;
   int32_t clipped;
+  void (*added)(double *numbers, int64_t count);
 } ception_reading;
 
 CEPTION_API int32_t ception_depthwise(const ception_windows *windows, int32_t element, const ception_reading *reading,

@@ -46,10 +46,10 @@ int32_t depthwise_gradients(const ception_windows *windows, const ception_readin
   const int size = ception::threads();
   const int64_t in = w.height * w.width * w.channels, out = w.out_height * w.out_width * w.channels;
   const int64_t floats = floats_of_sums(w), lines = lines_of(turned(w)), room = padded(w.channels);
-  const ception::Scratch added(size * floats), memory(4 * size * w.channels), own(size * lines);
+  const ception::Scratch added(size * floats), memory(2 * of_totals(w.channels, size)), own(size * lines);
   const ception::Scratch packed(packed_kernel(w)), factors((kOfReading + kOfSlopes) * room);
   if (!added.data() || !memory.data() || !own.data() || !packed.data() || !factors.data()) return 1;
-  double *all = zeros(memory, 2 * size * w.channels);
+  double *all = zeros(memory, of_totals(w.channels, size));
   memset(added.data(), 0, sizeof(float) * size * floats);
   const Reading reading = prepared(said, w.channels, factors.data());
   pack_kernel(w, kernel, true, packed.data());

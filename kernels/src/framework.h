@@ -65,7 +65,7 @@ bool fits(const Call &call, const Attributes &attributes, int number) {
 template <typename Call>
 ception_reading reading_of(const Call &call, int number, const Attributes &attributes) {
   return {call.floats(number), call.floats(number + 1), call.floats(number + 2), call.floats(number + 3),
-          attributes.epsilon, attributes.clipped};
+          attributes.epsilon, attributes.clipped, nullptr};
 }
 
 template <typename Call>
@@ -81,7 +81,7 @@ void depthwise(const Attributes &attributes, Call &call) {
   if (!call.require(fits(call, attributes, 1), kKernelDoesNotFit)) return;
   if (normed && !call.require(fits_reading(call, 2), kStatisticsDoNotFit)) return;
   const ception_windows w = windows_of(attributes, call.shape(0));
-  ception_reading reading{nullptr, nullptr, nullptr, nullptr, 0, attributes.clipped};
+  ception_reading reading{nullptr, nullptr, nullptr, nullptr, 0, attributes.clipped, nullptr};
   if (normed) reading = reading_of(call, 2, attributes);
   if (void *y = call.output(0, outputs_of(w)))
     call.ended(ception_depthwise(&w, call.element(), &reading, call.input(0), call.input(1), y));
@@ -94,7 +94,7 @@ void depthwise_gradients(const Attributes &attributes, Call &call) {
   if (normed && !call.require(fits_reading(call, 2), kStatisticsDoNotFit)) return;
   const ception_windows w = windows_of(attributes, call.shape(0));
   if (!call.require(call.shape(given) == outputs_of(w), kGradientDoesNotFit)) return;
-  ception_reading reading{nullptr, nullptr, nullptr, nullptr, 0, attributes.clipped};
+  ception_reading reading{nullptr, nullptr, nullptr, nullptr, 0, attributes.clipped, nullptr};
   float *of_gamma = nullptr, *of_beta = nullptr;
   if (normed) {
     reading = reading_of(call, 2, attributes);

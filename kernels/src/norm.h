@@ -135,21 +135,32 @@ struct Slopes {
 
 constexpr int64_t kOfSlopes = 2;  // floats for each channel
 
-// Gradients for gamma and beta, and what those for x follow from; sums and products of the threads lie so far apart.
-Slopes slopes_of(const ception_reading &said, int64_t values, int64_t channels, const double *sums,
-                 const double *products, int size, int64_t apart, float *memory, float *of_gamma, float *of_beta) {
+// Doubles that the threads add up to, and beside them what `slopes_of` needs.
+constexpr int64_t of_totals(int64_t channels, int size) { return 2 * (size + 1) * channels + 1; }
+
+// Gradients for gamma and beta, and what those for x follow from. The totals are the threads' sums and products, those of
+// each thread `apart` from the one before, and room behind them.
+Slopes slopes_of(const ception_reading &said, int64_t values, int64_t channels, double *sums, double *products, int size,
+                 int64_t apart, float *memory, float *of_gamma, float *of_beta) {
   const int64_t room = padded(channels);
   memset(memory, 0, sizeof(float) * kOfSlopes * room);
   const Slopes made{memory, memory + room};
+  double *whole = sums + 2 * size * channels;
+  const auto inverse = [&](int64_t channel) { return 1 / __builtin_sqrt((double)said.variance[channel] + said.epsilon); };
   for (int64_t channel = 0; channel < channels; ++channel) {
     double sum = 0, product = 0;
     for (int worker = 0; worker < size; ++worker)
       sum += sums[worker * apart + channel], product += products[worker * apart + channel];
-    const double inverse = 1 / __builtin_sqrt((double)said.variance[channel] + said.epsilon);
     of_beta[channel] = (float)sum;
-    of_gamma[channel] = (float)(product * inverse);
-    made.slope[channel] = (float)(-said.gamma[channel] * inverse * inverse * inverse * product / values);
-    made.mean_gradient[channel] = (float)(sum / values);
+    of_gamma[channel] = (float)(product * inverse(channel));
+    whole[channel] = sum, whole[channels + channel] = product;
+  }
+  whole[2 * channels] = (double)values;
+  if (said.added) said.added(whole, 2 * channels + 1);
+  for (int64_t channel = 0; channel < channels; ++channel) {
+    const double by = inverse(channel), count = whole[2 * channels];
+    made.slope[channel] = (float)(-said.gamma[channel] * by * by * by * whole[channels + channel] / count);
+    made.mean_gradient[channel] = (float)(whole[channel] / count);
   }
   return made;
 }
@@ -214,9 +225,9 @@ template <typename Element>
 int32_t normalize_gradients(int64_t values, int64_t channels, const ception_reading *said, const Element *x,
                             const Element *gradient, Element *of_x, float *of_gamma, float *of_beta) {
   const int size = ception::threads();
-  const ception::Scratch memory(4 * size * channels), factors((kOfReading + kOfSlopes) * padded(channels));
+  const ception::Scratch memory(2 * of_totals(channels, size)), factors((kOfReading + kOfSlopes) * padded(channels));
   if (!memory.data() || !factors.data()) return 1;
-  double *sums = zeros(memory, 2 * size * channels), *products = sums + size * channels;
+  double *sums = zeros(memory, of_totals(channels, size)), *products = sums + size * channels;
   const Reading reading = prepared(said, channels, factors.data());
   const int64_t blocks = blocks_of(values, size);
   auto add = [&](int64_t item, int worker) {

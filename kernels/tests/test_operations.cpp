@@ -76,7 +76,7 @@ struct Normed {
   bool clipped;
   Floats mean, variance, gamma, beta;
   ception_reading reading() const {
-    return {mean.data(), variance.data(), gamma.data(), beta.data(), 1e-3f, clipped};
+    return {mean.data(), variance.data(), gamma.data(), beta.data(), 1e-3f, clipped, nullptr};
   }
   double inverse(int64_t channel) const { return 1 / std::sqrt((double)variance[channel] + 1e-3f); }
 
@@ -385,7 +385,7 @@ void test_many_callers() {
 // What is no number is rounded to none, numbers to the nearest, and halves in between to even ones.
 void test_rounding() {
   const Floats one{1, 1, 1, 1, 1}, hard{1 + 1.f / 256, 1 + 3.f / 256, -3e38f, 1e-38f, NAN};
-  const ception_reading reading{one.data(), one.data(), hard.data(), hard.data(), 0, 0};
+  const ception_reading reading{one.data(), one.data(), hard.data(), hard.data(), 0, 0, nullptr};
   Numbers x(CEPTION_BFLOAT16, one), y(CEPTION_BFLOAT16, 5);
   ception_normalize(1, 5, CEPTION_BFLOAT16, &reading, x.at(), y.at());  // gives beta: x is its mean
   const Floats found = y.read();

@@ -20,9 +20,9 @@ BACKENDS = ("tensorflow", "jax", "torch")  # in the order of preference on a CPU
 # TensorFlow leaves oneDNN off where a processor has neither AVX-512 VNNI nor AMX, and gives large tensors back to the
 # system at every step; both cost more than they save: benchmarks/results/backend_settings.csv
 _TENSORFLOW = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
-# Threads that look out for more work keep the compiled kernels' from a core. TensorFlow has one of them less where
-# operations do not run beside each other, which all use both cores anyway; OpenMP's, which PyTorch computes with, look out
-# for milliseconds, and do as well with a thirtieth of it: benchmarks/results/backend_settings.csv
+# Threads that look out for more work keep the compiled kernels' from a core. TensorFlow has one of them less where its
+# operations do not run beside each other, each of which uses both cores anyway; OpenMP's, which PyTorch computes with,
+# look out for milliseconds, and do as well with a thirtieth of it: benchmarks/results/backend_settings.csv
 _ON_TWO_CORES = {"TF_NUM_INTEROP_THREADS": "1"}
 _OPENMP = {"GOMP_SPINCOUNT": "10000"}
 # The C library of Linux maps each large tensor of PyTorch anew and gives it back, so that the system clears pages at

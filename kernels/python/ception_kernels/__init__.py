@@ -26,6 +26,9 @@ class Windows(ctypes.Structure):
     )  # fmt: skip
 
 
+Added = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_double), ctypes.c_int64)
+
+
 class Reading(ctypes.Structure):
     """`ception_reading`."""
 
@@ -33,6 +36,7 @@ class Reading(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("mean", "variance", "gamma", "beta")),
         ("epsilon", ctypes.c_float),
         ("clipped", ctypes.c_int32),
+        ("added", Added),
     )
 
 

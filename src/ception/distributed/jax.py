@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -108,9 +108,19 @@ class JaxTeam(Several):
 
         def step(state: Any, batches: Any) -> Any:
             given = (self._batch(batch, is_whole()) for batch in batches)
-            return self._reached(lambda: jax.block_until_ready(function(jax.tree.map(self._everywhere, state), given)))
+            with self._spread_layers():
+                return self._reached(
+                    lambda: jax.block_until_ready(function(jax.tree.map(self._everywhere, state), given))
+                )
 
         return step
+
+    def _spread_layers(self) -> AbstractContextManager[None]:
+        """A context in which layers are traced whose batches lie on all devices."""
+        from ception.layers import compiled_jax, xla_calls
+        from ception.layers.classes import operations
+
+        return xla_calls.spread_over(self.mesh) if operations() is compiled_jax else nullcontext()
 
     def close(self) -> None:
         """Leave; where others are gone, without the meeting at the end that JAX would wait for."""

@@ -78,7 +78,7 @@ FEW = 64  # numbers that a window covers: copied for each output, they take no l
 
 
 def covers_few(kernel: Any) -> bool:
-    """Whether a convolution with a kernel (height, width, channels, filters) is quicker as a product of copied windows."""
+    """Whether a kernel (height, width, channels, filters) is multiplied with copied windows in less time."""
     height, width, channels, _ = kernel.shape
     return bool(height * width * channels <= FEW)
 

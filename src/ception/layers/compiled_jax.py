@@ -8,45 +8,23 @@ nobody reads then, XLA leaves out. Values that are there already are not taken t
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from ception.layers import jax as plain
-from ception.layers.compiled import are_known_to_xla, covers_few, margins
+from ception.layers.compiled import covers_few, margins
+from ception.layers.xla_calls import Shape, call, is_computed
 
 KINDS = (*plain.KINDS, "BatchNormalization", "ReLU")
 convolution = plain.convolution
 
-are_known_to_xla()  # or XLA could not call them
-
-_Shape = tuple[int, ...]
 _Windows = tuple[tuple[int, int], tuple[int, int], str]  # their size, their strides, the padding
-
-
-def _call(name: str, arguments: tuple[Any, ...], shapes: Sequence[tuple[_Shape, Any]], **attributes: Any) -> list[Any]:
-    """The results of an operation, whose shapes and kinds of numbers are given."""
-    results = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes]
-    given = {
-        key: np.float32(value) if isinstance(value, float) else np.int32(value) for key, value in attributes.items()
-    }
-    made: list[Any] = jax.ffi.ffi_call(f"ception_{name}", results, vmap_method="sequential")(*arguments, **given)
-    return made
-
-
-def is_computed(x: Any, *kinds: Any) -> bool:
-    """Whether there are numbers of the right kind, any that the library knows where none is named, on one device.
-
-    Of several devices each may have a part of an array. What is traced does not say so yet, and XLA, which cannot cut
-    an operation that it does not know, would gather the whole batch on each.
-    """
-    return x.dtype in (kinds or (jnp.float32, jnp.bfloat16)) and x.size > 0 and jax.device_count() == 1
 
 
 @dataclass(frozen=True)
@@ -89,29 +67,52 @@ def _placed(windows: _Windows, clipped: bool | None = None, epsilon: float | Non
     return found | {key: one for key, one in (("clipped", clipped), ("epsilon", epsilon)) if one is not None}
 
 
-def _after(shape: _Shape, windows: _Windows) -> _Shape:
+def _after(shape: Shape, windows: _Windows) -> Shape:
     """The shape of maps that windows are moved over, afterwards."""
     (height, width), (down, right), padding = windows
     batch, rows, columns, channels = shape
     return batch, margins(rows, height, down, padding)[0], margins(columns, width, right, padding)[0], channels
 
 
-def _like(*values: Any) -> list[tuple[_Shape, Any]]:
+def _like(*values: Any) -> list[tuple[Shape, Any]]:
     return [(value.shape, value.dtype) for value in values]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _depthwise(x: Any, kernel: Any, windows: _Windows, clipped: bool) -> Any:
-    return _call("depthwise", (x, kernel), [(_after(x.shape, windows), x.dtype)], **_placed(windows, clipped))[0]
+    return call("depthwise", "b.:b", (x, kernel), [(_after(x.shape, windows), x.dtype)], **_placed(windows, clipped))[0]
 
 
 def _depthwise_gradients(windows: _Windows, clipped: bool, kept: Any, gradient: Any) -> tuple[Any, ...]:
-    return tuple(_call("depthwise_gradients", (*kept, gradient), _like(*kept), **_placed(windows, clipped)))
+    return tuple(call("depthwise_gradients", "b.b:b+", (*kept, gradient), _like(*kept), **_placed(windows, clipped)))
 
 
 _depthwise.defvjp(
     lambda x, kernel, windows, clipped: (_depthwise(x, kernel, windows, clipped), (x, kernel)), _depthwise_gradients
 )
+
+
+def _of_all_shares(made: list[Any], share: tuple[Any, ...]) -> list[Any]:
+    """Mean and variance of all from those of each share, which are of one size."""
+    own, variance = made
+    mean = lax.pmean(own, "batch")
+    return [mean, lax.pmean(variance + jnp.square(own - mean), "batch")]
+
+
+def _with_all_statistics(made: list[Any], x: Any, statistics: tuple[Any, ...], epsilon: float) -> list[Any]:
+    """The gradients for a share, whose maps x were normalised by statistics of all and not by its own.
+
+    With g the gradient of what is normalised, m a mean over all values, and x^ the maps normalised, that of x is
+    gamma / deviation * (g - m(g) - x^ * m(g x^)): linear in x but for g, which stays.
+    """
+    of_x, *others, of_gamma, of_beta = made
+    mean, variance, gamma, _ = statistics
+    values = x.size // x.shape[-1]
+    shift, slope = ((own - lax.pmean(own, "batch")) / values for own in (of_beta, of_gamma))
+    inverse = lax.rsqrt(variance + epsilon)
+    slope = gamma * inverse * inverse * slope
+    completed = of_x + x * slope + (gamma * inverse * shift - slope * mean)
+    return [completed.astype(of_x.dtype), *others, of_gamma, of_beta]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(6, 7, 8))
@@ -120,7 +121,7 @@ def _normalized_depthwise(
     epsilon: float,
 ) -> Any:  # fmt: skip
     shapes, attributes = [(_after(x.shape, windows), x.dtype)], _placed(windows, clipped, epsilon)
-    return _call("normalized_depthwise", (x, kernel, mean, variance, gamma, beta), shapes, **attributes)[0]
+    return call("normalized_depthwise", "b.....:b", (x, kernel, mean, variance, gamma, beta), shapes, **attributes)[0]
 
 
 def _normalized_depthwise_gradients(
@@ -128,8 +129,9 @@ def _normalized_depthwise_gradients(
 ) -> tuple[Any, ...]:
     """The statistics are those of x, whose gradient has what goes through them."""
     x, kernel, mean, variance, gamma, beta = kept
-    of_x, of_kernel, of_gamma, of_beta = _call(
-        "normalized_depthwise_gradients", (*kept, gradient), _like(x, kernel, gamma, beta),
+    of_x, of_kernel, of_gamma, of_beta = call(
+        "normalized_depthwise_gradients", "b.....b:b+++", (*kept, gradient), _like(x, kernel, gamma, beta),
+        lambda made, share: _with_all_statistics(made, share[0], share[2:6], epsilon),
         **_placed(windows, clipped, epsilon),
     )  # fmt: skip
     return of_x, of_kernel, jnp.zeros_like(mean), jnp.zeros_like(variance), of_gamma, of_beta
@@ -140,13 +142,16 @@ _normalized_depthwise.defvjp(lambda *given: (_normalized_depthwise(*given), give
 
 @partial(jax.custom_vjp, nondiff_argnums=(5, 6))
 def _normalize(x: Any, mean: Any, variance: Any, gamma: Any, beta: Any, clipped: bool, epsilon: float) -> Any:
-    return _call("normalize", (x, mean, variance, gamma, beta), _like(x), clipped=clipped, epsilon=epsilon)[0]
+    return call("normalize", "b....:b", (x, mean, variance, gamma, beta), _like(x), clipped=clipped, epsilon=epsilon)[0]
 
 
 def _normalize_gradients(clipped: bool, epsilon: float, kept: Any, gradient: Any) -> tuple[Any, ...]:
     x, mean, variance, gamma, beta = kept
     how = {"clipped": clipped, "epsilon": epsilon}
-    of_x, of_gamma, of_beta = _call("normalize_gradients", (*kept, gradient), _like(x, gamma, beta), **how)
+    of_x, of_gamma, of_beta = call(
+        "normalize_gradients", "b....b:b++", (*kept, gradient), _like(x, gamma, beta),
+        lambda made, share: _with_all_statistics(made, share[0], share[1:5], epsilon), **how,
+    )  # fmt: skip
     return of_x, jnp.zeros_like(mean), jnp.zeros_like(variance), of_gamma, of_beta
 
 
@@ -155,7 +160,7 @@ _normalize.defvjp(lambda *given: (_normalize(*given), given[:5]), _normalize_gra
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _max_pool(x: Any, windows: _Windows) -> Any:
-    return _call("max_pool", (x,), [(_after(x.shape, windows), x.dtype)], **_placed(windows))[0]
+    return call("max_pool", "b:b", (x,), [(_after(x.shape, windows), x.dtype)], **_placed(windows))[0]
 
 
 def _max_pool_forward(x: Any, windows: _Windows) -> tuple[Any, tuple[Any, Any]]:
@@ -164,7 +169,7 @@ def _max_pool_forward(x: Any, windows: _Windows) -> tuple[Any, tuple[Any, Any]]:
 
 
 def _max_pool_gradient(windows: _Windows, kept: tuple[Any, Any], gradient: Any) -> tuple[Any, ...]:
-    return tuple(_call("max_pool_gradient", (*kept, gradient), _like(kept[0]), **_placed(windows)))
+    return tuple(call("max_pool_gradient", "bbb:b", (*kept, gradient), _like(kept[0]), **_placed(windows)))
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_gradient)
@@ -172,8 +177,8 @@ _max_pool.defvjp(_max_pool_forward, _max_pool_gradient)
 
 def _times(a: Any, b: Any, *, transposed_a: bool = False, transposed_b: bool = False) -> Any:
     shape = a.shape[1 if transposed_a else 0], b.shape[0 if transposed_b else 1]
-    how = {"transposed_a": transposed_a, "transposed_b": transposed_b}
-    return _call("product", (a, b), [(shape, a.dtype)], **how)[0]
+    how: Mapping[str, Any] = {"transposed_a": transposed_a, "transposed_b": transposed_b}
+    return call("product", "bb:+" if transposed_a else "b.:b", (a, b), [(shape, a.dtype)], **how)[0]
 
 
 def _times_gradients(kept: tuple[Any, Any], gradient: Any) -> tuple[Any, Any]:
@@ -186,7 +191,7 @@ _product.defvjp(lambda a, b: (_times(a, b), (a, b)), _times_gradients)
 
 
 def _selu_of_sum(x: Any, bias: Any) -> Any:
-    return _call("bias_selu", (x, bias), _like(x))[0]
+    return call("bias_selu", "b.:b", (x, bias), _like(x))[0]
 
 
 def _selu_of_sum_forward(x: Any, bias: Any) -> tuple[Any, tuple[Any, Any]]:
@@ -195,7 +200,7 @@ def _selu_of_sum_forward(x: Any, bias: Any) -> tuple[Any, tuple[Any, Any]]:
 
 
 def _selu_of_sum_gradients(kept: tuple[Any, Any], gradient: Any) -> tuple[Any, ...]:
-    return tuple(_call("bias_selu_gradients", (kept[0], gradient), _like(*kept)))
+    return tuple(call("bias_selu_gradients", "bb:b+", (kept[0], gradient), _like(*kept)))
 
 
 _bias_selu = jax.custom_vjp(_selu_of_sum)
@@ -205,7 +210,7 @@ _bias_selu.defvjp(_selu_of_sum_forward, _selu_of_sum_gradients)
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _convolution_selu(x: Any, kernel: Any, bias: Any, windows: _Windows) -> Any:
     shape = (*_after(x.shape, windows)[:3], kernel.shape[-1])
-    return _call("convolution_selu", (x, kernel, bias), [(shape, x.dtype)], **_placed(windows))[0]
+    return call("convolution_selu", "b..:b", (x, kernel, bias), [(shape, x.dtype)], **_placed(windows))[0]
 
 
 def _convolution_selu_forward(x: Any, kernel: Any, bias: Any, windows: _Windows) -> tuple[Any, tuple[Any, ...]]:
@@ -216,10 +221,10 @@ def _convolution_selu_forward(x: Any, kernel: Any, bias: Any, windows: _Windows)
 def _convolution_selu_gradients(windows: _Windows, kept: tuple[Any, ...], gradient: Any) -> tuple[Any, ...]:
     """The input's is left out of the program where nobody asks for it."""
     x, kernel, y, bias = kept
-    of_kernel, of_bias = _call(
-        "convolution_selu_gradients", (x, kernel, y, gradient), _like(kernel, bias), **_placed(windows)
+    of_kernel, of_bias = call(
+        "convolution_selu_gradients", "b.bb:++", (x, kernel, y, gradient), _like(kernel, bias), **_placed(windows)
     )
-    before, _ = _call("bias_selu_gradients", (y, gradient), _like(y, bias))
+    before, _ = call("bias_selu_gradients", "bb:b+", (y, gradient), _like(y, bias))
     (of_x,) = jax.vjp(lambda x: convolution(x, kernel, *windows[1:]), x)[1](before)
     return of_x, of_kernel, of_bias
 
@@ -230,7 +235,9 @@ _convolution_selu.defvjp(_convolution_selu_forward, _convolution_selu_gradients)
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
 def _separable_selu(x: Any, depthwise_kernel: Any, kernel: Any, bias: Any, windows: _Windows) -> Any:
     shape = (*_after(x.shape, windows)[:3], kernel.shape[-1])
-    return _call("separable_selu", (x, depthwise_kernel, kernel, bias), [(shape, x.dtype)], **_placed(windows))[0]
+    return call(
+        "separable_selu", "b...:b", (x, depthwise_kernel, kernel, bias), [(shape, x.dtype)], **_placed(windows)
+    )[0]
 
 
 def _separable_selu_forward(*given: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -242,7 +249,13 @@ def _separable_selu_gradients(windows: _Windows, kept: tuple[Any, ...], gradient
     x, depthwise_kernel, kernel, y, bias = kept
     given = (x, depthwise_kernel, kernel, y, gradient)
     return tuple(
-        _call("separable_selu_gradients", given, _like(x, depthwise_kernel, kernel, bias), **_placed(windows))
+        call(
+            "separable_selu_gradients",
+            "b..bb:b+++",
+            given,
+            _like(x, depthwise_kernel, kernel, bias),
+            **_placed(windows),
+        )
     )
 
 
@@ -289,9 +302,8 @@ def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any,
     if not is_computed(x):
         return plain.batch_norm(x, gamma, beta, epsilon)
     channels = [((x.shape[-1],), jnp.float32)] * 2
-    mean, variance = _call(
-        "moments", (lax.stop_gradient(x),), channels
-    )  # what normalises has the gradient through them
+    # what normalises has the gradient through them
+    mean, variance = call("moments", "b:..", (lax.stop_gradient(x),), channels, _of_all_shares)
     reading = _Reading(x, (mean, variance, gamma, beta), epsilon)
     return _remembered(_normalize(x, *reading.statistics, False, epsilon), reading), mean, variance
 

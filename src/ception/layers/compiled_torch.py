@@ -8,10 +8,12 @@ that while it reads. Any other operation gets their values, which are computed t
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from ception.layers import torch as plain
@@ -50,7 +52,7 @@ class _Reading:
         statistics: Mean, variance, gamma and beta of the channels; the first two are those of the maps.
         epsilon: Added to the variance.
         clipped: Whether 0 stands where values are below.
-        added: Adds up a vector over the processes whose maps the statistics are of; None for those of this one alone.
+        added: Adds up a vector, in place, over the processes whose maps the statistics are of; None for this one's.
     """
 
     statistics: tuple[Any, ...] = ()
@@ -58,37 +60,28 @@ class _Reading:
     clipped: bool = False
     added: Callable[[Any], Any] | None = None
 
-    @property
-    def pointer(self) -> Any:
-        """To what the library takes."""
-        module = kernels()
+    @contextmanager
+    def pointer(self) -> Iterator[Any]:
+        """To what the library takes; what went wrong while sums were added up is raised afterwards."""
+        module, failures, added = kernels(), list[Exception](), self.added or (lambda numbers: None)
         assert module is not None
+
+        def add_up(numbers: Any, count: int) -> None:
+            try:
+                added(torch.from_numpy(np.ctypeslib.as_array(numbers, (count,))))
+            except Exception as error:  # which could not pass through the library
+                failures.append(error)
+
         pointers = [value.data_ptr() for value in self.statistics] or [None] * 4
-        return ctypes.byref(module.Reading(*pointers, self.epsilon, self.clipped))
+        called = module.Added(add_up) if self.added else module.Added()
+        yield ctypes.byref(module.Reading(*pointers, self.epsilon, self.clipped, called))
+        if failures:
+            raise failures[0]
 
     @property
     def factors(self) -> list[Any]:
         """Gamma and beta; None twice where nothing is normalised."""
         return list(self.statistics[2:]) or [None, None]
-
-    def completed(self, x: Any, of_x: Any, of_gamma: Any, of_beta: Any) -> Any:
-        """The gradient of maps x, of that by which their share of the statistics is taken for the whole.
-
-        With g the gradient of what is normalised, c a sum over all values of which n is the number, and x^ the maps
-        normalised, it is gamma / deviation * (g - c(g) / n - x^ * c(g x^) / n): linear in x but for g, which stays.
-        """
-        if self.added is None:
-            return of_x
-        mean, variance, gamma, _ = self.statistics
-        own = torch.cat([of_beta, of_gamma, of_beta.new_full((1,), x.numel() / x.shape[-1])])
-        whole = self.added(own.clone())
-        shift, slope = (own[:-1] / own[-1] - whole[:-1] / whole[-1]).chunk(2)
-        inverse = torch.rsqrt(variance + self.epsilon)
-        slope = gamma * inverse * inverse * slope
-        shift = gamma * inverse * shift - slope * mean
-        if of_x.dtype == slope.dtype:
-            return of_x.addcmul_(x, slope).add_(shift)
-        return torch.addcmul(of_x + shift, x, slope).to(of_x.dtype)
 
     def kept(self, context: Any, *tensors: Any) -> None:
         """Keep this, and tensors beside it, for the gradients."""
@@ -134,8 +127,9 @@ def _plain(value: Any) -> Any:
     if value.values is None:
         (maps,), channels = _ready(value.made_of), value.shape[-1]
         value.values = torch.empty_like(maps)
-        how = (_ELEMENTS[maps.dtype], value.reading.pointer)
-        _call("normalize", maps.numel() // channels, channels, *how, maps, value.values)
+        with value.reading.pointer() as reading:
+            how = (_ELEMENTS[maps.dtype], reading)
+            _call("normalize", maps.numel() // channels, channels, *how, maps, value.values)
     return value.values
 
 
@@ -166,9 +160,10 @@ class _Read(torch.autograd.Function):
             return torch.ops.aten.threshold_backward(gradient, x, 0), None, None, None
         x, gradient = _ready(x, gradient)
         channels, made = x.shape[-1], _room([x, *reading.factors])
-        how = (_ELEMENTS[x.dtype], reading.pointer)
-        _call("normalize_gradients", x.numel() // channels, channels, *how, x, gradient, *made)
-        return reading.completed(x, *made), *made[1:], None
+        with reading.pointer() as read:
+            how = (_ELEMENTS[x.dtype], read)
+            _call("normalize_gradients", x.numel() // channels, channels, *how, x, gradient, *made)
+        return *made, None
 
 
 class _Depthwise(torch.autograd.Function):
@@ -179,7 +174,8 @@ class _Depthwise(torch.autograd.Function):
         x, kernel = _ready(x, kernel)
         places = windows(x.shape, tuple(kernel.shape[:2]), strides, padding)
         y = x.new_empty(x.shape[0], places.out_height, places.out_width, x.shape[-1])
-        _call("depthwise", ctypes.byref(places), _ELEMENTS[x.dtype], reading.pointer, x, kernel, y)
+        with reading.pointer() as read:
+            _call("depthwise", ctypes.byref(places), _ELEMENTS[x.dtype], read, x, kernel, y)
         reading.kept(context, x, kernel)
         context.places = places
         return y
@@ -188,10 +184,9 @@ class _Depthwise(torch.autograd.Function):
     def backward(context: Any, gradient: Any) -> Any:
         (x, kernel), reading = _kept(context, 2)
         made = _room([x, kernel, *reading.factors])
-        how = (ctypes.byref(context.places), _ELEMENTS[x.dtype], reading.pointer)
-        _call("depthwise_gradients", *how, x, kernel, *_ready(gradient), *made)
-        if reading.statistics:
-            made[0] = reading.completed(x, made[0], *made[2:])
+        with reading.pointer() as read:
+            how = (ctypes.byref(context.places), _ELEMENTS[x.dtype], read)
+            _call("depthwise_gradients", *how, x, kernel, *_ready(gradient), *made)
         return *made, None, None, None
 
 
@@ -340,7 +335,8 @@ def batch_norm(
         gamma: Of each channel.
         beta: Of each channel.
         epsilon: Added to the variance.
-        added: Adds up a vector over the processes of which each has a share of the batch, where there are several.
+        added: Adds up a vector, in place, over the processes of which each has a share of the batch, where there are
+            several.
     """
     if not is_computed(x):
         return plain.batch_norm(x, gamma, beta, epsilon)
