@@ -76,10 +76,10 @@ def test_unless_the_user_has_told_them(library, monkeypatch, name, value):
     assert os.environ.get("GOMP_SPINCOUNT") == {"GOMP_SPINCOUNT": "7"}.get(name)
 
 
-@pytest.mark.parametrize(("cores", "expected"), [(1, "1"), (2, "1"), (3, None)])
-def test_on_two_cores_operations_of_tensorflow_follow_each_other(monkeypatch, cores, expected):
+@pytest.mark.parametrize(("threads", "expected"), [(1, "1"), (2, "1"), (3, None)])
+def test_with_two_threads_operations_of_tensorflow_follow_each_other(monkeypatch, threads, expected):
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "2")
-    monkeypatch.setattr(backends, "cores", lambda: cores)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", str(threads))
     backends._settle_tensorflow()
     assert os.environ["TF_NUM_INTEROP_THREADS"] == "2"
     monkeypatch.delenv("TF_NUM_INTEROP_THREADS")

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+import ception
 from ception import layers
 from ception.models.blocks import Layers
 from support.gradients import outputs_and_gradients
@@ -358,3 +359,25 @@ def test_shares_of_a_batch_have_the_statistics_of_all(made_of, shares, dtype, wi
     ]  # fmt: skip
     for value, wanted in zip(joined, expected, strict=True):
         assert float((value - wanted).detach().abs().max()) <= within * float(wanted.detach().abs().max())
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="processes add up their sums in layers on PyTorch")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ception.RunError("lost")])
+def test_what_ends_the_adding_up_ends_the_step(made_of, error):
+    if made_of == "plain":
+        pytest.skip("the layers in Python have their own for several processes")
+    import torch
+
+    from ception.layers import compiled_torch
+
+    x, factors, calls = torch.randn((2, 5, 7, 24)).requires_grad_(), [torch.ones(24), torch.zeros(24)], []
+
+    def added(values):
+        calls.append(values)
+        if len(calls) > 1:  # in the backward pass
+            raise error
+        return values
+
+    normed, _, _ = compiled_torch.batch_norm(x, *factors, 1e-3, added)
+    with pytest.raises(error if isinstance(error, type) else type(error)):
+        (normed * 1).sum().backward()

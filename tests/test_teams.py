@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from types import SimpleNamespace
 
@@ -217,6 +218,11 @@ class TestPlan:
     def test_other_data_are_refused(self):
         assert "reads other pictures" in str(self.plan("added", "{}")[0])
         assert self.plan("added") == [None] * 3
+
+    def test_other_kernels_are_refused(self, monkeypatch):
+        each = itertools.count()
+        monkeypatch.setattr(planning, "operations", lambda: SimpleNamespace(__name__=f"kernels {next(each)}"))
+        assert "has other compiled kernels than the first" in str(self.plan("added")[0])
 
     def test_batches_that_jax_cannot_divide_are_refused(self):
         for error in self.plan("spread"):

@@ -46,7 +46,8 @@ inline __attribute__((always_inline)) void tile(int64_t depth, const float *a, i
   }
 }
 
-// Tiles by their number of rows; `apart` is how far rows of a lie apart that are not packed, or columns.
+// Tiles by their number of rows. How far what is not packed lies apart: rows of a for tiles of rows, columns of it for tiles of
+// columns, by `apart`.
 using Tile = void (*)(int64_t depth, const float *a, int64_t apart, const float *b, int64_t ldb, float *c, int64_t ldc,
                       bool add);
 

@@ -53,11 +53,10 @@ struct Unfolded {
 };
 
 // y = SELU of the product of maps (values, depth) and a matrix (depth, filters), and a bias. `maps_of(picture, worker)` are
-// those of a picture.
+// those of a picture, of which a worker of `size` has one at a time.
 template <typename Maps>
-int32_t product_selu(const ception_windows &w, int64_t depth, int64_t filters, const float *matrix, const float *bias,
-                     float *y, const Maps &maps_of) {
-  const int size = ception::threads();
+int32_t product_selu(const ception_windows &w, int64_t depth, int64_t filters, int size, const float *matrix,
+                     const float *bias, float *y, const Maps &maps_of) {
   const int64_t together = rows_together(w, depth, filters), between = together * w.out_width * depth;
   const ception::Scratch maps(size * between), rows(size * kPacked), columns(depth * packed_columns(filters));
   const ception::Scratch added(padded(filters));
@@ -83,18 +82,14 @@ int32_t product_selu(const ception_windows &w, int64_t depth, int64_t filters, c
   return 0;
 }
 
-// Floats of a value of the gradient of the product.
-inline int64_t across(int64_t filters) { return packed_columns(filters); }
-
-// The gradients of matrix and bias. The gradient of the product is told in `rows_are(picture, worker, row, values, gradient)`,
-// with `across` floats a value, and in `picture_is(picture, worker)` that all of a picture was.
-template <typename Maps, typename Rows, typename Picture>
-int32_t product_selu_gradients(const ception_windows &w, int64_t depth, int64_t filters, const float *y,
+// The gradients of matrix and bias. `take_rows(worker, row, values, gradient)` is given the gradient of the product from a row
+// of outputs on, with `packed_columns(filters)` floats for each value; `end_picture(picture, worker)` follows a picture's last.
+template <typename Maps, typename TakeRows, typename EndPicture>
+int32_t product_selu_gradients(const ception_windows &w, int64_t depth, int64_t filters, int size, const float *y,
                                const float *gradient, float *of_matrix, float *of_bias, const Maps &maps_of,
-                               const Rows &rows_are, const Picture &picture_is) {
-  const int size = ception::threads();
+                               const TakeRows &take_rows, const EndPicture &end_picture) {
   const int64_t together = rows_together(w, depth, filters), between = together * w.out_width * depth;
-  const int64_t apart = across(filters), given = together * w.out_width * apart, product = depth * apart;
+  const int64_t apart = packed_columns(filters), given = together * w.out_width * apart, product = depth * apart;
   const ception::Scratch maps(size * between), befores(size * given), products(size * product), memory(2 * size * filters);
   if (!maps.data() || !befores.data() || !products.data() || !memory.data()) return 1;
   memset(befores.data(), 0, sizeof(float) * size * given);  // zeros behind the last filter
@@ -107,11 +102,11 @@ int32_t product_selu_gradients(const ception_windows &w, int64_t depth, int64_t 
       end = least(w.out_height, row + together);
       const int64_t values = (end - row) * w.out_width, at = (picture * w.out_height + row) * w.out_width * filters;
       write_selu_gradients(filters, y + at, gradient + at, 0, values, before, apart, biases + worker * filters);
-      rows_are(picture, worker, row, values, before);
+      take_rows(worker, row, values, before);
       made.rows(row, end, map);
       add_turned(depth, apart, values, map, depth, before, apart, products.data() + worker * product);
     }
-    picture_is(picture, worker);
+    end_picture(picture, worker);
   };
   each(w.batch, size, of_picture);
   write_bias_gradient(filters, size, biases, of_bias);
@@ -128,7 +123,7 @@ int32_t convolution_selu(const ception_windows *windows, int64_t filters, const 
                          const float *bias, float *y) {
   const ception_windows &w = *windows;
   const auto maps_of = [&](int64_t picture, int) { return Unfolded{w, x + picture * w.height * w.width * w.channels}; };
-  return product_selu(w, w.window_height * w.window_width * w.channels, filters, kernel, bias, y, maps_of);
+  return product_selu(w, w.window_height * w.window_width * w.channels, filters, ception::threads(), kernel, bias, y, maps_of);
 }
 
 int32_t convolution_selu_gradients(const ception_windows *windows, int64_t filters, const float *x, const float *y,
@@ -136,19 +131,20 @@ int32_t convolution_selu_gradients(const ception_windows *windows, int64_t filte
   const ception_windows &w = *windows;
   const auto maps_of = [&](int64_t picture, int) { return Unfolded{w, x + picture * w.height * w.width * w.channels}; };
   return product_selu_gradients(
-      w, w.window_height * w.window_width * w.channels, filters, y, gradient, of_kernel, of_bias, maps_of,
-      [](int64_t, int, int64_t, int64_t, const float *) {}, [](int64_t, int) {});
+      w, w.window_height * w.window_width * w.channels, filters, ception::threads(), y, gradient, of_kernel, of_bias, maps_of,
+      [](int, int64_t, int64_t, const float *) {}, [](int64_t, int) {});
 }
 
 int32_t separable_selu(const ception_windows *windows, int64_t filters, const float *x, const float *kernel,
                        const float *pointwise, const float *bias, float *y) {
   const ception_windows &w = *windows;
+  const int size = ception::threads();
   const int64_t in = w.height * w.width * w.channels, lines = lines_of(w);
-  const ception::Scratch own(ception::threads() * lines), packed(packed_kernel(w));
+  const ception::Scratch own(size * lines), packed(packed_kernel(w));
   if (!own.data() || !packed.data()) return 1;
   pack_kernel(w, kernel, false, packed.data());
   const Reading plain;
-  return product_selu(w, w.channels, filters, pointwise, bias, y, [&](int64_t picture, int worker) {
+  return product_selu(w, w.channels, filters, size, pointwise, bias, y, [&](int64_t picture, int worker) {
     return Separated{Lines<float>(w, plain, x + picture * in, own.data() + worker * lines), packed.data()};
   });
 }
@@ -172,18 +168,18 @@ int32_t separable_selu_gradients(const ception_windows *windows, int64_t filters
   const auto maps_of = [&](int64_t picture, int worker) {
     return Separated{Lines<float>(w, plain, x + picture * in, own.data() + worker * lines), packed.data()};
   };
-  const auto rows_are = [&](int64_t, int worker, int64_t row, int64_t values, const float *given) {
-    multiply(values, w.channels, filters, given, across(filters), 1, columns.data(),
+  const auto take_rows = [&](int worker, int64_t row, int64_t values, const float *given) {
+    multiply(values, w.channels, filters, given, packed_columns(filters), 1, columns.data(),
              maps.data() + worker * map + row * w.out_width * w.channels, w.channels, false,
              rows.data() + worker * kPacked);
   };
-  const auto picture_is = [&](int64_t picture, int worker) {
+  const auto end_picture = [&](int64_t picture, int worker) {
     float *mine = added.data() + worker * floats;
     gradients_of_rows(w, plain, x + picture * in, packed.data() + places, maps.data() + worker * map, 0, w.height,
                       of_x + picture * in, Sums{mine, mine + places, nullptr}, own.data() + worker * lines);
   };
-  const int32_t failed = product_selu_gradients(w, w.channels, filters, y, gradient, of_pointwise, of_bias, maps_of,
-                                                rows_are, picture_is);
+  const int32_t failed = product_selu_gradients(w, w.channels, filters, size, y, gradient, of_pointwise, of_bias, maps_of,
+                                                take_rows, end_picture);
   if (!failed) write_kernel_gradient(w, size, added.data(), floats, of_kernel);
   return failed;
 }

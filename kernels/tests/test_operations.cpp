@@ -416,6 +416,14 @@ void test_windows() {
               for (int32_t element : {CEPTION_FLOAT32, CEPTION_BFLOAT16})
                 test_maps(windows(batch, size, size + 1, channels, window, stride, same), element);
           }
+  ception_windows uneven = windows(2, 9, 8, 6, 3, 2, false);
+  uneven.window_width = 2, uneven.right = 1, uneven.out_width = 7;
+  for (const ception_windows &w : {windows(2, 5, 4, 300, 3, 1, true), windows(1, 4, 3, 512, 3, 1, true),
+                                   windows(0, 4, 4, 5, 3, 1, true), uneven}) {
+    test_separable_selu(w, 45);
+    test_separable_selu(w, 512);
+    if (w.channels < 10) test_convolution_selu(w, 45);
+  }
   for (Kind kind : {kPlain, kClipped, kNormed, kNormedAndClipped})
     test_depthwise(windows(2, 9, 15, 150, 3, 1, true), CEPTION_FLOAT32, kind);
 }

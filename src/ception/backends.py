@@ -21,9 +21,9 @@ BACKENDS = ("tensorflow", "jax", "torch")  # in the order of preference on a CPU
 # system at every step; both cost more than they save: benchmarks/results/backend_settings.csv
 _TENSORFLOW = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
 # Threads that look out for more work keep the compiled kernels' from a core. TensorFlow has one of them less where its
-# operations do not run beside each other, each of which uses both cores anyway; OpenMP's, which PyTorch computes with,
+# operations do not run beside each other, each of which uses two cores anyway; OpenMP's, which PyTorch computes with,
 # look out for milliseconds, and do as well with a thirtieth of it: benchmarks/results/backend_settings.csv
-_ON_TWO_CORES = {"TF_NUM_INTEROP_THREADS": "1"}
+_OF_FEW_THREADS = {"TF_NUM_INTEROP_THREADS": "1"}
 _OPENMP = {"GOMP_SPINCOUNT": "10000"}
 # The C library of Linux maps each large tensor of PyTorch anew and gives it back, so that the system clears pages at
 # every step; without mappings and trimming the heap keeps them: benchmarks/results/backend_memory.csv
@@ -94,7 +94,7 @@ def _settle_torch() -> None:
 
 def _settle_tensorflow() -> None:
     """Make the settings of TensorFlow that the user has not made; it reads them when it is imported."""
-    _settle(_TENSORFLOW if cores() > 2 else _TENSORFLOW | _ON_TWO_CORES)
+    _settle(_TENSORFLOW if threads("TF_NUM_INTRAOP_THREADS") > 2 else _TENSORFLOW | _OF_FEW_THREADS)
 
 
 def _settle(settings: Mapping[str, str]) -> None:

@@ -63,13 +63,13 @@ class _Reading:
     @contextmanager
     def pointer(self) -> Iterator[Any]:
         """To what the library takes; what went wrong while sums were added up is raised afterwards."""
-        module, failures, added = kernels(), list[Exception](), self.added or (lambda numbers: None)
+        module, failures, added = kernels(), list[BaseException](), self.added or (lambda numbers: None)
         assert module is not None
 
         def add_up(numbers: Any, count: int) -> None:
             try:
                 added(torch.from_numpy(np.ctypeslib.as_array(numbers, (count,))))
-            except Exception as error:  # which could not pass through the library
+            except BaseException as error:  # Ctrl-C, too: none passes through the library
                 failures.append(error)
 
         pointers = [value.data_ptr() for value in self.statistics] or [None] * 4

@@ -41,7 +41,7 @@ def call(
     Args:
         name: Of the operation.
         spread: A letter for each argument, a colon, one for each result: `b` where a device has its share of the batch,
-            `.` where each has all, `+` for results that are sums over the shares.
+            `.` where each has all, which `completed` sees to for results, `+` for those that are sums over the shares.
         arguments: What it takes.
         shapes: Of the results, and their kinds of numbers.
         completed: Makes the results for a share right that sums over all shares belong to; of them and the arguments.

@@ -16,6 +16,7 @@ from ception.classifier import Classifier
 from ception.data import loading, sources
 from ception.distributed import ALONE, Team
 from ception.errors import InputError
+from ception.layers.classes import operations
 from ception.model_file import ModelDescription, shortened
 from ception.models.config import NetworkConfig, columns_of
 from ception.models.endpoints import truncate
@@ -65,6 +66,7 @@ class Plan:
         count = self.team.count
         if count > 1:
             self.team.require_same(self.data.fingerprint(), "reads other pictures, labels or splits")
+            self.team.require_same(operations().__name__, "has other compiled kernels")
         last = self.phases[-1].recipe  # a head's batches, which no option changes, each may compute whole
         if self.team.manner == "spread" and not last.solver and last.batch_size % count:
             raise InputError(
