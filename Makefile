@@ -18,8 +18,9 @@ ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=
 LOWEST := $(patsubst %,tests/test_%.py,checking classifier cli doctor earlier engines evaluation explaining exporting formats \
 	hub images jobs keras_internals layers loading models report resume serving sources stored tensorflow_formats training \
 	tuning weights)
-# the newest of what these packages need in their turn tell of what will go one day
-OLD := -W ignore::DeprecationWarning -W ignore::FutureWarning
+# the newest of what these packages need in their turn tell of what will go one day, and one gives Hypothesis a generator of
+# random numbers that it cannot keep
+OLD := -W ignore::DeprecationWarning -W ignore::FutureWarning -W ignore::hypothesis.errors.HypothesisWarning
 
 .PHONY: help demo docs tutorials test test-all coverage test-kernels test-backends test-jax test-torch test-lowest release \
 	goldens lock check clean
