@@ -45,7 +45,8 @@ bool looked_out(const Come &come) {
   return false;
 }
 
-// Threads that look out for work, then sleep until there is some. One piece of work at a time is shared out; who comes meanwhile computes alone.
+// Threads that look out for work, then sleep until there is some. One piece of work at a time is shared out; who comes
+// meanwhile computes alone.
 class Pool {
  public:
   explicit Pool(int size) {

@@ -74,13 +74,13 @@ def are_known_to_xla() -> bool:
     return False
 
 
-FEW = 64  # numbers that a window covers: copied for each output, they take no longer than the product with the kernel
+_FEW = 64  # numbers that a window covers: copied for each output, they take no longer than the product with the kernel
 
 
 def covers_few(kernel: Any) -> bool:
     """Whether a kernel (height, width, channels, filters) is multiplied with copied windows in less time."""
     height, width, channels, _ = kernel.shape
-    return bool(height * width * channels <= FEW)
+    return bool(height * width * channels <= _FEW)
 
 
 def margins(size: int, window: int, stride: int, padding: str) -> tuple[int, int]:

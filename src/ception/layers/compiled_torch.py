@@ -62,7 +62,7 @@ class _Reading:
 
     @contextmanager
     def pointer(self) -> Iterator[Any]:
-        """To what the library takes; what went wrong while sums were added up is raised afterwards."""
+        """A pointer to what the library takes; what fails while sums are added up is raised at its end."""
         module, failures, added = kernels(), list[BaseException](), self.added or (lambda numbers: None)
         assert module is not None
 
