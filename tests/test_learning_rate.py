@@ -130,6 +130,8 @@ class TestTrials:
         assert best_rate(tried, LEVEL) == pytest.approx(0.09)
         tried[3] = Trial(0.27, LEVEL - 0.7)
         assert best_rate(tried, LEVEL) == pytest.approx(0.052)
+        tried[2] = Trial(0.09, LEVEL - 0.87 + noise)  # 1.5 standard errors above: the best stands alone
+        assert best_rate(tried, LEVEL) == pytest.approx(0.041)
 
     def test_a_rate_that_breaks_down_does_not_push_the_answer_away(self):
         tried = [Trial(0.1, LEVEL - 0.9), Trial(0.3, LEVEL - 1), Trial(0.9, np.full(8, np.inf))]

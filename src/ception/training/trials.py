@@ -63,11 +63,11 @@ def error_of_difference(one: NDArray[np.float64], other: NDArray[np.float64]) ->
     return float(np.std(one - other, ddof=1) / math.sqrt(len(one)))
 
 
-def is_worse(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    """Whether losses are larger than others of the same batches by two standard errors of their difference."""
+def is_worse(one: NDArray[np.float64], other: NDArray[np.float64], errors: float = 2) -> bool:
+    """Whether losses are larger than others of the same batches by so many standard errors of their difference."""
     if not np.isfinite(one).all():
         return bool(np.isfinite(other).all())
-    return float((one - other).mean()) > 2 * error_of_difference(one, other)
+    return float((one - other).mean()) > errors * error_of_difference(one, other)
 
 
 def bracketed(run: Callable[[float], Trial], first: float, level: NDArray[np.float64]) -> list[Trial]:
@@ -106,8 +106,8 @@ def _is_end(outermost: Trial, step: int, best: Trial, level: NDArray[np.float64]
 def best_rate(tried: Sequence[Trial], level: NDArray[np.float64], scale: Scale = Scale()) -> float:
     """The rate whose loss should be lowest, in two digits.
 
-    Where the best rate and some beside it cannot be told apart, it is the geometric mean of the smallest and largest of
-    them. Where the best stands alone, it is the lowest point of a parabola over the logarithm of the rate, in which
+    Where the losses of the best rate and of some beside it are within one standard error (Breiman et al., Classification
+    and Regression Trees, 1984), it is the geometric mean of the smallest and largest of them. Where the best stands alone, it is the lowest point of a parabola over the logarithm of the rate, in which
     losses above that before the first step count as that, or a rate that broke down would push the answer far away.
 
     Args:
@@ -122,9 +122,9 @@ def best_rate(tried: Sequence[Trial], level: NDArray[np.float64], scale: Scale =
     best, before = int(np.argmin(losses)), float(level.mean())
     _require_drop(tried, tried[best], level, scale)
     first = last = best
-    while first > 0 and not is_worse(tried[first - 1].losses, tried[best].losses):
+    while first > 0 and not is_worse(tried[first - 1].losses, tried[best].losses, errors=1):
         first -= 1
-    while last < len(tried) - 1 and not is_worse(tried[last + 1].losses, tried[best].losses):
+    while last < len(tried) - 1 and not is_worse(tried[last + 1].losses, tried[best].losses, errors=1):
         last += 1
     if first == 0 or last == len(tried) - 1:
         side, edge = ("lowest", tried[0].rate) if first == 0 else ("highest", tried[-1].rate)
