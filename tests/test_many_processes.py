@@ -84,8 +84,9 @@ def test_a_process_that_is_killed_ends_the_training_with_one_line_and_it_goes_on
     assert "--resume runs/001-separable_cnn-colours" in last
     assert "Traceback" not in err
     left = folder_of(tmp_path)
-    copies = [shutil.copytree(left, tmp_path / f"runs{count}" / left.name) for count in (1, 2, 3)]
-    for count, copy in zip((1, 2, 3), copies, strict=True):
+    counts = (1, 2, 4 if keras.backend.backend() == "jax" else 3)  # JAX divides batches of 16 evenly
+    copies = [shutil.copytree(left, tmp_path / f"runs{count}" / left.name) for count in counts]
+    for count, copy in zip(counts, copies, strict=True):
         ended = run(["train", "--resume", str(copy)], tmp_path, count) if count > 1 else None
         assert ended is None or ended[0][0] == 0, ended
     ception.resume(copies[0], reporter=Notes())

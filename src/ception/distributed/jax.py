@@ -7,9 +7,10 @@ batch: gradients, the statistics of batch normalisation, metrics.
 from __future__ import annotations
 
 import atexit
+import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -23,6 +24,7 @@ from ception.errors import RunError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_INDEX, _KNOCK_S = 8, 5.0  # digits of a process's number, and seconds in which it tells that
 _LEAVING_S = 1.0  # in which the others leave the first one, whose service ends those that have not
 
 
@@ -179,6 +181,7 @@ def join(place: Place) -> JaxTeam:
     jax.config.update("jax_enable_recoverability", True)  # or JAX ends all processes where one dies, in many words
     try:
         with backends.importing():  # what is logged as they meet
+            _meet(place)
             jax.distributed.initialize(
                 f"{place.host}:{place.port}", place.count, place.index, initialization_timeout=GATHERING_S,
                 heartbeat_timeout_seconds=int(SILENCE_S), shutdown_timeout_seconds=int(SILENCE_S),
@@ -191,3 +194,50 @@ def join(place: Place) -> JaxTeam:
             f"{place} cannot reach the first one at {place.host}:{place.port} ({str(error).splitlines()[0]}): start "
             f"all {place.count} of them, and let that port through"
         ) from None
+
+
+def _meet(place: Place) -> None:
+    """Wait until all processes are there: of one that waits in vain JAX would end with an abort.
+
+    Raises:
+        OSError: they are not, in time.
+    """
+    until = time.monotonic() + GATHERING_S
+    if place.index:
+        while not _is_let_in(place, until - time.monotonic()):
+            time.sleep(0.1)
+        return
+    kind = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    with (
+        socket.create_server(("", place.port), family=kind, dualstack_ipv6=kind == socket.AF_INET6) as server,
+        ExitStack() as opened,
+    ):
+        come: dict[bytes, socket.socket] = {}
+        while len(come) < place.count - 1:
+            server.settimeout(max(0.01, until - time.monotonic()))
+            try:
+                one = opened.enter_context(server.accept()[0])
+                one.settimeout(_KNOCK_S)
+                if (name := one.recv(_INDEX)).isdigit():
+                    come[name] = one
+            except TimeoutError:
+                if time.monotonic() > until:
+                    raise TimeoutError(f"{place.count - 1 - len(come)} did not come in {GATHERING_S} s") from None
+        for one in come.values():
+            one.sendall(b"1")
+
+
+def _is_let_in(place: Place, seconds: float) -> bool:
+    """Whether the first process says within some time that all are there.
+
+    Raises:
+        OSError: that is over, and it cannot be reached.
+    """
+    if seconds <= 0:
+        raise TimeoutError(f"no answer in {GATHERING_S} s")
+    try:
+        with socket.create_connection((place.host, place.port), timeout=seconds) as door:
+            door.sendall(str(place.index).zfill(_INDEX).encode())
+            return door.recv(1) == b"1"
+    except OSError:  # it has not started yet
+        return False

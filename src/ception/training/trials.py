@@ -106,9 +106,10 @@ def _is_end(outermost: Trial, step: int, best: Trial, level: NDArray[np.float64]
 def best_rate(tried: Sequence[Trial], level: NDArray[np.float64], scale: Scale = Scale()) -> float:
     """The rate whose loss should be lowest, in two digits.
 
-    Where the losses of the best rate and of some beside it are within one standard error (Breiman et al., Classification
-    and Regression Trees, 1984), it is the geometric mean of the smallest and largest of them. Where the best stands alone, it is the lowest point of a parabola over the logarithm of the rate, in which
-    losses above that before the first step count as that, or a rate that broke down would push the answer far away.
+    Where the losses of the best rate and of some beside it are within one standard error (Breiman et al.,
+    Classification and Regression Trees, 1984), it is the geometric mean of the smallest and largest of them. Where the
+    best stands alone, it is the lowest point of a parabola over the logarithm of the rate, in which losses above that
+    before the first step count as that, or a rate that broke down would push the answer far away.
 
     Args:
         tried: By rising rates.
