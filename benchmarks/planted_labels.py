@@ -95,21 +95,21 @@ def main() -> None:
     seconds_features = time.monotonic() - began
     groups = checking.together(len(dataset.labels), [*equal, *near], None)[seen.indices]
     true = dataset.labels[seen.indices]
-    _, clean = checking.out_of_fold(seen, true, groups, reporter)
+    told, clean = checking.out_of_fold(seen, true, groups, reporter)
     taken = np.zeros((clean.shape[1], clean.shape[1]))
-    np.add.at(taken, (true, clean.argmax(axis=1)), 1)
+    np.add.at(taken, (true[told], clean.argmax(axis=1)), 1)
     np.fill_diagonal(taken, 0)
     for kind in ("none", "random", "similar"):
         for seed in range(1 if kind == "none" else options.seeds):
             next_to = taken.argmax(axis=1) if kind == "similar" else None
             labels = true if kind == "none" else planted(true, next_to, np.random.default_rng(seed))
             began = time.monotonic()
-            _, found = checking.out_of_fold(seen, labels, groups, reporter)
+            places, found = checking.out_of_fold(seen, labels, groups, reporter)
             row = {
                 "data": Path(options.data).stem, "pictures": len(labels), "weights": Path(options.weights).name,
                 "image_size": options.image_size or "", "planted": kind, "seed": seed,
-                "clean_accuracy": round(float((clean.argmax(axis=1) == true).mean()), 4),
-                **row_of(labels, labels != true, found),
+                "clean_accuracy": round(float((clean.argmax(axis=1) == true[told]).mean()), 4),
+                **row_of(labels[places], (labels != true)[places], found),
                 "seconds_features": round(seconds_features, 1), "seconds_probe": round(time.monotonic() - began, 1),
             }  # fmt: skip
             print(row, flush=True)

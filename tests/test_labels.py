@@ -46,6 +46,13 @@ class TestProbe:
         assert len(found) >= 6
         assert all(found[place] == labels[place] for place in found)
 
+    def test_one_that_is_wrong_beyond_measure_hides_no_other(self):
+        features, labels = clouds(2.0)
+        wrong = labels.copy()
+        wrong[[3, 90]] = [1, 2]
+        features[3] *= 1e4  # so far out that the probability of its label is 0 in floating point
+        assert set(doubted(features, wrong)) == {3, 90}
+
     def test_what_is_like_both_classes_is_not_doubted(self):
         features, labels = clouds(0.15)
         assert len(doubted(features, labels)) <= 2
@@ -107,7 +114,7 @@ class TestProbe:
         assert doubted(features, labels) == {5: 0}
 
     def test_the_order_is_by_the_ratio_and_the_threshold_by_the_class(self):
-        found = np.array([[0.9, 0.1, 0.0]] * 3 + [[0.02, 0.97, 0.01], [0.01, 0.8, 0.19], [0.04, 0.96, 0.0]])
+        found = np.array([[0.9, 0.1, 0.0]] * 3 + [[0.02, 0.97, 0.01], [0.01, 0.8, 0.19], [0.14, 0.86, 0.0]])
         labels = np.array([0, 0, 0, 0, 0, 0])
         rest = [[0.3, 0.7, 0.0]] * 9
         ones = np.concatenate([labels, [1] * 9])

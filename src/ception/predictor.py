@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ception import backends, drift
-from ception.artefacts import Artefact, format_of, metadata
+from ception.artefacts import Artefact, files_of, format_of, metadata
 from ception.artefacts.opening import LogitsEngine, engine_of
 from ception.data import loading
 from ception.data.collecting import collected
 from ception.data.loading import Streamed
 from ception.data.pictures import Encoded, Given
 from ception.drift import Looks
-from ception.engines import Engine, Precision
+from ception.engines import Engine, Precision, described
 from ception.engines.batching import BatchRunner, one_ahead
 from ception.engines.choosing import Runnable, choose
-from ception.errors import InputError
+from ception.errors import InputError, RunError
 from ception.model_file import ModelDescription, describe, model_file
 from ception.models.catalog import find
 from ception.models.sizes import count
@@ -164,6 +164,7 @@ class Predictor:
         except ValueError as error:
             raise InputError(f"{artefact.path} is broken: {error}") from None
         engine = LogitsEngine(engine_of(artefact), description.temperature)
+        _require_fitting(artefact, engine, description)
         return cls(
             description, engine, batch_size=batch_size, min_confidence=artefact.min_confidence, reporter=reporter
         )
@@ -196,13 +197,24 @@ class Predictor:
 
         Raises:
             InputError: the pixels have another shape.
+            RunError: the network answers with what is no number.
         """
         shape = self.description.image.shape
         if pixels.shape[1:] != shape:
             raise InputError(f"the network takes pictures of shape {shape}, got {pixels.shape[1:]}")
         if not len(pixels):
             return np.zeros((0, len(self.description.class_names)), np.float32)
-        return self._run(pixels)
+        logits = self._run(pixels)
+        if not np.isfinite(logits).all():
+            raise RunError(
+                f"the network answers with what is no number, in {described(self.engine)}: its weights are damaged, or "
+                "too large for that precision"
+            )
+        return logits
+
+    def tell_engine(self) -> None:
+        """Say what runs the network, and in which precision."""
+        self._reporter.note(f"Running on {described(self.engine)}")
 
     def predictions(
         self,
@@ -256,13 +268,13 @@ class SentModel:
 
     Attributes:
         name: Of its file.
-        content: The file.
+        files: This file, and what lies beside it, by name.
         settings: What runs it, with which numbers.
         batch_size: Pictures in one step.
     """
 
     name: str
-    content: bytes
+    files: dict[str, bytes]
     settings: EngineSettings
     batch_size: int
 
@@ -271,15 +283,16 @@ class SentModel:
         """A model file, or an export that is one; an InputError where it is a folder."""
         if model.is_dir():
             raise InputError(f"{model} is a folder, which workers are not sent: give the model file, or another export")
-        return cls(model.name, model.read_bytes(), settings, batch_size)
+        files = {file.name: file.read_bytes() for file in files_of(model)}
+        return cls(model.name, files, settings, batch_size)
 
     def opened(self) -> Predictor:
         """The model in the engine that follows from what is installed here."""
         with tempfile.TemporaryDirectory() as place:
-            path = Path(place, self.name)
-            path.write_bytes(self.content)
+            for name, content in self.files.items():
+                Path(place, name).write_bytes(content)
             return Predictor.open(
-                path, engine=self.settings.engine, dtype=self.settings.dtype, batch_size=self.batch_size, measure=False,
+                Path(place, self.name), engine=self.settings.engine, dtype=self.settings.dtype, batch_size=self.batch_size, measure=False,
                 cache_limit=self.settings.cache_limit, reporter=Reporter(),
             )  # fmt: skip
 
@@ -299,6 +312,22 @@ def _artefact(path: Path, **elsewhere: str | None) -> Artefact:
         if value is not None:
             raise InputError(f"an exported model runs in its own runtime: leave out --{name}, or name the model file")
     return metadata.read(path)
+
+
+def _require_fitting(artefact: Artefact, engine: Engine, description: ModelDescription) -> None:
+    """Raise an InputError unless an artefact's network is one for what it says of its pictures and classes."""
+    height, width, _ = description.image.shape
+    try:
+        answers = engine.run(np.zeros((2, *description.image.shape), np.uint8))
+    except Exception as error:  # each runtime has errors of its own
+        said = " ".join(str(error).split())
+        raise InputError(f"{artefact.path} cannot be run on two pictures of {width} x {height}: {said}") from None
+    expected = (2, len(description.class_names))
+    if answers.shape != expected:
+        raise InputError(
+            f"{artefact.path} is broken: it names {expected[1]} classes, and its network answers with numbers of shape "
+            f"{answers.shape} for two pictures"
+        )
 
 
 def answered(

@@ -62,7 +62,7 @@ def read(path: Path) -> Artefact:
     except InputError:  # one of those above, which is a ValueError too
         raise
     except OSError as error:
-        raise InputError(f"{path} cannot be opened: {reason(error)}") from None
+        raise InputError(f"{error.filename or path} cannot be opened: {reason(error)}") from None
     except (DamagedError, ValueError, KeyError, TypeError, EOFError, RuntimeError, NotImplementedError,
             RecursionError, OverflowError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from None

@@ -22,6 +22,7 @@ from ception.settings import EngineName
 if TYPE_CHECKING:
     import keras
 
+_EQUAL = 1e-3  # share of the largest logit, up to which those of two programs differ by rounding
 _WORTH_TIMING = 256  # pictures of a job, from which on the runtime is timed
 _WORTH_MEASURING_S = 30.0  # a job that takes it longer has time to try Keras's backend, too
 
@@ -206,8 +207,9 @@ def _with_runtime(
     engines = runtime.engines
     graph = engines.kept(runnable.identity) if runnable.identity else None
     if graph is None:
-        graph = _translated(runtime, runnable.network("float32"), reporter, required=required)
-        if graph is None:
+        network = runnable.network("float32")
+        graph = _translated(runtime, network, reporter, required=required)
+        if graph is None or not _is_equal(runtime, graph, network, reporter, required=required):
             return None
         if runnable.identity:
             try:
@@ -234,6 +236,29 @@ def _translated(runtime: Runtime, network: keras.Model, reporter: Reporter, *, r
             raise InputError(f"{told}: leave out --engine") from None
         reporter.warn(f"{told}: {backends.choose()} runs it")
         return None
+
+
+def _is_equal(runtime: Runtime, graph: Any, network: keras.Model, reporter: Reporter, *, required: bool) -> bool:
+    """Whether a translation answers as the network does, on noise; else there is a warning.
+
+    Raises:
+        InputError: it does not, but is required.
+    """
+    from keras import ops
+
+    noise = np.random.default_rng(0).integers(0, 256, (2, *network.input_shape[1:]), np.uint8)
+    theirs = ops.convert_to_numpy(network(noise.astype(np.float32), training=False))
+    engine: Engine = runtime.engines.opened(graph, "float32")
+    ours = engine.run(noise)
+    engine.close()
+    gap = float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), np.finfo(np.float32).tiny))
+    if gap < _EQUAL:
+        return True
+    told = f"{runtime.told} answers otherwise than {network.name} in Keras (by {gap:.1g} of the largest number)"
+    if required:
+        raise InputError(f"{told}: leave out --engine, and please report this")
+    reporter.warn(f"{told}: {backends.choose()} runs it; please report this")
+    return False
 
 
 def _measured(key: dict[str, Any], engine: Engine, runnable: Runnable, batch_size: int) -> float:

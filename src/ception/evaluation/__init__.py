@@ -110,6 +110,7 @@ def _tabulated(
             cache_limit=settings.cache_limit, reporter=reporter,
         ) as predictor,
     ):  # fmt: skip
+        predictor.tell_engine()
         (answers,) = tabulate_data([predictor], [labels], dataset, chosen, reporter=reporter)
     return answers
 
