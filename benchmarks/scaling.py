@@ -2,13 +2,15 @@
 
     python benchmarks/scaling.py                         # with the backend of KERAS_BACKEND, torch or jax
     python benchmarks/scaling.py --network inception_v1 --image-size 128 --batch-size 16 --rounds 3
+    python benchmarks/scaling.py --batch-norm frozen     # all layers fine-tuned, from a file of weights
 
 Trainings with one process and with two take turns. The pictures are noise: what they show makes no step longer. Of each
 training the quickest epoch after the first counts, which compiles: in seconds by the clock, and in seconds that the
 first process had a processor, which other work on the machine makes no longer; it waits for the other process without
 one. A row of results/scaling.csv is a number of processes, with the medians over the rounds and what they make of those
 of one process. `2 apart` are two trainings that know nothing of each other, each of half the pictures in half batches:
-what the machine's memory and smaller batches leave of twice the speed before anything is exchanged.
+what the machine's memory and smaller batches leave of twice the speed before anything is exchanged. Where batch norm is
+trained, each of its layers exchanges its statistics twice; where it is frozen, the gradients alone are exchanged.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import socket
 import statistics
 import subprocess
@@ -33,6 +36,7 @@ from ception.reporting import Reporter
 
 APART = "2 apart"
 _EPOCHS, _CLASSES = 4, 4
+_ALONE = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
 
 
 class _Clock(Reporter):
@@ -45,7 +49,7 @@ class _Clock(Reporter):
     def note(self, text: str) -> None:
         """An epoch is over where its line comes."""
         now = time.monotonic(), time.process_time()
-        if text.startswith("epoch "):
+        if re.search(r"\bepoch \d", text):
             self.epochs.append((now[0] - self._begun[0], now[1] - self._begun[1]))
         self._begun = now
 
@@ -61,7 +65,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--pictures", type=int, default=160)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch-norm", choices=("train", "frozen"), default="train")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)  # the data, for a process of a training
+    parser.add_argument("--weights-only", action="store_true", help=argparse.SUPPRESS)  # of one that makes the weights
     options = parser.parse_args()
     if options.one:
         _train(options)
@@ -70,6 +76,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         _write_noise(Path(folder) / "whole", options.pictures, options.image_size)
         _write_noise(Path(folder) / "half", options.pictures // 2, options.image_size)
+        if options.batch_norm == "frozen":
+            _run([_command(Path(folder) / "half", options.batch_size, "--weights-only")], [_ALONE])
         for _ in range(options.rounds):
             for processes, found in measured.items():
                 found.append(_measure(Path(folder), processes, options.batch_size))
@@ -77,7 +85,8 @@ def main() -> None:
     for processes, found in measured.items():
         seconds, processor = _medians(found)
         row: dict[str, Any] = {
-            "network": options.network, "image_size": options.image_size, "batch": options.batch_size,
+            "network": options.network, "batch_norm": options.batch_norm, "image_size": options.image_size,
+            "batch": options.batch_size,
             "pictures": options.pictures, "backend": os.environ["KERAS_BACKEND"], "processes": processes,
             "epoch_s": round(seconds, 2), "processor_s": round(processor, 2), "faster": round(alone[0] / seconds, 2),
             "faster_by_processor": round(alone[1] / processor, 2), "rounds": options.rounds,
@@ -105,31 +114,40 @@ def _measure(folder: Path, processes: str, batch: int) -> tuple[float, float]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    threads = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
-    where = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    part = ["--one", str(folder / ("half" if apart else "whole")), "--batch-size", str(batch // 2 if apart else batch)]
-    running = [
-        subprocess.Popen(
-            [sys.executable, __file__, *sys.argv[1:], *part], stdout=subprocess.PIPE, text=True,
-            env=os.environ | threads | {"CEPTION_CACHE": str(folder / "cache")}
-            | ({} if apart else where | {"RANK": str(index)}),
-        )
-        for index in range(count)
-    ]  # fmt: skip
-    told = [process.communicate()[0] for process in running]
+    where = _ALONE | {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    data, size = (folder / "half", batch // 2) if apart else (folder / "whole", batch)
+    places = [_ALONE if apart else where | {"RANK": str(index)} for index in range(count)]
+    told = _run([_command(data, size)] * count, places)
     epochs = json.loads(told[0].splitlines()[-1])[1:]
     return min(seconds for seconds, _ in epochs), min(processor for _, processor in epochs)
+
+
+def _command(data: Path, batch: int, *further: str) -> list[str]:
+    return [sys.executable, __file__, *sys.argv[1:], "--one", str(data), "--batch-size", str(batch), *further]
+
+
+def _run(commands: list[list[str]], places: list[dict[str, str]]) -> list[str]:
+    """What commands print that run at the same time."""
+    cache = {"CEPTION_CACHE": str(Path(commands[0][commands[0].index("--one") + 1]).parent / "cache")}
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | place | cache)
+        for command, place in zip(commands, places, strict=True)
+    ]
+    return [process.communicate()[0] for process in running]
 
 
 def _train(options: argparse.Namespace) -> None:
     import ception
 
-    clock = _Clock()
+    clock, folder = _Clock(), options.one.parent
+    weights = next(folder.glob("weights/*/model.keras"), None)
+    fine_tuned = {"weights": str(weights), "from_": "input", "batch_norm": "frozen", "head_epochs": 1}
     ception.train(
-        options.one, reporter=clock, model=options.network, image_size=options.image_size, epochs=_EPOCHS,
-        batch_size=options.batch_size, patience=_EPOCHS, neighbours=False, runs=options.one.parent / "runs",
+        options.one, reporter=clock, model=options.network, image_size=options.image_size, neighbours=False,
+        batch_size=options.batch_size, patience=_EPOCHS, epochs=1 if options.weights_only else _EPOCHS,
+        runs=folder / ("weights" if options.weights_only else "runs"), **fine_tuned if weights else {},
     )  # fmt: skip
-    print(json.dumps(clock.epochs))
+    print(json.dumps(clock.epochs[-_EPOCHS:]))
 
 
 if __name__ == "__main__":

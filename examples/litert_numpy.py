@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 
 model, *paths = sys.argv[1:]
 with zipfile.ZipFile(model) as archive:
-    described = json.loads(archive.read("ception.json"))["model"]
-wanted, classes = described["image"], described["class_names"]
+    said = json.loads(archive.read("ception.json"))
+wanted, classes = said["model"]["image"], said["model"]["class_names"]
 size, mode = (wanted["width"], wanted["height"]), "L" if wanted["channels"] == 1 else "RGB"
 classify = Interpreter(model_path=model, num_threads=4).get_signature_runner()
 
@@ -34,4 +34,5 @@ for path in paths:
     pixels = np.asarray(picture, np.uint8).reshape(1, *size[::-1], wanted["channels"])
     probabilities = classify(pictures=pixels)["probabilities"][0]
     best = probabilities.argmax()
-    print(f"{path}: {classes[best]} {probabilities[best]:.1%}")
+    unsure = "unknown, perhaps " if probabilities[best] < said["min_confidence"] else ""
+    print(f"{path}: {unsure}{classes[best]} {probabilities[best]:.1%}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 import tracemalloc
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from ception.data.images import ImageContract, to_pixels
 from ception.errors import InputError
 from ception.model_file import ModelDescription, describe
 from ception.models import NetworkConfig
+from ception.predictor import Predictor
 
 SAID = {"class_names": ['"a" & <b>', "c\n"], "more": list(range(50))}
 
@@ -194,6 +198,49 @@ def test_a_runtime_that_refuses_it(to, tmp_path):
         ception.predict(artefact, np.zeros((28, 28), np.uint8))
     assert "\n" not in str(caught.value)
     assert str(artefact) in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A small network as ONNX Runtime and OpenVINO take it, by format; those that are installed."""
+    folder = tmp_path_factory.mktemp("exported")
+    Image.new("RGB", (20, 20), "red").save(folder / "red.png")
+    ception.Classifier.build("separable_cnn", ["a", "b", "c"], image_size=20).save(folder / "it.keras")
+    made = {}
+    for to in ("onnx", "openvino"):
+        if importlib.util.find_spec(RUNTIMES[to][0]):
+            made[to] = folder / f"it{SUFFIXES[to]}"
+            ception.export(folder / "it.keras", to, out=made[to], data=str(folder))
+    return made
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"class_names": ["a", "b"], "classes": 2}, "it names 2 classes, and its network answers with"),
+     ({"class_names": ["a", "b", "c", "d"], "classes": 4}, "it names 4 classes, and its network answers with"),
+     ({"height": 24, "image_size": [24, 20]}, "two pictures")],
+)  # fmt: skip
+def test_one_that_is_another_than_it_says(exported, to, changes, said):
+    if to not in exported:
+        pytest.skip(f"{RUNTIMES[to][0]} is not installed")
+    artefact = metadata.read(exported[to])
+    told = dict(artefact.described)
+    told |= {key: value for key, value in changes.items() if key in told}
+    for part in ("image", "network"):
+        told[part] = told[part] | {key: value for key, value in changes.items() if key in told[part]}
+    with pytest.raises(InputError) as caught:
+        Predictor.of_artefact(replace(artefact, described=told))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_without_which_a_graph_is_nothing(exported, tmp_path):
+    if "openvino" not in exported:
+        pytest.skip("openvino is not installed")
+    alone = shutil.copy(exported["openvino"], tmp_path)
+    with pytest.raises(InputError, match=r"it\.bin cannot be opened: No such file"):
+        ception.predict(alone, np.zeros((20, 20, 3), np.uint8))
 
 
 def test_a_program_of_pytorch_that_unpacks_to_gigabytes(tmp_path):

@@ -71,6 +71,55 @@ class TestMeasuring:
 
 
 @needs_openvino
+class TestProof:
+    """A translation is compared with the network before it is used."""
+
+    @pytest.fixture
+    def wrong(self, own_cache, monkeypatch):
+        """Translations, of which OpenVINO makes something else."""
+        from ception.engines import openvino
+
+        right = openvino.opened
+
+        class Wrong:
+            def __init__(self, engine):
+                self.engine = engine
+
+            def run(self, batch):
+                return self.engine.run(batch) * 1.01
+
+            def close(self):
+                self.engine.close()
+
+        monkeypatch.setattr(openvino, "opened", lambda graph, precision: Wrong(right(graph, precision)))
+
+    def test_one_that_answers_otherwise_is_not_used(self, trained, wrong, own_cache):
+        notes = Notes()
+        assert engine_of(trained, reporter=notes) != "openvino"
+        assert "OpenVINO answers otherwise than separable_cnn in Keras (by 0.01 of" in notes.warnings[0]
+        assert not list(own_cache.glob("engine-*"))
+
+    def test_one_that_is_asked_for_is_refused(self, trained, wrong):
+        with pytest.raises(InputError, match="leave out --engine, and please report this"):
+            engine_of(trained, engine="openvino")
+
+
+def test_what_is_no_number_is_no_answer(trained):
+    classifier = ception.Classifier.load(trained)
+    weights = classifier.network.get_weights()
+    classifier.network.set_weights([weight * np.nan for weight in weights])
+    with pytest.raises(ception.RunError, match=r"answers with what is no number, in .* its weights are damaged"):
+        ception.predict(classifier, np.zeros((28, 28, 3), np.uint8))
+
+
+def test_what_runs_a_model_is_said(trained, run_cli):
+    picture = next((trained.parents[1] / "colours" / "red").iterdir())
+    _, _, err = run_cli("predict", trained, picture, "--engine", "keras")
+    assert f"Running on {ception.backends.choose()} " in err
+    assert " in float32" in err
+
+
+@needs_openvino
 class TestChoice:
     def test_openvino_unless_another_is_asked_for(self, trained, own_cache):
         assert engine_of(trained) == "openvino"

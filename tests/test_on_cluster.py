@@ -22,6 +22,7 @@ from ception.checking import scan
 from ception.data import sources
 from ception.errors import InputError, RunError
 from ception.jobs import answering
+from ception.sending import SentModel
 from ception.settings import ClusterSettings
 from support.cluster import told_by_ray
 from support.pictures import write_pictures
@@ -118,9 +119,16 @@ def test_what_is_for_one_process_is_refused_before_anything_is_read(trained, run
         assert (code, err) == (2, "ception: --on ray needs Ray: pip install 'ception[ray]'\n")
 
 
+def test_an_export_for_openvino_is_sent_with_its_numbers(tmp_path):
+    for name in ("it.xml", "it.bin"):
+        (tmp_path / name).write_text(name)
+    sent = SentModel.of(tmp_path / "it.xml", None, 1)
+    assert sent.files == {"it.xml": b"it.xml", "it.bin": b"it.bin"}
+
+
 def test_a_folder_is_not_sent(tmp_path):
     with pytest.raises(InputError, match="is a folder, which workers are not sent"):
-        ception.predictor.SentModel.of(tmp_path, None, 1)
+        SentModel.of(tmp_path, None, 1)
 
 
 @pytest.mark.parametrize(

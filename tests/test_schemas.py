@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
+import re
 import zipfile
 from io import StringIO
 from pathlib import Path
@@ -14,8 +16,10 @@ import ception
 from ception import benchmarking
 from ception.benchmarking.cases import Case
 from ception.benchmarking.processes import Outcome
+from ception.cli.app import app
 from ception.models.config import NetworkConfig
-from ception.results import Measurement, TrialEntry, TuneResult
+from ception.results import Certificate, ExportedWeights, Measurement, TrialEntry, TuneResult
+from ception.results.conversions import PixelScaling
 from ception.training.state import Decisions
 from support.documents import ROOT
 
@@ -107,6 +111,33 @@ def test_what_slower_commands_write(trained, run_cli, tmp_path, monkeypatch):
     written = json.loads(run_cli("export", trained, "--to", "onnx", "--out", "c.onnx", "--data", colours, "--json")[1])
     assert faults("export", written) == []
     assert faults("export", json.loads(Path("c.onnx.report.json").read_text())) == []
+
+
+def test_what_is_listed(run_cli):
+    assert faults("architectures", json.loads(run_cli("models", "--json")[1])) == []
+    assert faults("published-weights", json.loads(run_cli("models", "--weights", "--json")[1])) == []
+
+
+def test_what_convert_tells():
+    told = Certificate(
+        source="w.h5", sha256="0", model="xception", scheme="keras", matched=236, missing=(), unused=("a",),
+        adapted={"b": "turned"}, original="keras.applications 3.15", endpoints={"block1": 1e-6}, logits=2e-6,
+        out="x.keras",
+    )  # fmt: skip
+    assert faults("certificate", json.loads(json.dumps(told.as_dict()))) == []
+    scaling = PixelScaling(scale=1 / 127.5, offset=-1.0)
+    written = ExportedWeights(out="w.h5", to="timm", tensors=236, use="load()", scaling=scaling)
+    assert faults("exported-weights", json.loads(json.dumps(written.as_dict()))) == []
+
+
+def test_every_command_that_writes_json_has_a_schema():
+    page = (SCHEMAS.parent / "files.md").read_text()
+    without = [
+        name for name in app
+        if not name.startswith("-") and "json" in inspect.signature(app[name].default_command).parameters
+        and not re.search(rf"`{name} (--\w+ )*--json`", page)
+    ]  # fmt: skip
+    assert without == []
 
 
 def test_what_tune_tells():

@@ -32,6 +32,8 @@ TYPES: dict[str, tuple[type, str]] = {  # by the name of the schema: the type, a
     "job": (results.JobResult, "predict --out --json"),
     "tuning": (results.TuneResult, "tune --json"),
     "diagnosis": (results.Diagnosis, "doctor --json"),
+    "certificate": (results.Certificate, "the certificate beside a converted model, and convert --json"),
+    "exported-weights": (results.ExportedWeights, "convert --to --json"),
 }
 
 

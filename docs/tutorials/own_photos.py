@@ -160,7 +160,7 @@ for case in doubted:
     if picture.name in {one.name for one in wrong}:
         shutil.move(picture, Path("mine/bag", picture.name))
 left = sum(Path("mine/sandal", one.name).exists() for one in wrong)
-print(f"{len(doubted)} labels doubted; {len(wrong) - left} of {len(wrong)} wrong ones are mended, {left} are left")
+print(f"{len(doubted)} labels doubted; {len(wrong) - left} of {len(wrong)} wrong ones are mended")
 
 # %% [markdown]
 # Then train again:

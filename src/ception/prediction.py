@@ -82,7 +82,7 @@ def answers(
             backend=settings.backend, device=settings.device, cache_limit=settings.cache_limit, reporter=reporter,
         ) as predictor,
     ):  # fmt: skip
-        predictor.tell_engine()
+        or_default(reporter).note(f"Running on {described(predictor.engine)}")
         yield from predictor.predictions(
             pictures, top=settings.top, min_confidence=settings.min_confidence, calibrated=settings.calibration,
             indices=indices,

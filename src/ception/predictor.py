@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ception import backends, drift
-from ception.artefacts import Artefact, files_of, format_of, metadata
-from ception.artefacts.opening import LogitsEngine, engine_of
+from ception.artefacts import Artefact, format_of, metadata
+from ception.artefacts.opening import LogitsEngine, fitting_engine
 from ception.data import loading
 from ception.data.collecting import collected
 from ception.data.loading import Streamed
@@ -31,7 +30,7 @@ from ception.models.catalog import find
 from ception.models.sizes import count
 from ception.reporting import Reporter, or_default
 from ception.results import Guess, Prediction
-from ception.settings import EngineName, EngineSettings
+from ception.settings import EngineName
 from ception.weights.published import require_file
 
 if TYPE_CHECKING:
@@ -163,8 +162,8 @@ class Predictor:
             description = ModelDescription.from_json(artefact.described)
         except ValueError as error:
             raise InputError(f"{artefact.path} is broken: {error}") from None
-        engine = LogitsEngine(engine_of(artefact), description.temperature)
-        _require_fitting(artefact, engine, description)
+        engine = fitting_engine(artefact, description.image.shape, len(description.class_names))
+        engine = LogitsEngine(engine, description.temperature)
         return cls(
             description, engine, batch_size=batch_size, min_confidence=artefact.min_confidence, reporter=reporter
         )
@@ -212,10 +211,6 @@ class Predictor:
             )
         return logits
 
-    def tell_engine(self) -> None:
-        """Say what runs the network, and in which precision."""
-        self._reporter.note(f"Running on {described(self.engine)}")
-
     def predictions(
         self,
         given: Picture | Iterable[Picture] | Pictures,
@@ -262,41 +257,6 @@ class Predictor:
             drift.tell(drift.drifts(self.description.usual, Looks.of(looks)), self._reporter)
 
 
-@dataclass(frozen=True)
-class SentModel:
-    """A model on its way to another process.
-
-    Attributes:
-        name: Of its file.
-        files: This file, and what lies beside it, by name.
-        settings: What runs it, with which numbers.
-        batch_size: Pictures in one step.
-    """
-
-    name: str
-    files: dict[str, bytes]
-    settings: EngineSettings
-    batch_size: int
-
-    @classmethod
-    def of(cls, model: Path, settings: EngineSettings, batch_size: int) -> SentModel:
-        """A model file, or an export that is one; an InputError where it is a folder."""
-        if model.is_dir():
-            raise InputError(f"{model} is a folder, which workers are not sent: give the model file, or another export")
-        files = {file.name: file.read_bytes() for file in files_of(model)}
-        return cls(model.name, files, settings, batch_size)
-
-    def opened(self) -> Predictor:
-        """The model in the engine that follows from what is installed here."""
-        with tempfile.TemporaryDirectory() as place:
-            for name, content in self.files.items():
-                Path(place, name).write_bytes(content)
-            return Predictor.open(
-                Path(place, self.name), engine=self.settings.engine, dtype=self.settings.dtype, batch_size=self.batch_size, measure=False,
-                cache_limit=self.settings.cache_limit, reporter=Reporter(),
-            )  # fmt: skip
-
-
 def told(
     description: ModelDescription, name: str, row: NDArray[np.float32], *, top: int, min_confidence: float
 ) -> Prediction:
@@ -312,22 +272,6 @@ def _artefact(path: Path, **elsewhere: str | None) -> Artefact:
         if value is not None:
             raise InputError(f"an exported model runs in its own runtime: leave out --{name}, or name the model file")
     return metadata.read(path)
-
-
-def _require_fitting(artefact: Artefact, engine: Engine, description: ModelDescription) -> None:
-    """Raise an InputError unless an artefact's network is one for what it says of its pictures and classes."""
-    height, width, _ = description.image.shape
-    try:
-        answers = engine.run(np.zeros((2, *description.image.shape), np.uint8))
-    except Exception as error:  # each runtime has errors of its own
-        said = " ".join(str(error).split())
-        raise InputError(f"{artefact.path} cannot be run on two pictures of {width} x {height}: {said}") from None
-    expected = (2, len(description.class_names))
-    if answers.shape != expected:
-        raise InputError(
-            f"{artefact.path} is broken: it names {expected[1]} classes, and its network answers with numbers of shape "
-            f"{answers.shape} for two pictures"
-        )
 
 
 def answered(

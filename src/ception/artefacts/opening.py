@@ -84,6 +84,26 @@ def engine_of(artefact: Artefact) -> Engine:
         raise InputError(f"{artefact.path} cannot be run: {' '.join(str(error).split())}") from None
 
 
+def fitting_engine(artefact: Artefact, shape: tuple[int, ...], classes: int) -> Engine:
+    """As `engine_of`, of an artefact whose network takes pictures (height, width, channels) and knows so many classes.
+
+    Raises:
+        InputError: it does not, or as for `engine_of`.
+    """
+    engine = engine_of(artefact)
+    try:
+        answers = engine.run(np.zeros((2, *shape), np.uint8))
+    except Exception as error:  # each runtime has errors of its own
+        said = " ".join(str(error).split())
+        raise InputError(f"{artefact.path} cannot be run on two pictures of {shape[1]} x {shape[0]}: {said}") from None
+    if answers.shape != (2, classes):
+        raise InputError(
+            f"{artefact.path} is broken: it names {classes} classes, and its network answers with numbers of shape "
+            f"{answers.shape} for two pictures"
+        )
+    return engine
+
+
 def _opened(artefact: Artefact) -> Engine:
     path, precision = artefact.path, artefact.precision
     match artefact.format:

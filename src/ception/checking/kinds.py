@@ -90,7 +90,7 @@ KINDS = (
     Kind(
         name="shrunk", severity="error", title="Pictures of which the network sees next to nothing", unit="picture",
         in_training="They are shrunk so far that what tells the classes apart may be gone.",
-        way_out="Leave out --model, for the network that suits photos, or give a larger --image-size.",
+        way_out="Give a larger --image-size, or leave out --model and --image-size, for what suits photos.",
     ),
     Kind(
         name="empty_class", severity="error", title="Class folders without a picture", unit="folder",
@@ -124,9 +124,9 @@ KINDS = (
         way_out="Rename them, if other programs shall open them too.",
     ),
     Kind(
-        name="hidden", severity="note", title="Hidden folders", unit="folder",
+        name="hidden", severity="note", title="Hidden folders, and folders that systems leave", unit="folder",
         in_training="They are passed over.",
-        way_out="Rename a folder without its dot if it is a class, else nothing needs to be done.",
+        way_out="Nothing needs to be done, unless one is a class: give that a name without a dot.",
     ),
     Kind(
         name="outside", severity="note", title="Pictures outside the class folders", unit="picture",

@@ -129,7 +129,7 @@ def _best(
 
 def _knows(logits: NDArray[np.float32], labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Whether a picture's classifier was fitted on others of its class, all of which may be in its own fold."""
-    return logits[np.arange(len(labels)), labels] > _NEVER
+    return np.asarray(logits[np.arange(len(labels)), labels] > _NEVER)
 
 
 def _calibrated(logits: NDArray[np.float32], labels: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_LARGE = 1 << 16  # numbers in a tensor that is worth a message of its own
+
+
 class _Store:
     """PyTorch's store as a board."""
 
@@ -107,7 +110,7 @@ class TorchTeam(Several):
         """A context in which variables, of metrics, hold their sums over all processes."""
         own = [variable.value.clone() for variable in variables]
         try:
-            for variable, total in zip(variables, self._added(own), strict=True):
+            for variable, total in zip(variables, self._added([value.clone() for value in own]), strict=True):
                 variable.assign(total)
             yield
         finally:
@@ -120,11 +123,24 @@ class TorchTeam(Several):
         distributed.destroy_process_group()
 
     def _added(self, values: Sequence[Any]) -> list[Any]:
-        """The sums of tensors over all processes, to the last bit the same in each of them."""
-        flat = torch.cat([value.detach().reshape(-1) for value in values])
-        self._reached(lambda: distributed.all_reduce(flat))
-        parts = flat.split([value.numel() for value in values])
-        return [part.view(value.shape) for part, value in zip(parts, values, strict=True)]
+        """The sums of tensors over all processes, to the last bit the same in each of them.
+
+        Large tensors may become their sums, small ones are sent together.
+        """
+        sums = [value.detach().contiguous() for value in values]
+        small = [at for at, value in enumerate(sums) if value.numel() < _LARGE]
+        sent = [value for value in sums if value.numel() >= _LARGE]
+        if small:
+            sent.append(flat := torch.cat([sums[at].reshape(-1) for at in small]))
+            for at, part in zip(small, flat.split([sums[at].numel() for at in small]), strict=True):
+                sums[at] = part.view(sums[at].shape)
+
+        def add_up() -> None:
+            for work in [distributed.all_reduce(one, async_op=True) for one in sent]:
+                work.wait()
+
+        self._reached(add_up)
+        return sums
 
     def _moments(self, inputs: Any, axes: Sequence[int]) -> tuple[Any, Any]:
         """Mean and variance of each channel over the whole batch, of inputs that are no feature maps."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from ception import backends, cluster, hub
 from ception.data import sources
+from ception.engines import described
 from ception.errors import InputError
 from ception.evaluation import on_cluster
 from ception.evaluation.calibration import confidence, short_threshold_for, wilson_interval
@@ -110,7 +111,7 @@ def _tabulated(
             cache_limit=settings.cache_limit, reporter=reporter,
         ) as predictor,
     ):  # fmt: skip
-        predictor.tell_engine()
+        reporter.note(f"Running on {described(predictor.engine)}")
         (answers,) = tabulate_data([predictor], [labels], dataset, chosen, reporter=reporter)
     return answers
 

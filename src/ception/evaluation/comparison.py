@@ -206,8 +206,8 @@ def _evaluated(
                 cache_limit=settings.cache_limit, reporter=reporter,
             )) for model in models
         ]  # fmt: skip
-        for predictor in predictors:
-            predictor.tell_engine()
+        for told in dict.fromkeys(described(predictor.engine) for predictor in predictors):
+            reporter.note(f"Running on {told}")
         tables = [table for table, _ in tabulate_data(predictors, labels, dataset, chosen, reporter=reporter)]
     return tables, chosen
 

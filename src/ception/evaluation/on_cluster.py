@@ -11,8 +11,9 @@ from ception import cluster
 from ception.evaluation.selection import Selection, require_readable, tabulated_answers
 from ception.evaluation.table import Table
 from ception.model_file import describe
-from ception.predictor import Answers, SentModel, answered
+from ception.predictor import Answers, answered
 from ception.reporting import Reporter
+from ception.sending import SentModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,8 +10,8 @@ import numpy as np
 
 from ception import cluster
 from ception.jobs.parts import Folder, Part
-from ception.predictor import SentModel
 from ception.reporting import Reporter
+from ception.sending import SentModel
 
 if TYPE_CHECKING:
     from ception.data.pictures import Pictures

@@ -9,8 +9,8 @@ from typing import Any
 from ception.results.result import Result, html_table
 
 _TRY = (
-    "train with more --epochs, the rate that --find-lr finds, or, where it began with fresh weights, "
-    "--model xception --weights imagenet"
+    "train with more --epochs, the rate that --find-lr finds, or, for photos and where it began with fresh weights, "
+    "--model xception --weights imagenet --image-size 299"
 )
 
 
