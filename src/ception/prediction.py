@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 from ception import backends
 from ception.data.collecting import collected
 from ception.data.images import Picture
+from ception.engines import described
 from ception.options import PredictOptions
 from ception.predictor import Predictor
 from ception.reporting import Reporter, or_default

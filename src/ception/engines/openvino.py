@@ -65,6 +65,7 @@ class OpenVinoEngine:
         computed = _PRECISIONS.get(compiled.get_property("INFERENCE_PRECISION_HINT"), "float32")
         self.precision: Precision = precision if precision in ("float16", "int8") else computed
         self._dtype = compiled.input(0).get_element_type().to_dtype()
+        self._shape = [None if one.is_dynamic else one.get_length() for one in compiled.input(0).get_partial_shape()]
         self._request: ov.InferRequest | None = compiled.create_infer_request()
         self._lock = Lock()  # a request is busy as long as it runs
 
@@ -73,6 +74,8 @@ class OpenVinoEngine:
         with self._lock:
             if self._request is None:
                 raise RuntimeError("the engine is closed")
+            if any(one not in (None, given) for one, given in zip(self._shape, batch.shape, strict=True)):
+                raise ValueError(f"the graph takes {self._shape}, got {batch.shape}")  # which OpenVINO would compute
             result: NDArray[np.float32] = self._request.infer([np.ascontiguousarray(batch, self._dtype)])[0].copy()
             return result
 

@@ -15,6 +15,7 @@ import numpy as np
 from ception import backends
 from ception.data import sources
 from ception.data.images import PictureError, flatten
+from ception.engines import described as told_of
 from ception.errors import InputError
 from ception.evaluation.calibration import wilson_interval
 from ception.evaluation.metrics import group_scores
@@ -206,7 +207,7 @@ def _evaluated(
                 cache_limit=settings.cache_limit, reporter=reporter,
             )) for model in models
         ]  # fmt: skip
-        for told in dict.fromkeys(described(predictor.engine) for predictor in predictors):
+        for told in dict.fromkeys(told_of(predictor.engine) for predictor in predictors):
             reporter.note(f"Running on {told}")
         tables = [table for table, _ in tabulate_data(predictors, labels, dataset, chosen, reporter=reporter)]
     return tables, chosen
