@@ -133,7 +133,10 @@ def _run(commands: list[list[str]], places: list[dict[str, str]]) -> list[str]:
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | place | cache)
         for command, place in zip(commands, places, strict=True)
     ]
-    return [process.communicate()[0] for process in running]
+    told = [process.communicate()[0] for process in running]
+    if any(process.returncode for process in running):
+        sys.exit("a training failed")
+    return told
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -141,6 +144,8 @@ def _train(options: argparse.Namespace) -> None:
 
     clock, folder = _Clock(), options.one.parent
     weights = next(folder.glob("weights/*/model.keras"), None)
+    if options.batch_norm == "frozen" and not weights and not options.weights_only:
+        sys.exit("there are no weights to be fine-tuned")
     fine_tuned = {"weights": str(weights), "from_": "input", "batch_norm": "frozen", "head_epochs": 1}
     ception.train(
         options.one, reporter=clock, model=options.network, image_size=options.image_size, neighbours=False,

@@ -39,13 +39,15 @@ def main() -> None:
         home = Path(place, "you")
         home.mkdir()
         walker = _Walker(home)
-        for kind, text in blocks:
-            if kind == "python":
-                (home / "clothes.py").write_text(text)
-                walker.run("python clothes.py")
-            for line in text.splitlines() if kind == "" else ():
-                walker.run(re.sub(r"\s+#.*", "", line))
-        walker.end()
+        try:
+            for kind, text in blocks:
+                if kind == "python":
+                    (home / "clothes.py").write_text(text)
+                    walker.run("python clothes.py")
+                for line in text.splitlines() if kind == "" else ():
+                    walker.run(re.sub(r"\s+#.*", "", line))
+        finally:
+            walker.end()
     rows = [*walker.times, ("all but the installation", sum(seconds for _, seconds in walker.times[_INSTALLING:]))]
     for command, seconds in rows:
         row = {"page": str(page.resolve().relative_to(ROOT)), "command": command, "seconds": round(seconds, 1)}
@@ -82,6 +84,8 @@ class _Walker:
         done = subprocess.run(command, shell=True, cwd=self.home, env=self.environment, check=False)
         if done.returncode:
             sys.exit(f"exit code {done.returncode} of: {command}")
+        if self.server and self.server.poll() is not None:
+            sys.exit("the server has ended: is its port taken?")
         self.times.append((command.replace(str(ROOT), "."), time.monotonic() - started))
 
     def end(self) -> None:

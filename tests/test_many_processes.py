@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import keras
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 
 import ception
+from ception.distributed.places import Place
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
 from support.runs import assert_near, assert_same_run, losses
@@ -143,6 +147,31 @@ def test_a_learning_rate_is_found_by_both(data, tmp_path):
     assert "Learning rate 0.0" in out
     assert follower == (0, "", "")
     assert [path.name for path in tmp_path.glob("*.png")] == ["find-lr-colours.png"]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="PyTorch has a store where processes meet")
+def test_who_is_gone_or_a_stranger_is_not_waited_with():
+    from ception.distributed import jax as meeting
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    until = time.monotonic() + 20
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(meeting._meet, Place(0, 3, "127.0.0.1", port))
+        for knock in (b"00000001", b"00000007", b"GET / HT", b""):  # one that is killed, and three that do not belong
+            stranger = None
+            while stranger is None and time.monotonic() < until:
+                with suppress(OSError):
+                    stranger = socket.create_connection(("127.0.0.1", port))
+            stranger.sendall(knock)
+            time.sleep(0.3)
+            stranger.close()
+            time.sleep(0.3)
+            assert not first.done()
+        others = [pool.submit(meeting._meet, Place(index, 3, "127.0.0.1", port)) for index in (1, 2)]
+        for one in (first, *others):
+            one.result(10)
 
 
 @pytest.mark.slow

@@ -21,7 +21,6 @@
 # %%
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -199,15 +198,15 @@ with ception.Predictor.open(mended.folder) as predictor:
 # %%
 line = [sys.executable, "-m", "ception", "serve", f"clothes={mended.folder}", "--port", "0"]
 server = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
-address = re.search(r"http://[\w.:]+", next(one for one in server.stderr if "Answering" in one))[0]
-picture = sorted(Path("new/bag").iterdir())[-1].read_bytes()
-with urlopen(Request(f"{address}/predict?top=2", picture, {"Content-Type": "image/png"})) as answer:
-    print(answer.read().decode())
-
-# %%
-server.send_signal(signal.SIGTERM)
-print("exit code", server.wait(60))
-server.stderr.close()
+try:
+    said = next((one for one in server.stderr if "Answering" in one), "it has ended")
+    address = re.search(r"http://[\w.:]+", said)[0]
+    picture = sorted(Path("new/bag").iterdir())[-1].read_bytes()
+    with urlopen(Request(f"{address}/predict?top=2", picture, {"Content-Type": "image/png"})) as answer:
+        print(answer.read().decode())
+finally:
+    server.terminate()
+    server.communicate()
 
 # %% [markdown]
 # Next: [serve the model](../serving.md), [export it](../export.md), [small data](../how-to/small-data.md).

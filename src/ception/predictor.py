@@ -237,6 +237,7 @@ class Predictor:
         Raises:
             InputError: `top` is below 1, a path leads nowhere, an address is not allowed, or something is nothing that
                 a picture can be in.
+            RunError: the network answers with what is no number.
         """
         top = count("top", top)
         least = self.min_confidence if min_confidence is None else min_confidence

@@ -94,9 +94,11 @@ def fitting_engine(artefact: Artefact, shape: tuple[int, ...], classes: int) -> 
     try:
         answers = engine.run(np.zeros((2, *shape), np.uint8))
     except Exception as error:  # each runtime has errors of its own
+        engine.close()
         said = " ".join(str(error).split())
         raise InputError(f"{artefact.path} cannot be run on two pictures of {shape[1]} x {shape[0]}: {said}") from None
     if answers.shape != (2, classes):
+        engine.close()
         raise InputError(
             f"{artefact.path} is broken: it names {classes} classes, and its network answers with numbers of shape "
             f"{answers.shape} for two pictures"

@@ -137,6 +137,8 @@ def _about_labels(
     places, probabilities = labels.out_of_fold(given, of_these, groups, reporter)
     doubts = labels.doubtful(probabilities, of_these[places])
     unchecked = [] if len(places) else [_FEW]
+    if 0 < len(places) < len(of_these):
+        unchecked.append(f"the labels of {len(of_these) - len(places):,} pictures, whose classes have too few others")
     if described is not None and (known := int(described.seen_in_training(facts["digest"]).sum())):
         unchecked.append(
             f"the labels of {known:,} pictures only in part: the model was trained on them, and may have learnt wrong "

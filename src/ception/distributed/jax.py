@@ -24,7 +24,8 @@ from ception.errors import RunError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_INDEX, _KNOCK_S = 8, 5.0  # digits of a process's number, and seconds in which it tells that
+_INDEX = 8  # digits of a process's number, as it tells it where they meet
+_KNOCK_S, _PAUSE_S = 1.0, 0.1  # in which it has to, and between two looks
 _LEAVING_S = 1.0  # in which the others leave the first one, whose service ends those that have not
 
 
@@ -197,47 +198,61 @@ def join(place: Place) -> JaxTeam:
 
 
 def _meet(place: Place) -> None:
-    """Wait until all processes are there: of one that waits in vain JAX would end with an abort.
+    """Wait until all processes are there: one that waits in vain JAX would end with an abort.
 
     Raises:
         OSError: they are not, in time.
     """
     until = time.monotonic() + GATHERING_S
     if place.index:
-        while not _is_let_in(place, until - time.monotonic()):
-            time.sleep(0.1)
-        return
+        _wait_outside(place, until)
+    else:
+        _let_in(place, until)
+
+
+def _wait_outside(place: Place, until: float) -> None:
+    """Knock at the first process until it says that all are there, or a time is over."""
+    why: OSError = TimeoutError("no answer")
+    while (left := until - time.monotonic()) > 0:
+        try:
+            with socket.create_connection((place.host, place.port), timeout=left) as door:
+                door.sendall(str(place.index).zfill(_INDEX).encode())
+                if door.recv(1) == b"1":
+                    return
+        except OSError as error:  # it has not started yet, or is gone
+            why = error
+        time.sleep(_PAUSE_S)
+    raise why
+
+
+def _let_in(place: Place, until: float) -> None:
+    """Wait until all others stand outside at the same time, and tell them; strangers count for nothing."""
     kind = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    come: dict[int, socket.socket] = {}
     with (
         socket.create_server(("", place.port), family=kind, dualstack_ipv6=kind == socket.AF_INET6) as server,
         ExitStack() as opened,
     ):
-        come: dict[bytes, socket.socket] = {}
-        while len(come) < place.count - 1:
-            server.settimeout(max(0.01, until - time.monotonic()))
-            try:
+        server.settimeout(_PAUSE_S)
+        while len(come := {index: one for index, one in come.items() if _is_there(one)}) < place.count - 1:
+            if time.monotonic() > until:
+                raise TimeoutError(f"{place.count - 1 - len(come)} did not come in {GATHERING_S} s")
+            with suppress(OSError):  # nobody has knocked, or is gone already
                 one = opened.enter_context(server.accept()[0])
                 one.settimeout(_KNOCK_S)
-                if (name := one.recv(_INDEX)).isdigit():
-                    come[name] = one
-            except TimeoutError:
-                if time.monotonic() > until:
-                    raise TimeoutError(f"{place.count - 1 - len(come)} did not come in {GATHERING_S} s") from None
+                name = one.recv(_INDEX)
+                if name.isdigit() and 0 < int(name) < place.count:
+                    come[int(name)] = one
         for one in come.values():
             one.sendall(b"1")
 
 
-def _is_let_in(place: Place, seconds: float) -> bool:
-    """Whether the first process says within some time that all are there.
-
-    Raises:
-        OSError: that is over, and it cannot be reached.
-    """
-    if seconds <= 0:
-        raise TimeoutError(f"no answer in {GATHERING_S} s")
+def _is_there(one: socket.socket) -> bool:
+    """Whether who knocked still waits."""
+    one.setblocking(False)
     try:
-        with socket.create_connection((place.host, place.port), timeout=seconds) as door:
-            door.sendall(str(place.index).zfill(_INDEX).encode())
-            return door.recv(1) == b"1"
-    except OSError:  # it has not started yet
+        return one.recv(1, socket.MSG_PEEK) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
         return False

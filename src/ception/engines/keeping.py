@@ -18,7 +18,7 @@ from ception.files import cache_folder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_TRANSLATION = b"2"  # changes with what `operations` and the graphs compute
+_TRANSLATION = b"3"  # changes with what `operations` and the graphs compute, and how that is proved
 _MAGIC = b"ception engine 1\n"  # then the length of each part, a digest of all, the parts
 _DIGEST = 16
 

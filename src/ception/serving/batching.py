@@ -136,4 +136,7 @@ class Batcher:
             return
         self.broken = False
         for row, (_, future) in enumerate(batch):
-            future.set_result(logits[row])
+            if np.isfinite(logits[row]).all():
+                future.set_result(logits[row])
+            else:  # damaged weights, or too large for the precision
+                future.set_exception(FailedError())
