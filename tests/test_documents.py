@@ -16,7 +16,19 @@ from cyclopts.exceptions import MissingArgumentError
 
 import ception
 from ception.cli.app import app
-from support.documents import NAMES, PAGES, ROOT, Block, arguments, blocks, headings, spans, thin_out, write_stage
+from support.documents import (
+    NAMES,
+    PAGES,
+    ROOT,
+    SHELL,
+    Block,
+    arguments,
+    blocks,
+    headings,
+    spans,
+    thin_out,
+    write_stage,
+)
 from support.marks import not_on_jax
 
 DOCS = ROOT / "docs"
@@ -84,6 +96,15 @@ def test_every_command_exists_with_its_options(name):
     said = {command: parsed(command, whole=True) for command in fenced}
     said |= {command: parsed(command, whole=False) for command in spans(text)}
     assert {command: what for command, what in said.items() if what} == {}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_line_for_a_shell_is_a_command_of_ception_or_marked(name):
+    for block in blocks((ROOT / name).read_text(encoding="utf-8")):
+        if block.language in SHELL and block.reason is None:
+            lines = block.body.replace("\\\n", " ").splitlines()
+            others = [line for line in lines if line.strip() and not line.startswith("#")]
+            assert len(block.commands) == len(others), f"line {block.line}: {others}"
 
 
 def test_there_are_many_commands_to_look_at():
