@@ -168,4 +168,4 @@ class TestWhatIsRead:
         (tmp_path / "b" / "notes").write_text("no picture")
         dataset = sources.load(tmp_path)
         assert len(dataset.labels) == 4
-        assert dataset.ignored == {"no pictures": 1}
+        assert dataset.ignored == {"not a picture": 1}

@@ -71,7 +71,7 @@ class TestFolders:
         dataset = sources.load(tmp_path)
         assert len(dataset.labels) == 4
         assert dataset.ignored == {
-            "hidden": 2, "no pictures": 2, "empty folders": 1,
+            "hidden": 2, "not a picture": 2, "empty folders": 1,
         }  # fmt: skip
 
     def test_folders_within_classes_belong_to_them(self, tmp_path):

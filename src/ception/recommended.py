@@ -22,6 +22,7 @@ DEFAULT_FOR = {PRETRAINED: "photos", SMALL: "small or grey pictures"}  # which p
 PRETRAINED_WEIGHTS = "xception.keras_in1k_notop"  # imagenet's, without the head that training replaces
 _LOOKED_AT = 200  # pictures whose size is looked at, evenly among all
 _TINY, _SHRUNK = 64, 4  # a network's side that is tiny, in pixels, and how many times that is too much for it
+_SMALL_PHOTO = 96  # pixels of a side at which a photo shows something, and a small network is still quick
 _FRESH_ONLY = ("auxiliary", "every", "depth_multiplier")
 _FRESH_RECIPES = ("xception", "inception_v3")
 
@@ -109,8 +110,8 @@ def fetch(settings: TrainSettings, reporter: Reporter) -> None:
     except RunError as error:
         why = str(error).split("; ")[0]
         raise RunError(
-            f"{why}; give weights of {record.network} as a file with --weights FILE, or train a small network without "
-            f"any with --model {SMALL}"
+            f"{why}; fetch {record.url} elsewhere and give that file with --weights FILE, or train a small network "
+            f"without any with --model {SMALL} --image-size {_SMALL_PHOTO}"
         ) from None
 
 

@@ -6,6 +6,7 @@ import inspect
 import io
 import logging
 import os
+import re
 import shlex
 import sys
 import warnings
@@ -98,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except cyclopts.CycloptsError as error:
         chain = [name for name in error.command_chain or () if name in app]
-        said = _renamed(error, chain) or _in_words(error) or " ".join(str(error).split())
+        said = _renamed(error, chain) or _in_words(error) or re.sub(r"^\w+Error ", "", " ".join(str(error).split()))
         _complain_once(f"{said}  See: {' '.join(['ception', *chain])} --help")
         return 2
     except InputError as error:

@@ -106,7 +106,7 @@ def _passed_over(folder: Folder, entry: Entry) -> str:
         return "of the system"
     if entry.is_folder:
         return "results of Ception" if trees.is_result(trees.inner(folder, entry)) else ""
-    return "" if naming.is_picture(entry.path) else "no pictures"
+    return "" if naming.is_picture(entry.path) else "not a picture"
 
 
 def _count_beside(folder: Folder, ignored: Counter[str]) -> None:

@@ -145,7 +145,7 @@ def choose(
         return _with_keras(runnable, precision)
     if wanted is not None or pictures is None:
         return engine
-    return _faster(runtime, runnable, engine, batch_size, pictures)
+    return _faster(runtime, runnable, engine, batch_size, pictures, reporter)
 
 
 def usual_runtime(precision: Precision = "float32") -> Runtime | None:
@@ -169,7 +169,9 @@ def _named(wanted: EngineName) -> Runtime | None:
     return runtime
 
 
-def _faster(runtime: Runtime, runnable: Runnable, engine: Engine, batch_size: int, pictures: int) -> Engine:
+def _faster(
+    runtime: Runtime, runnable: Runnable, engine: Engine, batch_size: int, pictures: int, reporter: Reporter
+) -> Engine:
     """The runtime's engine, or Keras's where that is known or now found to be faster; the other one is closed."""
     kinds: tuple[EngineName, ...] = (runtime.name, "keras")
     ours, theirs = (key_of(runnable, engine.precision, kind, batch_size) for kind in kinds)
@@ -179,6 +181,7 @@ def _faster(runtime: Runtime, runnable: Runnable, engine: Engine, batch_size: in
     their_seconds = measuring.remembered(theirs)
     long = seconds is not None and pictures / batch_size * seconds > _WORTH_MEASURING_S
     if their_seconds is None and long and backends.installed_backends():
+        reporter.note(f"Measuring once whether {backends.choose()} is faster here than {runtime.told} ...")
         other = _with_keras(runnable, engine.precision)
         their_seconds = _measured(theirs, other, runnable, batch_size)
     if seconds is None or their_seconds is None or seconds <= their_seconds:
