@@ -136,7 +136,7 @@ def tell(found: Sequence[Drift], reporter: Reporter) -> None:
     if [(one.quantity, one.median > one.usual) for one in different] == [("confidence", True)]:
         reporter.note(f"{told}, as of pictures that it was trained on")
     else:
-        reporter.warn(f"{told}; its answers may be worse than its scores")
+        reporter.warn(f"{told}; unless they are of one class or place, its answers may be worse than its scores")
 
 
 def _said(one: Drift) -> str:
