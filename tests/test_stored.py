@@ -220,6 +220,10 @@ class TestAddresses:
         one = ception.predict(trained, "memory://bucket/new/000.png")
         assert [guess.top for guess in one] == [expected[0].top]
 
+    def test_one_picture_at_an_address_of_this_machine(self, trained: Path, photos: Path):
+        (one,) = ception.predict(trained, f"file://{photos}/red/000.png")
+        assert one.top == ception.predict(trained, photos / "red" / "000.png")[0].top
+
     def test_a_copy_is_made_anew_when_the_file_changes(self, memory, trained: Path):
         memory.pipe_file("/bucket/model.keras", b"something else")
         with pytest.raises(InputError, match="model"):

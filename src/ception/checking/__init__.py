@@ -18,7 +18,7 @@ from ception.data.loading import channels_of
 from ception.model_file import ModelDescription, describe
 from ception.models import catalog
 from ception.options import CheckOptions
-from ception.reporting import Reporter, or_default
+from ception.reporting import Reporter, counted, or_default
 from ception.results import CheckResult
 from ception.settings import CheckSettings
 from ception.training.recipes import recipes_of
@@ -137,8 +137,8 @@ def _about_labels(
     places, probabilities = labels.out_of_fold(given, of_these, groups, reporter)
     doubts = labels.doubtful(probabilities, of_these[places])
     unchecked = [] if len(places) else [_FEW]
-    if 0 < len(places) < len(of_these):
-        unchecked.append(f"the labels of {len(of_these) - len(places):,} pictures, whose classes have too few others")
+    if places.size and (left := len(of_these) - len(places)):
+        unchecked.append(f"the labels of {counted(left, 'picture')}, whose class has too few others")
     if described is not None and (known := int(described.seen_in_training(facts["digest"]).sum())):
         unchecked.append(
             f"the labels of {known:,} pictures only in part: the model was trained on them, and may have learnt wrong "

@@ -60,7 +60,7 @@ def size(where: str) -> int | None:
     try:
         system, inner = opened(where)
         told = system.info(inner)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except InputError:
         raise
