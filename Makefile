@@ -111,7 +111,7 @@ endif
 	$(BIN)/lint-imports
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('Ception needs Python 3.11 or later; \
+	@$(PYTHON) -c "import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit('Ception needs Python 3.11 to 3.13; \
 	this is ' + sys.version.split()[0] + '. Name another with: make PYTHON=python3.12 ...')"
 	$(PYTHON) -m venv $(VENV)
 
