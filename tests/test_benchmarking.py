@@ -19,6 +19,7 @@ from ception.engines import choosing
 from ception.errors import InputError, RunError
 from ception.models.config import NetworkConfig
 from ception.predictor import architecture_of
+from ception.reporting import Reporter
 from ception.results import Benchmark, Measurement
 from ception.settings import BenchSettings
 from support.reporters import Notes
@@ -221,9 +222,9 @@ def test_a_remembered_time_decides_the_engine(monkeypatch, tmp_path):
     runtime = choosing.RUNTIMES[0]
     monkeypatch.setattr(choosing, "version", lambda package: "1")
     measuring.remember(choosing.key_of(runnable, "float32", runtime.name, 32), 2.0)
-    assert choosing._faster(runtime, runnable, usual, 32, 10) is usual
+    assert choosing._faster(runtime, runnable, usual, 32, 10, Reporter()) is usual
     measuring.remember(choosing.key_of(runnable, "float32", "keras", 32), 1.0)
-    assert choosing._faster(runtime, runnable, usual, 32, 10) is other
+    assert choosing._faster(runtime, runnable, usual, 32, 10, Reporter()) is other
 
 
 def test_a_timing_is_the_median_of_the_calls_there_is_time_for(monkeypatch):
