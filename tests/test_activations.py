@@ -16,7 +16,8 @@ from ception.engines.choosing import fastest
 from ception.errors import RunError
 from ception.models import NetworkConfig
 from ception.settings import TrainSettings
-from ception.training import activations, preparation
+from ception.training import activations, examples, preparation, recipes
+from ception.training.phases import Phase
 from support.parity import difference
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
@@ -139,6 +140,25 @@ class TestCache:
         np.testing.assert_allclose(cached("pool")[np.arange(84)], expected, atol=0.05 * np.abs(expected).max())
         told = [line for line in cached.notes.lines if "memory ran out" in line]
         assert told == [f"warning: memory ran out; Features are computed {count} at a time" for count in parts]
+
+    @pytest.mark.parametrize(("dtype", "precision"), [("float32", "float32"), (None, None), ("bfloat16", None)])
+    def test_a_training_that_shall_be_in_float32_has_them_so(self, tmp_path, monkeypatch, dtype, precision):
+        cached, asked = Cached(tmp_path, monkeypatch), []
+        monkeypatch.setattr(
+            "ception.training.examples.activations", lambda *_, **options: asked.append(options["precision"])
+        )
+        cached("pool", views=1)
+        settings = TrainSettings(model="inception_v1", image_size=32, dtype=dtype)
+        phase = Phase(name="head", after="pool", recipe=recipes.FINE_TUNING["article"][0], batch_norm="frozen")
+        plan = SimpleNamespace(
+            data=cached.prepared,
+            settings=settings,
+            phases=[phase],
+            team=None,
+            description=SimpleNamespace(config=CONFIG),
+        )
+        examples.examples_of(plan, phase, cached.network, cached.notes)
+        assert asked == [precision]
 
     def test_a_full_disk_is_told_beforehand(self, tmp_path, monkeypatch):
         cached = Cached(tmp_path, monkeypatch)

@@ -16,7 +16,7 @@ import numpy as np
 from ception.data import cache, loading
 from ception.data.augmentation import VERSION, Augmentation, augment
 from ception.distributed import ALONE, Team
-from ception.engines import Engine, described
+from ception.engines import Engine, Precision, described
 from ception.engines.batching import BatchRunner
 from ception.engines.choosing import fastest
 from ception.errors import RunError
@@ -123,6 +123,7 @@ def activations(
     *,
     in_all: int = 0,
     what: str | None = None,
+    precision: Precision | None = None,
     cache_limit: float,
     team: Team = ALONE,
     reporter: Reporter,
@@ -140,6 +141,7 @@ def activations(
         config: What the network was built from.
         in_all: Views that will be wanted later, these among them.
         what: What is computed, in words; None for what stays frozen.
+        precision: Numbers to compute with; None takes those that the engine is fastest with.
         cache_limit: Most that the cache folder may hold, in GB.
         team: The processes that want them.
         reporter: Receives progress.
@@ -149,7 +151,7 @@ def activations(
         RunError: the network gives what is no finite number, or the cache cannot be written.
     """
     body = part(network, source.layer_name if isinstance(source, Activations) else None, layer_name)
-    with closing(fastest(body, reporter=reporter)) as engine:
+    with closing(fastest(body, precision=precision, reporter=reporter)) as engine:
         shape = tuple(body.output.shape[1:])
         dtype = _kept_as(engine, shape)
         identity = source.identity + _identity(body, engine, config)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ception.data.augmentation import Augmentation
+    from ception.engines import Precision
     from ception.reporting import Reporter
     from ception.training.planning import Plan
     from ception.training.recipes import Recipe
@@ -68,6 +69,7 @@ def examples_of(plan: Plan, phase: Phase, network: keras.Model, reporter: Report
     if phase.after == INPUT:
         return Examples(data.pixels, labels, training, validation, recipe.augmentation, factors)
     last, count = plan.phases[-1], len(data.splits)
+    precision: Precision | None = "float32" if settings.dtype == "float32" else None
     names = [name for name in (last.after, POOL) if name != INPUT]  # the head's features by way of the last phase's
     source: Views | Activations = Views(data, last.recipe.augmentation)
     for name in dict.fromkeys(names[: names.index(phase.after) + 1]):
@@ -75,8 +77,8 @@ def examples_of(plan: Plan, phase: Phase, network: keras.Model, reporter: Report
         views = max(one.recipe.views for one in plan.phases if name in (one.after, last.after))
         source = activations(
             network, name, source, wanted, plan.description.config,
-            in_all=views * len(training) + len(validation), cache_limit=settings.cache_limit, team=plan.team,
-            reporter=reporter,
+            in_all=views * len(training) + len(validation), precision=precision,
+            cache_limit=settings.cache_limit, team=plan.team, reporter=reporter,
         )  # fmt: skip
     return Examples(source, labels, training, validation, None, factors, recipe.views)
 
