@@ -44,11 +44,12 @@ enum { CEPTION_FLOAT32 = 0, CEPTION_BFLOAT16 = 1 };
    clipped at 0 where `clipped` is not 0. Null where a reading is asked for: as they are.
 
    Where mean and variance are those of the maps of several processes, `added` adds up numbers over all of them, in place;
-   gradients call it once, from the thread that called them. */
+   gradients call it once, from the thread that called them. Or `apart` is not 0: then the maps' gradient that depthwise
+   gradients give is that of what was read, which `ception_finish_gradient` goes on from once the caller has added up. */
 typedef struct {
   const float *mean, *variance, *gamma, *beta;
   float epsilon;
-  int32_t clipped;
+  int32_t clipped, apart;
   void (*added)(double *numbers, int64_t count);
 } ception_reading;
 
@@ -63,12 +64,18 @@ CEPTION_API int32_t ception_depthwise_gradients(const ception_windows *windows, 
 /* Of each channel; the variance is that of the values: divided by their number. */
 CEPTION_API int32_t ception_moments(int64_t values, int64_t channels, int32_t element, const void *x, float *mean,
                                     float *variance);
-/* What is read of maps that are normalised, and its gradients, for which mean and variance are those of x. */
+/* What is read of maps that are normalised, and its gradients, for which mean and variance are those of x. Those of gamma
+   and beta alone where of_x is null. */
 CEPTION_API int32_t ception_normalize(int64_t values, int64_t channels, int32_t element, const ception_reading *reading,
                                       const void *x, void *y);
 CEPTION_API int32_t ception_normalize_gradients(int64_t values, int64_t channels, int32_t element,
                                                 const ception_reading *reading, const void *x, const void *gradient,
                                                 void *of_x, float *of_gamma, float *of_beta);
+/* The gradient of x from that of what was read, and from those of gamma and beta, added up over `all` values; of_x may be
+   the gradient. */
+CEPTION_API int32_t ception_finish_gradient(int64_t values, int64_t channels, int32_t element,
+                                            const ception_reading *reading, const void *x, const void *gradient,
+                                            const float *of_gamma, const float *of_beta, int64_t all, void *of_x);
 
 /* SELU of x and a bias for each channel; the gradients follow from what it gave. */
 CEPTION_API int32_t ception_bias_selu(int64_t values, int64_t channels, int32_t element, const void *x,

@@ -67,6 +67,7 @@ int32_t depthwise_gradients(const ception_windows *windows, const ception_readin
   const int64_t values = w.batch * w.height * w.width, blocks = blocks_of(values, size);
   const Slopes slopes = slopes_of(*said, values, w.channels, all, all + w.channels, size, 2 * w.channels,
                                   factors.data() + kOfReading * room, of_gamma, of_beta);
+  if (said->apart) return 0;
   auto finish = [&](int64_t item, int) {
     combine(reading, slopes, false, w.channels, x, of_x, values * item / blocks, values * (item + 1) / blocks, of_x);
   };

@@ -26,8 +26,8 @@ int64_t count(const Shape &shape) {
 }
 
 struct Attributes {
-  int32_t window_height = 0, window_width = 0, down = 1, right = 1, same = 0, clipped = 0;
-  int32_t transposed_a = 0, transposed_b = 0;
+  int32_t window_height = 0, window_width = 0, down = 1, right = 1, same = 0, clipped = 0, apart = 0;
+  int32_t transposed_a = 0, transposed_b = 0, all = 0;
   float epsilon = 0;
 };
 
@@ -65,7 +65,7 @@ bool fits(const Call &call, const Attributes &attributes, int number) {
 template <typename Call>
 ception_reading reading_of(const Call &call, int number, const Attributes &attributes) {
   return {call.floats(number), call.floats(number + 1), call.floats(number + 2), call.floats(number + 3),
-          attributes.epsilon, attributes.clipped, nullptr};
+          attributes.epsilon, attributes.clipped, attributes.apart, nullptr};
 }
 
 template <typename Call>
@@ -81,7 +81,7 @@ void depthwise(const Attributes &attributes, Call &call) {
   if (!call.require(fits(call, attributes, 1), kKernelDoesNotFit)) return;
   if (normed && !call.require(fits_reading(call, 2), kStatisticsDoNotFit)) return;
   const ception_windows w = windows_of(attributes, call.shape(0));
-  ception_reading reading{nullptr, nullptr, nullptr, nullptr, 0, attributes.clipped, nullptr};
+  ception_reading reading{nullptr, nullptr, nullptr, nullptr, 0, attributes.clipped, 0, nullptr};
   if (normed) reading = reading_of(call, 2, attributes);
   if (void *y = call.output(0, outputs_of(w)))
     call.ended(ception_depthwise(&w, call.element(), &reading, call.input(0), call.input(1), y));
@@ -94,7 +94,7 @@ void depthwise_gradients(const Attributes &attributes, Call &call) {
   if (normed && !call.require(fits_reading(call, 2), kStatisticsDoNotFit)) return;
   const ception_windows w = windows_of(attributes, call.shape(0));
   if (!call.require(call.shape(given) == outputs_of(w), kGradientDoesNotFit)) return;
-  ception_reading reading{nullptr, nullptr, nullptr, nullptr, 0, attributes.clipped, nullptr};
+  ception_reading reading{nullptr, nullptr, nullptr, nullptr, 0, attributes.clipped, 0, nullptr};
   float *of_gamma = nullptr, *of_beta = nullptr;
   if (normed) {
     reading = reading_of(call, 2, attributes);
@@ -136,6 +136,31 @@ void normalize_gradients(const Attributes &attributes, Call &call) {
   if (of_x && of_gamma && of_beta)
     call.ended(ception_normalize_gradients(values, channels, call.element(), &reading, call.input(0), call.input(5),
                                            of_x, of_gamma, of_beta));
+}
+
+// Of gamma and beta alone, for a part of the values that were normalised together.
+template <typename Call>
+void factor_gradients(const Attributes &attributes, Call &call) {
+  if (!call.require(fits_reading(call, 1), kStatisticsDoNotFit)) return;
+  if (!call.require(call.shape(5) == call.shape(0), kGradientDoesNotFit)) return;
+  const int64_t channels = call.shape(0).back(), values = count(call.shape(0)) / channels;
+  const ception_reading reading = reading_of(call, 1, attributes);
+  float *of_gamma = call.float_output(0, {channels}), *of_beta = call.float_output(1, {channels});
+  if (of_gamma && of_beta)
+    call.ended(ception_normalize_gradients(values, channels, call.element(), &reading, call.input(0), call.input(5),
+                                           nullptr, of_gamma, of_beta));
+}
+
+template <typename Call>
+void finish_gradient(const Attributes &attributes, Call &call) {
+  if (!call.require(fits_reading(call, 1) && attributes.all > 0, kStatisticsDoNotFit)) return;
+  const Shape &x = call.shape(0), of_channel{x.back()};
+  if (!call.require(call.shape(5) == x && call.shape(6) == of_channel && call.shape(7) == of_channel, kGradientDoesNotFit))
+    return;
+  const ception_reading reading = reading_of(call, 1, attributes);
+  if (void *of_x = call.output(0, x))
+    call.ended(ception_finish_gradient(count(x) / x.back(), x.back(), call.element(), &reading, call.input(0),
+                                       call.input(5), call.floats(6), call.floats(7), attributes.all, of_x));
 }
 
 template <typename Call>

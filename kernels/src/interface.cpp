@@ -43,7 +43,7 @@ using ception::operations;
 
 extern "C" {
 
-int32_t ception_interface(void) { return 4; }
+int32_t ception_interface(void) { return 5; }
 
 const char *ception_instructions(void) { return operations().name; }
 
@@ -81,6 +81,12 @@ int32_t ception_normalize(int64_t values, int64_t channels, int32_t element, con
 int32_t ception_normalize_gradients(int64_t values, int64_t channels, int32_t element, const ception_reading *reading,
                                     const void *x, const void *gradient, void *of_x, float *of_gamma, float *of_beta) {
   return operations().normalize_gradients(values, channels, element, reading, x, gradient, of_x, of_gamma, of_beta);
+}
+
+int32_t ception_finish_gradient(int64_t values, int64_t channels, int32_t element, const ception_reading *reading,
+                                const void *x, const void *gradient, const float *of_gamma, const float *of_beta,
+                                int64_t all, void *of_x) {
+  return operations().finish_gradient(values, channels, element, reading, x, gradient, of_gamma, of_beta, all, of_x);
 }
 
 int32_t ception_bias_selu(int64_t values, int64_t channels, int32_t element, const void *x, const float *bias, void *y) {

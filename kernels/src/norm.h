@@ -155,6 +155,7 @@ Slopes slopes_of(const ception_reading &said, int64_t values, int64_t channels, 
     of_gamma[channel] = (float)(product * inverse(channel));
     whole[channel] = sum, whole[channels + channel] = product;
   }
+  if (said.apart) return made;
   whole[2 * channels] = (double)values;
   if (said.added) said.added(whole, 2 * channels + 1);
   for (int64_t channel = 0; channel < channels; ++channel) {
@@ -237,6 +238,31 @@ int32_t normalize_gradients(int64_t values, int64_t channels, const ception_read
   each(blocks, size, add);
   const Slopes slopes = slopes_of(*said, values, channels, sums, products, size, channels,
                                   factors.data() + kOfReading * padded(channels), of_gamma, of_beta);
+  if (!of_x) return 0;
+  auto write = [&](int64_t item, int) {
+    combine(reading, slopes, reading.clipped, channels, x, gradient, values * item / blocks,
+            values * (item + 1) / blocks, of_x);
+  };
+  each(blocks, size, write);
+  return 0;
+}
+
+template <typename Element>
+int32_t finish_gradient(int64_t values, int64_t channels, const ception_reading *said, const Element *x,
+                        const Element *gradient, const float *of_gamma, const float *of_beta, int64_t all, Element *of_x) {
+  const int64_t room = padded(channels);
+  const ception::Scratch factors((kOfReading + kOfSlopes) * room);
+  if (!factors.data()) return 1;
+  const Reading reading = prepared(said, channels, factors.data());
+  const Slopes slopes{factors.data() + kOfReading * room, factors.data() + (kOfReading + 1) * room};
+  memset(slopes.mean_gradient, 0, sizeof(float) * kOfSlopes * room);
+  for (int64_t channel = 0; channel < channels; ++channel) {
+    const double variance = (double)said->variance[channel] + said->epsilon;
+    slopes.slope[channel] = (float)(-said->gamma[channel] / variance * of_gamma[channel] / all);
+    slopes.mean_gradient[channel] = (float)((double)of_beta[channel] / all);
+  }
+  const int size = ception::threads();
+  const int64_t blocks = blocks_of(values, size);
   auto write = [&](int64_t item, int) {
     combine(reading, slopes, reading.clipped, channels, x, gradient, values * item / blocks,
             values * (item + 1) / blocks, of_x);

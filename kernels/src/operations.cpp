@@ -56,6 +56,13 @@ int32_t any_normalize_gradients(int64_t values, int64_t channels, int32_t elemen
                                           of_gamma, of_beta));
 }
 
+int32_t any_finish_gradient(int64_t values, int64_t channels, int32_t element, const ception_reading *reading,
+                            const void *x, const void *gradient, const float *of_gamma, const float *of_beta, int64_t all,
+                            void *of_x) {
+  return of_element(element, CEPTION_CALL(finish_gradient, values, channels, reading, of(x), of(gradient), of_gamma,
+                                          of_beta, all, of(of_x)));
+}
+
 int32_t any_bias_selu(int64_t values, int64_t channels, int32_t element, const void *x, const float *bias, void *y) {
   return of_element(element, CEPTION_CALL(bias_selu, values, channels, of(x), bias, of(y)));
 }
@@ -84,7 +91,7 @@ int32_t any_max_pool_gradient(const ception_windows *windows, int32_t element, c
 namespace ception {
 extern const Operations CEPTION_TABLE(CEPTION_NAME) = {
     CEPTION_TEXT(CEPTION_NAME), product, any_depthwise, any_depthwise_gradients, any_moments, any_normalize,
-    any_normalize_gradients, any_bias_selu, any_bias_selu_gradients, convolution_selu,
+    any_normalize_gradients, any_finish_gradient, any_bias_selu, any_bias_selu_gradients, convolution_selu,
     convolution_selu_gradients, separable_selu, separable_selu_gradients, any_max_pool, any_max_pool_gradient,
 };
 }  // namespace ception

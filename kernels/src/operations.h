@@ -13,6 +13,7 @@ struct Operations {
   decltype(&ception_moments) moments;
   decltype(&ception_normalize) normalize;
   decltype(&ception_normalize_gradients) normalize_gradients;
+  decltype(&ception_finish_gradient) finish_gradient;
   decltype(&ception_bias_selu) bias_selu;
   decltype(&ception_bias_selu_gradients) bias_selu_gradients;
   decltype(&ception_convolution_selu) convolution_selu;

@@ -77,6 +77,8 @@ Attributes attributes_of(const AttributesByName &given) {
     if (named("right")) take(scalar, kInt32, &found.right);
     if (named("same")) take(scalar, kInt32, &found.same);
     if (named("clipped")) take(scalar, kInt32, &found.clipped);
+    if (named("apart")) take(scalar, kInt32, &found.apart);
+    if (named("all")) take(scalar, kInt32, &found.all);
     if (named("transposed_a")) take(scalar, kInt32, &found.transposed_a);
     if (named("transposed_b")) take(scalar, kInt32, &found.transposed_b);
     if (named("epsilon")) take(scalar, kFloat32, &found.epsilon);
@@ -131,6 +133,8 @@ HANDLER(product, "ff", 1, product<Call>)
 HANDLER(moments, "T", 2, moments<Call>)
 HANDLER(normalize, "Tffff", 1, normalize<Call>)
 HANDLER(normalize_gradients, "TffffT", 3, normalize_gradients<Call>)
+HANDLER(factor_gradients, "TffffT", 2, factor_gradients<Call>)
+HANDLER(finish_gradient, "TffffTff", 1, finish_gradient<Call>)
 HANDLER(depthwise, "TT", 1, depthwise<false, Call>)
 HANDLER(depthwise_gradients, "TTT", 2, depthwise_gradients<false, Call>)
 HANDLER(normalized_depthwise, "TTffff", 1, depthwise<true, Call>)

@@ -76,7 +76,7 @@ struct Normed {
   bool clipped;
   Floats mean, variance, gamma, beta;
   ception_reading reading() const {
-    return {mean.data(), variance.data(), gamma.data(), beta.data(), 1e-3f, clipped, nullptr};
+    return {mean.data(), variance.data(), gamma.data(), beta.data(), 1e-3f, clipped, 0, nullptr};
   }
   double inverse(int64_t channel) const { return 1 / std::sqrt((double)variance[channel] + 1e-3f); }
 
@@ -203,6 +203,13 @@ void test_depthwise(const ception_windows &w, int32_t element, Kind kind) {
   Doubles for_x, for_gamma, for_beta;
   const double term = normed.through(x.floats, expected.of_x, for_x, for_gamma, for_beta);
   check("depthwise, of x that is normalised", of_x.read(), for_x, term);
+  reading.apart = 1;
+  ception_depthwise_gradients(&w, element, how, x.at(), kernel.at(), given.at(), of_x.at(), of_kernel.at(),
+                              of_gamma.data(), of_beta.data());
+  check("depthwise, of what was read", of_x.read(), expected.of_x);
+  ception_finish_gradient(values, w.channels, element, how, x.at(), of_x.at(), of_gamma.data(), of_beta.data(), values,
+                          of_x.at());
+  check("depthwise, of x in two steps", of_x.read(), for_x, term);
   check("depthwise, of gamma", of_gamma, for_gamma, std::sqrt(values));
   check("depthwise, of beta", of_beta, for_beta, std::sqrt(values));
 }
@@ -233,6 +240,13 @@ void test_batch_norm(int64_t values, int64_t channels, int32_t element, float aw
   check("batch norm, of x", of_x.read(), for_x, term);
   check("batch norm, of gamma", of_gamma, for_gamma, 1);
   check("batch norm, of beta", of_beta, for_beta, 1);
+  of_gamma.assign(channels, NAN), of_beta.assign(channels, NAN);
+  ception_normalize_gradients(values, channels, element, &reading, x.at(), given.at(), nullptr, of_gamma.data(),
+                              of_beta.data());
+  check("batch norm, of gamma alone", of_gamma, for_gamma, 1);
+  ception_finish_gradient(values, channels, element, &reading, x.at(), given.at(), of_gamma.data(), of_beta.data(), values,
+                          of_x.at());
+  check("batch norm, of x in two steps", of_x.read(), for_x, term);
 }
 
 void test_bias_selu(int64_t values, int64_t channels, int32_t element) {
@@ -385,7 +399,7 @@ void test_many_callers() {
 // What is no number is rounded to none, numbers to the nearest, and halves in between to even ones.
 void test_rounding() {
   const Floats one{1, 1, 1, 1, 1}, hard{1 + 1.f / 256, 1 + 3.f / 256, -3e38f, 1e-38f, NAN};
-  const ception_reading reading{one.data(), one.data(), hard.data(), hard.data(), 0, 0, nullptr};
+  const ception_reading reading{one.data(), one.data(), hard.data(), hard.data(), 0, 0, 0, nullptr};
   Numbers x(CEPTION_BFLOAT16, one), y(CEPTION_BFLOAT16, 5);
   ception_normalize(1, 5, CEPTION_BFLOAT16, &reading, x.at(), y.at());  // gives beta: x is its mean
   const Floats found = y.read();

@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["BFLOAT16", "FLOAT32", "INTERFACE", "instructions", "library", "set_threads", "tensorflow_operations",
            "xla_handlers", "xla_set_version", "xla_version"]  # fmt: skip
 
-INTERFACE = 4  # which version of include/ception_kernels.h this is written for
+INTERFACE = 5  # which version of include/ception_kernels.h this is written for
 
 
 class Windows(ctypes.Structure):
@@ -36,6 +36,7 @@ class Reading(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("mean", "variance", "gamma", "beta")),
         ("epsilon", ctypes.c_float),
         ("clipped", ctypes.c_int32),
+        ("apart", ctypes.c_int32),
         ("added", Added),
     )
 
@@ -50,6 +51,7 @@ _SIGNATURES = {
     "ception_moments": (_LONG, _LONG, _INT, *[_POINTER] * 3),
     "ception_normalize": (_LONG, _LONG, _INT, _READING, *[_POINTER] * 2),
     "ception_normalize_gradients": (_LONG, _LONG, _INT, _READING, *[_POINTER] * 5),
+    "ception_finish_gradient": (_LONG, _LONG, _INT, _READING, *[_POINTER] * 4, _LONG, _POINTER),
     "ception_bias_selu": (_LONG, _LONG, _INT, *[_POINTER] * 3),
     "ception_bias_selu_gradients": (_LONG, _LONG, _INT, *[_POINTER] * 4),
     "ception_convolution_selu": (_WINDOWS, _LONG, *[_POINTER] * 4),
@@ -98,8 +100,8 @@ def tensorflow_operations() -> Path:
 
 
 _XLA = (
-    "product", "moments", "normalize", "normalize_gradients", "depthwise", "depthwise_gradients",
-    "normalized_depthwise", "normalized_depthwise_gradients", "bias_selu", "bias_selu_gradients", "convolution_selu",
+    "product", "moments", "normalize", "normalize_gradients", "factor_gradients", "finish_gradient",
+    "depthwise", "depthwise_gradients", "normalized_depthwise", "normalized_depthwise_gradients", "bias_selu", "bias_selu_gradients", "convolution_selu",
     "convolution_selu_gradients", "separable_selu", "separable_selu_gradients", "max_pool", "max_pool_gradient",
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ nobody reads then, XLA leaves out. Values that are there already are not taken t
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from jax import lax
 
 from ception.layers import jax as plain
 from ception.layers.compiled import covers_few, margins
-from ception.layers.xla_calls import Shape, call, is_computed
+from ception.layers.xla_calls import Shape, Shapes, added, call, computed, is_computed
 
 KINDS = (*plain.KINDS, "BatchNormalization", "ReLU")
 convolution = plain.convolution
@@ -74,8 +74,13 @@ def _after(shape: Shape, windows: _Windows) -> Shape:
     return batch, margins(rows, height, down, padding)[0], margins(columns, width, right, padding)[0], channels
 
 
-def _like(*values: Any) -> list[tuple[Shape, Any]]:
+def _like(*values: Any) -> Shapes:
     return [(value.shape, value.dtype) for value in values]
+
+
+def _channels(x: Any) -> Shapes:
+    """Two numbers for each channel of maps."""
+    return [((x.shape[-1],), jnp.float32)] * 2
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -92,27 +97,26 @@ _depthwise.defvjp(
 )
 
 
-def _of_all_shares(made: list[Any], share: tuple[Any, ...]) -> list[Any]:
-    """Mean and variance of all from those of each share, which are of one size."""
-    own, variance = made
-    mean = lax.pmean(own, "batch")
-    return [mean, lax.pmean(variance + jnp.square(own - mean), "batch")]
+def _moments_of_all(x: Any) -> Sequence[Any]:
+    """Mean and variance over the shares of all devices, which are of one size."""
+    own = jnp.stack(computed("moments", (x,), _channels(x)))
+    means, variances = jnp.unstack(lax.all_gather(own, "batch"), axis=1)
+    mean = means.mean(0)
+    return mean, (variances + jnp.square(means - mean)).mean(0)
 
 
-def _with_all_statistics(made: list[Any], x: Any, statistics: tuple[Any, ...], epsilon: float) -> list[Any]:
-    """The gradients for a share, whose maps x were normalised by statistics of all and not by its own.
+def _finished(given: tuple[Any, ...], clipped: bool, epsilon: float, in_place: Mapping[int, int] | None = None) -> Any:
+    """The gradient of a share's maps, which were normalised by the statistics of all shares.
 
-    With g the gradient of what is normalised, m a mean over all values, and x^ the maps normalised, that of x is
-    gamma / deviation * (g - m(g) - x^ * m(g x^)): linear in x but for g, which stays.
+    Args:
+        given: The maps; mean, variance, gamma, beta; the gradient of what was read; those of gamma and beta over all.
+        clipped: Whether what was read was clipped, and its gradient not yet.
+        epsilon: Added to the variance.
+        in_place: As `computed` takes it.
     """
-    of_x, *others, of_gamma, of_beta = made
-    mean, variance, gamma, _ = statistics
-    values = x.size // x.shape[-1]
-    shift, slope = ((own - lax.pmean(own, "batch")) / values for own in (of_beta, of_gamma))
-    inverse = lax.rsqrt(variance + epsilon)
-    slope = gamma * inverse * inverse * slope
-    completed = of_x + x * slope + (gamma * inverse * shift - slope * mean)
-    return [completed.astype(of_x.dtype), *others, of_gamma, of_beta]
+    x = given[0]
+    values = x.size // x.shape[-1] * lax.axis_size("batch")
+    return computed("finish_gradient", given, _like(x), in_place, clipped=clipped, epsilon=epsilon, all=values)[0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(6, 7, 8))
@@ -128,12 +132,19 @@ def _normalized_depthwise_gradients(
     windows: _Windows, clipped: bool, epsilon: float, kept: Any, gradient: Any
 ) -> tuple[Any, ...]:
     """The statistics are those of x, whose gradient has what goes through them."""
+    name, how = "normalized_depthwise_gradients", _placed(windows, clipped, epsilon)
+
+    def of_share(*given: Any) -> Sequence[Any]:
+        x, kernel, *statistics, _ = given
+        of_read, *sums = computed(name, given, _like(x, kernel, *statistics[2:]), apart=True, **how)
+        of_kernel, *factors = added(sums)
+        whole = x, *statistics, of_read, *factors
+        return _finished(whole, False, epsilon, {5: 0}), of_kernel, *factors  # what was clipped has no gradient already
+
     x, kernel, mean, variance, gamma, beta = kept
     of_x, of_kernel, of_gamma, of_beta = call(
-        "normalized_depthwise_gradients", "b.....b:b+++", (*kept, gradient), _like(x, kernel, gamma, beta),
-        lambda made, share: _with_all_statistics(made, share[0], share[2:6], epsilon),
-        **_placed(windows, clipped, epsilon),
-    )  # fmt: skip
+        name, "b.....b:b...", (*kept, gradient), _like(x, kernel, gamma, beta), of_share, **how
+    )
     return of_x, of_kernel, jnp.zeros_like(mean), jnp.zeros_like(variance), of_gamma, of_beta
 
 
@@ -146,11 +157,14 @@ def _normalize(x: Any, mean: Any, variance: Any, gamma: Any, beta: Any, clipped:
 
 
 def _normalize_gradients(clipped: bool, epsilon: float, kept: Any, gradient: Any) -> tuple[Any, ...]:
+    def of_share(*given: Any) -> Sequence[Any]:
+        factors = added(computed("factor_gradients", given, _like(*given[3:5]), clipped=clipped, epsilon=epsilon))
+        return _finished((*given, *factors), clipped, epsilon), *factors
+
     x, mean, variance, gamma, beta = kept
-    how = {"clipped": clipped, "epsilon": epsilon}
     of_x, of_gamma, of_beta = call(
-        "normalize_gradients", "b....b:b++", (*kept, gradient), _like(x, gamma, beta),
-        lambda made, share: _with_all_statistics(made, share[0], share[1:5], epsilon), **how,
+        "normalize_gradients", "b....b:b..", (*kept, gradient), _like(x, gamma, beta), of_share, clipped=clipped,
+        epsilon=epsilon,
     )  # fmt: skip
     return of_x, jnp.zeros_like(mean), jnp.zeros_like(variance), of_gamma, of_beta
 
@@ -301,9 +315,8 @@ def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any,
     """The input with mean beta and deviation gamma in each channel, and the batch's mean and variance."""
     if not is_computed(x):
         return plain.batch_norm(x, gamma, beta, epsilon)
-    channels = [((x.shape[-1],), jnp.float32)] * 2
     # what normalises has the gradient through them
-    mean, variance = call("moments", "b:..", (lax.stop_gradient(x),), channels, _of_all_shares)
+    mean, variance = call("moments", "b:..", (lax.stop_gradient(x),), _channels(x), _moments_of_all)
     reading = _Reading(x, (mean, variance, gamma, beta), epsilon)
     return _remembered(_normalize(x, *reading.statistics, False, epsilon), reading), mean, variance
 

@@ -74,7 +74,7 @@ class _Reading:
 
         pointers = [value.data_ptr() for value in self.statistics] or [None] * 4
         called = module.Added(add_up) if self.added else module.Added()
-        yield ctypes.byref(module.Reading(*pointers, self.epsilon, self.clipped, called))
+        yield ctypes.byref(module.Reading(*pointers, self.epsilon, self.clipped, 0, called))
         if failures:
             raise failures[0]
 

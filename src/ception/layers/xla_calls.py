@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,45 +29,59 @@ def spread_over(mesh: jax.sharding.Mesh) -> Iterator[None]:
         _MESHES.pop()
 
 
-_Completed = Callable[[list[Any], tuple[Any, ...]], list[Any]]
+Shapes = Sequence[tuple[Shape, Any]]  # of results, with their kinds of numbers
 
 
-def call(
-    name: str, spread: str, arguments: tuple[Any, ...], shapes: Sequence[tuple[Shape, Any]],
-    completed: _Completed | None = None, **attributes: Any,
-) -> list[Any]:  # fmt: skip
-    """The results of an operation, whose shapes and kinds of numbers are given.
+def computed(
+    name: str, arguments: Sequence[Any], shapes: Shapes, in_place: Mapping[int, int] | None = None, **attributes: Any
+) -> list[Any]:
+    """The results of an operation on the numbers that are here.
 
     Args:
         name: Of the operation.
-        spread: A letter for each argument, a colon, one for each result: `b` where a device has its share of the batch,
-            `.` where each has all, which `completed` sees to for results, `+` for those that are sums over the shares.
         arguments: What it takes.
-        shapes: Of the results, and their kinds of numbers.
-        completed: Makes the results for a share right that sums over all shares belong to; of them and the arguments.
+        shapes: Of the results.
+        in_place: Numbers of arguments that become results, with those of these.
         attributes: Of the operation.
     """
     given = {
         key: np.float32(value) if isinstance(value, float) else np.int32(value) for key, value in attributes.items()
     }
+    results = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes]
+    operation = jax.ffi.ffi_call(
+        f"ception_{name}", results, vmap_method="sequential", input_output_aliases=dict(in_place or {})
+    )
+    made: list[Any] = operation(*arguments, **given)
+    return made
 
-    def computed(arguments: tuple[Any, ...], shapes: Sequence[tuple[Shape, Any]]) -> list[Any]:
-        results = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes]
-        made: list[Any] = jax.ffi.ffi_call(f"ception_{name}", results, vmap_method="sequential")(*arguments, **given)
-        return made
 
+def call(
+    name: str, spread: str, arguments: tuple[Any, ...], shapes: Shapes,
+    share: Callable[..., Sequence[Any]] | None = None, **attributes: Any,
+) -> list[Any]:  # fmt: skip
+    """The results of an operation, whose batch may lie on several devices.
+
+    Args:
+        name: Of the operation.
+        spread: A letter for each argument, a colon, one for each result: `b` where a device has its share of the batch,
+            `.` where each has all, `+` for results that are sums over the shares.
+        arguments: What it takes.
+        shapes: Of the results.
+        share: Computes the results for a share instead, where they depend on more than that; of the arguments.
+        attributes: Of the operation.
+    """
     if not _MESHES:
-        return computed(arguments, shapes)
+        return computed(name, arguments, shapes, **attributes)
     mesh, (takes, gives) = _MESHES[-1], spread.split(":")
 
-    def of_share(*share: Any) -> tuple[Any, ...]:
+    def of_share(*given: Any) -> tuple[Any, ...]:
         own = [
             ((shape[0] // mesh.size, *shape[1:]) if how == "b" else shape, dtype)
             for how, (shape, dtype) in zip(gives, shapes, strict=True)
         ]
-        made = computed(share, own)
-        made = completed(made, share) if completed else made
-        return tuple(_added(one) if how == "+" else one for how, one in zip(gives, made, strict=True))
+        made = share(*given) if share else computed(name, given, own, **attributes)
+        sums = iter(added([one for how, one in zip(gives, made, strict=True) if how == "+"]))
+        return tuple(next(sums) if how == "+" else one for how, one in zip(gives, made, strict=True))
 
     inputs, outputs = (
         tuple(jax.sharding.PartitionSpec(*["batch"][: how == "b"]) for how in each) for each in (takes, gives)
@@ -76,9 +90,13 @@ def call(
     return list(spread_out(*arguments))
 
 
-def _added(value: Any) -> Any:
-    """The sum over the shares of a batch."""
-    return lax.psum(value.astype(jnp.float32), "batch").astype(value.dtype)
+def added(values: Sequence[Any]) -> list[Any]:
+    """The sums over the shares of a batch, in float32 and in one message: a small one takes long to arrive, too."""
+    if not values:
+        return []
+    total = lax.psum(jnp.concatenate([value.astype(jnp.float32).ravel() for value in values]), "batch")
+    parts = jnp.split(total, np.cumsum([value.size for value in values])[:-1])
+    return [part.reshape(value.shape).astype(value.dtype) for part, value in zip(parts, values, strict=True)]
 
 
 def is_computed(x: Any, *kinds: Any) -> bool:
