@@ -35,6 +35,13 @@ def test_the_given_batch_stays():
     np.testing.assert_array_equal(pictures, batch())
 
 
+@pytest.mark.parametrize("places", [[0, 3, 4], [7], []])
+def test_some_of_a_batch_are_changed_as_in_the_whole(places):
+    every = Augmentation(flip=0.5, shift=0.2, erase=0.5, crop=0.3, colour=0.2, randaugment=9)
+    part = augment(batch()[places], every, np.random.default_rng(5), np.array(places, int), 8)
+    np.testing.assert_array_equal(part, changed(every, 5)[places])
+
+
 def test_the_same_generator_gives_the_same():
     every = Augmentation(flip=0.5, shift=0.2, erase=0.5)
     np.testing.assert_array_equal(changed(every, 1), changed(every, 1))
@@ -134,7 +141,9 @@ class TestMixing:
     TARGETS = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2, 0, 1]]
 
     def mixed(self, mixing: Mixing, seed: int = 0, pictures: np.ndarray | None = None):
-        return mix(batch() if pictures is None else pictures, self.TARGETS, mixing, np.random.default_rng(seed))
+        pictures, random = batch() if pictures is None else pictures, np.random.default_rng(seed)
+        other = random.permutation(8)
+        return mix((pictures, self.TARGETS), (pictures[other], self.TARGETS[other]), mixing, random)
 
     @given(st.integers(0, 200))
     def test_mixup_mixes_pictures_and_labels_in_the_same_shares(self, seed):

@@ -108,16 +108,24 @@ class Batches(keras.utils.PyDataset):
             random = self._random(epoch, step, _FOR_VIEWS)
             seen = chosen + len(self.labels) * random.integers(0, self.views, len(chosen))
         own = slice(None) if self.is_whole(step) else _share(len(chosen), *self.shard)
-        mixes = self.weight_of is not None and self.mixing != Mixing()
-        if self.augmentation == Augmentation() and not mixes:
-            return self.inputs[seen[own]], self._targets(chosen[own])
-        # one generator changes all pictures one after another, so a share alone would come out otherwise
-        batch, targets = self.inputs[seen], self._targets(chosen)
-        if self.augmentation != Augmentation():
-            batch = augment(batch, self.augmentation, self._random(epoch, step, _FOR_CHANGES))
-        if mixes:
-            batch, targets = mix(batch, targets, self.mixing, self._random(epoch, step, _FOR_MIXING))
-        return batch[own], targets[own]
+        places, changes = np.arange(len(chosen))[own], self._random(epoch, step, _FOR_CHANGES)
+        if self.weight_of is None or self.mixing == Mixing():
+            return self._changed(seen, places, changes), self._targets(chosen[places])
+        random = self._random(epoch, step, _FOR_MIXING)
+        others = random.permutation(len(chosen))[places]
+        wanted, found = np.unique(np.concatenate([places, others]), return_inverse=True)
+        inputs, targets = self._changed(seen, wanted, changes), self._targets(chosen[wanted])
+        pair = ((inputs[one], targets[one]) for one in np.split(found, 2))
+        return mix(next(pair), next(pair), self.mixing, random)
+
+    def _changed(
+        self, batch: NDArray[np.int64], places: NDArray[np.int64], random: np.random.Generator
+    ) -> NDArray[Any]:
+        """What stands at some places of a batch of views, changed as in the whole batch."""
+        inputs: NDArray[Any] = self.inputs[batch[places]]
+        if self.augmentation == Augmentation():
+            return inputs
+        return augment(inputs, self.augmentation, random, places, len(batch))
 
     def _targets(self, indices: NDArray[np.int64]) -> NDArray[Any]:
         labels = self.labels[indices]
