@@ -47,6 +47,21 @@ def test_where_links_lead_in_the_site(page, target, laid_out, tmp_path, monkeypa
         assert (tmp_path / laid_out).read_text() == (ROOT / "benchmarks/results/exports.csv").read_text()
 
 
+def test_the_choice_of_language_leads_to_the_same_page(tmp_path):
+    both = '<a href="./index.html" hreflang="en"><a href="./zh/index.html" hreflang="zh">'
+    (tmp_path / "zh").mkdir()
+    written(tmp_path, start=both, export=both)
+    written(tmp_path / "zh", start='<a href="../index.html" hreflang="en"><a href="./index.html" hreflang="zh">')
+    build_site.lead_across(tmp_path)
+    led = {path.relative_to(tmp_path).as_posix(): re.findall(r'href="([^"]*)"', path.read_text())
+           for path in tmp_path.rglob("*.html")}  # fmt: skip
+    assert led == {
+        "start.html": ["start.html", "zh/start.html"],
+        "zh/start.html": ["../start.html", "start.html"],
+        "export.html": ["export.html", "./zh/index.html"],
+    }
+
+
 def test_a_whole_site_has_no_faults(tmp_path):
     page = '<h1 id="top">A</h1><a href="b.html#deep">b</a><a href="https://example.org">web</a><img src="b.html">'
     assert faults(written(tmp_path, a=page, b='<a name="deep"></a><a href="#deep">d</a>')) == []

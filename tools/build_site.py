@@ -126,11 +126,28 @@ def build(language: str, to: Path) -> None:
         page.write_text(text.replace(SHIM, local), encoding="utf-8")
 
 
+def lead_across(html: Path) -> None:
+    """Let the choice of language on each page lead to the same page in it, where there is one.
+
+    Args:
+        html: Folder of the English site, with the Chinese one in `zh/`.
+    """
+    for page in html.rglob("*.html"):
+        name = page.relative_to(html).as_posix().removeprefix("zh/")
+        text = page.read_text(encoding="utf-8")
+        for language, folder in (("en", html), ("zh", html / "zh")):
+            if (folder / name).is_file():
+                link = posixpath.relpath(folder / name, page.parent)
+                text = re.sub(rf'href="[^"]*" hreflang="{language}"', f'href="{link}" hreflang="{language}"', text)
+        page.write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     """Build the site, and leave with what is wrong with it."""
     shutil.rmtree(BUILD, ignore_errors=True)
     build("en", HTML)
     build("zh", HTML / "zh")
+    lead_across(HTML)
     if found := faults(HTML):
         sys.exit("\n".join(found))
     print(f"{sum(1 for _ in HTML.rglob('*.html'))} pages in {HTML / 'index.html'}")
