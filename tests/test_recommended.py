@@ -71,6 +71,7 @@ def test_without_a_network_connection_there_are_two_ways_out(photos, served):
     with pytest.raises(RunError, match=r"cannot be downloaded: .*--weights FILE, .*--model separable_cnn") as caught:
         opened(photos)
     assert "\n" not in str(caught.value)
+    assert str(caught.value).count("http") == 1  # the address, once
 
 
 @pytest.mark.parametrize(

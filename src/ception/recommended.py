@@ -110,7 +110,7 @@ def fetch(settings: TrainSettings, reporter: Reporter) -> None:
     except RunError as error:
         why = str(error).split("; ")[0]
         raise RunError(
-            f"{why}; fetch {record.url} elsewhere and give that file with --weights FILE, or train a small network "
+            f"{why}; fetch it elsewhere and give that file with --weights FILE, or train a small network "
             f"without any with --model {SMALL} --image-size {_SMALL_PHOTO}"
         ) from None
 
