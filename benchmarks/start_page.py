@@ -78,7 +78,7 @@ class _Walker:
             self.server = subprocess.Popen(command.split(), cwd=self.home, env=self.environment)
             return
         if command.startswith("pip"):  # from a checkout
-            command = command.replace("'.[", f"'{ROOT}[")
+            command = command.replace('".[', f'"{ROOT}[')
         if command.startswith("curl"):
             command = f"curl --retry {_READY_S:.0f} --retry-delay 1 --retry-connrefused --silent --fail {command[5:]}"
         done = subprocess.run(command, shell=True, cwd=self.home, env=self.environment, check=False)
