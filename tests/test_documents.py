@@ -125,6 +125,13 @@ def test_every_page_ends_with_a_next_step(name):
     assert "](" in end
 
 
+def test_each_trouble_has_its_cause_what_ception_does_and_a_command():
+    entries = re.split(r"^## ", text_of("docs/troubleshooting.md"), flags=re.M)[1:-1]
+    assert len(entries) > 15
+    has = ("\n**Cause.** ", "\n**Ception**", "\n```\nception ")
+    assert [entry for entry in entries if not all(one in entry for one in has)] == []
+
+
 class TestReference:
     def test_is_what_its_tool_writes(self):
         import write_reference
