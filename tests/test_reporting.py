@@ -16,6 +16,7 @@ import pytest
 
 import ception
 from ception import reporting
+from ception.cli.terminal import terminal as of_command
 from ception.reporting import Display, Reporter, automatic, duration
 from support.pictures import write_pictures
 from support.reporters import Notes
@@ -126,6 +127,26 @@ class TestInATerminal:
         assert out.getvalue() == "mine\n"
         assert "Working" in terminal.getvalue()
 
+    def test_what_a_command_prints_into_a_file_is_not_shown_above_its_bar(self, at_terminal, monkeypatch):
+        shown = at_terminal()
+        out = io.StringIO()
+        monkeypatch.setattr(sys, "stdout", out)
+        with of_command(quiet=False) as reporter, reporter.task("Predicting", 3) as task:
+            for name in ("a.png", "b.png", "c.png"):
+                reporter.line(f"{name}: red 90.0%")
+                task.advance()
+        assert out.getvalue() == "a.png: red 90.0%\nb.png: red 90.0%\nc.png: red 90.0%\n"
+        assert re.search("Predicting [^\n]*━", shown.getvalue())
+        assert "a.png" not in shown.getvalue()
+
+    def test_what_a_command_prints_to_the_terminal_is_shown_above_its_bar(self, at_terminal, monkeypatch):
+        shown = at_terminal()
+        monkeypatch.setattr(sys, "stdout", FakeTerminal())
+        with of_command(quiet=False) as reporter, reporter.task("Predicting", 3):
+            reporter.line("a.png: red 90.0%")
+            sys.stdout.write("plainly\n")
+        assert re.search("a.png: red 90.0%.*━.*plainly.*━", shown.getvalue(), re.DOTALL)
+
     def test_bars_end_with_the_last_task_and_when_one_fails(self, at_terminal):
         terminal = at_terminal()
         display = automatic()
@@ -149,6 +170,19 @@ class TestInATerminal:
 
 
 class TestElsewhere:
+    def test_a_command_says_every_half_minute_how_far_it_is(self, monkeypatch):
+        stream, clock = io.StringIO(), [0.0]
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setattr("ception.reporting.time.monotonic", lambda: clock[0])
+        for quiet in (False, True):
+            with of_command(quiet) as reporter, reporter.task("Predicting", 9000) as task:
+                for _ in range(9):
+                    clock[0] += 11
+                    task.advance(1000, "loss 0.41" if clock[0] == 55 else "")
+        assert stream.getvalue().splitlines() == [
+            "Predicting: 3,000 of 9,000 after 33 s", "Predicting: 6,000 of 9,000 after 1 min 06 s  loss 0.41",
+        ]  # fmt: skip
+
     @pytest.mark.parametrize("forced", [False, True])
     def test_nothing_is_shown_and_warnings_are_pythons(self, monkeypatch, colours, tmp_path, forced):
         stream = io.StringIO()

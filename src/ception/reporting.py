@@ -12,6 +12,7 @@ import importlib.util
 import logging
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
     from rich.progress import Progress
+
+
+_PAUSE_S = 30.0  # between two lines of progress where no bar can be shown
 
 
 class Task:
@@ -57,14 +61,14 @@ class Reporter:
 
 
 class Display(Reporter):
-    """Notes, warnings and progress bars for a person, on a console; bars are there only while something goes on.
+    """Notes, warnings and progress for a person, on a console; bars are there only while something goes on.
 
     Args:
         console: What is written to.
-        bars: Whether it can show bars.
+        bars: Whether it can show bars; where not, a note every half minute says how far a task is.
         quiet: Whether notes are left out.
         verbose: Whether details are shown.
-        redirect: Whether what is printed while there are bars is caught, to be shown above them.
+        redirect: Whether what is printed to a terminal while there are bars is caught, to be shown above them.
     """
 
     def __init__(
@@ -101,9 +105,9 @@ class Display(Reporter):
 
     @contextmanager
     def task(self, label: str, total: int) -> Iterator[Task]:
-        """A bar for as long as the context lasts; none for a single step."""
+        """A bar, or a line now and then, for as long as the context lasts; none for a single step."""
         if not self.bars or total < 2:
-            yield Task()
+            yield Task() if total < 2 else _Lines(self, label, total)
             return
         progress = self._enter()
         number = progress.add_task(label, total=total, detail="")
@@ -140,8 +144,28 @@ class _Bar(Task):
             self._progress.update(self._number, detail=detail)
 
 
+class _Lines(Task):
+    """Progress as notes, far apart in time."""
+
+    def __init__(self, display: Display, label: str, total: int) -> None:
+        self._display, self._label, self._total = display, label, total
+        self._begun = self._told = time.monotonic()
+        self._done, self._detail = 0, ""
+
+    def advance(self, steps: int = 1, detail: str = "") -> None:
+        self._done, self._detail = self._done + steps, detail or self._detail
+        now = time.monotonic()
+        if now - self._told >= _PAUSE_S and self._done < self._total:
+            self._told = now
+            said = f"{self._label}: {self._done:,} of {self._total:,} after {duration(now - self._begun)}"
+            self._display.note(f"{said}  {self._detail}".rstrip())
+
+
 def _bars(console: Console, redirect: bool) -> Progress:
-    """Rich's progress bars, which vanish when they are stopped."""
+    """Rich's progress bars, which vanish when they are stopped.
+
+    Standard output is caught only where it is a terminal: else it is a file or another program's, and stays theirs.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -149,7 +173,8 @@ def _bars(console: Console, redirect: bool) -> Progress:
         TextColumn("{task.fields[detail]}"),
     )  # fmt: skip
     return Progress(
-        *columns, console=console, transient=True, redirect_stdout=redirect, redirect_stderr=redirect
+        *columns, console=console, transient=True, redirect_stdout=redirect and sys.stdout.isatty(),
+        redirect_stderr=redirect,
     )  # fmt: skip
 
 

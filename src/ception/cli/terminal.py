@@ -35,7 +35,7 @@ MOST_CLASSES = 40  # rows of the table of classes
 
 
 class Terminal(Display):
-    """Notes, warnings and progress on standard error; bars only where that is a terminal."""
+    """Notes, warnings and progress on standard error; bars where that is a terminal, a line now and then elsewhere."""
 
     def line(self, text: str) -> None:
         """A line of the result, on standard output."""
