@@ -16,15 +16,14 @@ from cyclopts import Parameter, Token, UnknownOptionError
 
 from ception import hub
 from ception.cli.app import AsJson, Flat, Quiet, app, options_of, require_order
+from ception.cli.scores import print_comparison, print_scores
 from ception.cli.terminal import (
     complain,
     json_line,
-    print_comparison,
     print_json,
     print_next,
     print_next_prediction,
     print_report,
-    print_scores,
     print_where,
     printable,
     quoted,

@@ -11,12 +11,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ception.cli.app import TRAINING, AsJson, Flat, Quiet, Verbose, app, options_of
+from ception.cli.scores import print_scores
 from ception.cli.terminal import (
     print_json,
     print_next,
     print_next_prediction,
     print_report,
-    print_scores,
     print_table,
     print_where,
     printable,
