@@ -199,6 +199,10 @@ class TestResult:
         assert "2 measurements left out for want of time" in out
         assert "Use here for inference: --engine openvino --dtype float32 --batch-size 32" in out
 
+    def test_the_command_names_the_data_of_a_run(self, canned, run_cli, trained):
+        out = run_cli("bench", trained)[1]
+        assert f"Next: ception train {trained.parents[1] / 'colours'} --model separable_cnn" in out
+
     def test_the_command_as_json(self, canned, run_cli):
         code, out, _ = run_cli("bench", "separable_cnn", "--json", "--remember")
         told = json.loads(out)

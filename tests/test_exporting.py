@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -224,4 +227,8 @@ def test_command(onnx, run_cli, trained, tmp_path, monkeypatch):
     assert lines[0].startswith("Compared with Keras on 4 pictures of ")
     assert "every label is the same" in lines[0]
     assert lines[-2].startswith(f"Exported to {trained.name}.onnx, report in {trained.name}.onnx.report.json")
-    assert lines[-1] == f"Next: ception predict {trained.name}.onnx PICTURES"
+    told = re.fullmatch(rf"Next: (ception predict {trained.name}\.onnx (\S+\.png))", lines[-1])
+    assert told
+    assert Path(told[2]).is_relative_to(trained.parents[1] / "colours")
+    os.symlink(trained.parents[1] / "colours", "colours")  # of which an export keeps the last name
+    assert run_cli(*told[1].split()[1:])[1].splitlines()[-1] == (f"Next: ception evaluate {trained.name}.onnx colours")

@@ -150,7 +150,7 @@ class TestCompare:
         code, out, _ = run_cli("compare", worse, trained, "--out", tmp_path / "c3")
         assert code == 0
         assert "a real difference" in out
-        assert f"Next: ception evaluate {trained} DATA" in out
+        assert f"Next: ception evaluate {trained} {data}" in out
 
     def test_a_model_with_itself_differs_in_nothing(self, trained, tmp_path):
         found = ception.compare(trained, trained, out=tmp_path / "c")

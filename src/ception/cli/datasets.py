@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -14,6 +14,9 @@ from ception.cli.terminal import print_json, print_next, print_next_prediction, 
 from ception.reporting import counted
 from ception.settings import CheckSettings, ShardSettings
 from ception.values import flags_of
+
+if TYPE_CHECKING:
+    from ception.results import CheckResult
 
 
 @app.command
@@ -30,19 +33,22 @@ def check(
         print_json(result)
     else:
         print_findings(result)
-    page = shlex.quote(result.page)
-    if not result.ok:
-        again = f"ception check {shlex.quote(data)}{flags_of(settings)}"
-        print_next(f"{again}   # once what {page} shows is mended", quiet or json)
-        return 1
+    print_next(_after_check(data, settings, result), quiet or json)
+    return 0 if result.ok else 1
+
+
+def _after_check(data: str, settings: CheckSettings, result: CheckResult) -> str:
+    """The check anew where something must be mended, else what the check was for: to score a model, or to train one."""
     from ception.checking.features import as_trained, is_trained
 
+    page = shlex.quote(result.page)
+    if result.errors:
+        return f"ception check {shlex.quote(data)}{flags_of(settings)}   # once what {page} shows is mended"
     if settings.model and is_trained(settings):
-        print_next(f"ception evaluate {shlex.quote(settings.model)} {shlex.quote(data)}", quiet or json)
-        return 0
-    same = as_trained(settings)
-    print_next(f"ception train {shlex.quote(data)}{flags_of(same)}", quiet or json)
-    return 0
+        command = f"ception evaluate {shlex.quote(settings.model)} {shlex.quote(data)}"
+    else:
+        command = f"ception train {shlex.quote(data)}{flags_of(as_trained(settings))}"
+    return command + (f"   # better once what {page} warns of is mended" if result.warnings else "")
 
 
 @app.command

@@ -11,12 +11,14 @@ from cyclopts import Parameter
 from ception.artefacts import FormatName
 from ception.cli.app import AsJson, Flat, Quiet, Verbose, app, options_of
 from ception.cli.terminal import (
+    data_of,
     print_benchmark,
     print_certificate,
     print_export,
     print_json,
     print_models,
     print_next,
+    print_next_prediction,
     print_summary,
     print_weights,
     quoted,
@@ -83,7 +85,8 @@ def bench(
     else:
         print_benchmark(result)
     training = result.recommended.get("training", "")
-    print_next(f"ception train DATA --model {result.model}{' ' if training else ''}{training}", quiet or json)
+    data = "DATA" if model == result.model else data_of(model)
+    print_next(f"ception train {data} --model {result.model}{' ' if training else ''}{training}", quiet or json)
     return 0
 
 
@@ -210,5 +213,5 @@ def export(
     if to == "huggingface":
         print_next(f"hf upload USER/NAME {quoted(Path(result.artefact))}", quiet or json)
         return 0
-    print_next(f"ception predict {quoted(Path(result.artefact))} PICTURES", quiet or json)
+    print_next_prediction(Path(result.artefact), quiet or json, Path(result.model).parent, settings.data)
     return 0

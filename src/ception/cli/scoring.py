@@ -19,6 +19,7 @@ from ception.cli.app import AsJson, Flat, Quiet, app, options_of, require_order
 from ception.cli.scores import print_comparison, print_scores
 from ception.cli.terminal import (
     complain,
+    data_of,
     json_line,
     print_json,
     print_next,
@@ -108,12 +109,14 @@ def predict(
 
 
 def _after_prediction(model: Path, picture: str | None, settings: JobSettings) -> str:
-    """The command that says why a picture got its class; where that cannot be, the one that scores the model."""
+    """The command that says why a picture got its class; where that cannot be, the one that scores or trains."""
     from ception.artefacts import format_of
 
-    by_name = settings.weights is not None or hub.is_named(model) or format_of(model) is not None
-    if by_name or picture is None or not Path(picture).is_file() or printable(picture) != picture:
-        return f"ception evaluate {quoted(model)} DATA"
+    if settings.weights is not None:
+        return f"ception train DATA --model {quoted(model)} --weights {shlex.quote(settings.weights)}"
+    elsewhere = hub.is_named(model) or format_of(model) is not None
+    if elsewhere or picture is None or not Path(picture).is_file() or printable(picture) != picture:
+        return f"ception evaluate {quoted(model)} {data_of(model)}"
     return f"ception explain {quoted(model)} {shlex.quote(picture)}"
 
 
@@ -135,7 +138,7 @@ def _predict_into(model: Path, pictures: list[str], out: str, settings: JobSetti
     if result.failed:
         complain(f"{result.failed:,} of {counted(result.pictures, 'picture')} could not be read: the files say why")
         return 2
-    print_next(f"ception evaluate {quoted(model)} DATA", quiet or json)
+    print_next(_after_prediction(model, None, settings), quiet or json)
     return 0
 
 
@@ -188,7 +191,8 @@ def compare(
         print_where(Path(str(result.output)))
     if result.different:
         better = other if result.difference > 0 else one
-        print_next(f"ception evaluate {quoted(better)} {'DATA' if data is None else shlex.quote(data)}", quiet or json)
+        scored = data_of(better) if data is None else shlex.quote(data)
+        print_next(f"ception evaluate {quoted(better)} {scored}", quiet or json)
     else:
         print_next(f"ception compare {quoted(one)} {quoted(other)} DATA   # with more pictures", quiet or json)
     return 0

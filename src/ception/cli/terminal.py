@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ception import hub
-from ception.errors import InputError
+from ception.errors import InputError, RunError
 from ception.files import cache_folder, cache_is_temporary
 from ception.reporting import Display, counted, duration
 from ception.results import plain
@@ -305,13 +305,39 @@ def print_next(command: str, silent: bool) -> None:
         print(f"Next: {command}")
 
 
-def print_next_prediction(model: Path, silent: bool, scored: Path) -> None:
-    """The command that lets a model name one of the pictures that it was scored on by the results in a folder."""
+def print_next_prediction(model: Path, silent: bool, scored: Path, otherwise: str | None = None) -> None:
+    """The command that lets a model name one of the pictures that it was scored on by the results in a folder.
+
+    Args:
+        model: The model.
+        silent: Whether nothing is printed.
+        scored: The folder with the results.
+        otherwise: Data to name where the results name no picture, if they are a folder.
+    """
     from ception.run_list import scored_picture
 
-    picture = scored_picture(scored)
-    shown = "PICTURES" if picture is None or printable(picture) != picture else shlex.quote(picture)
-    print_next(f"ception predict {quoted(model)} {shown}", silent)
+    pictures = scored_picture(scored) or (otherwise if otherwise and os.path.isdir(otherwise) else None)
+    print_next(f"ception predict {quoted(model)} {typed(pictures, 'PICTURES')}", silent)
+
+
+def typed(path: str | None, otherwise: str) -> str:
+    """The path as it is typed in a shell; another word where there is none, or where no terminal can show it."""
+    return otherwise if path is None or printable(path) != path else shlex.quote(path)
+
+
+def data_of(model: str | Path) -> str:
+    """The data that a model was trained with, as they are typed, where they are still there; else `DATA`."""
+    from ception.data.sources import NAMES
+    from ception.model_file import describe
+
+    if hub.is_named(model):  # which may be the name of a folder of somebody else
+        return "DATA"
+    try:
+        data = describe(model).record.get("data", {}).get("source")
+    except (InputError, RunError, AttributeError):
+        data = None
+    there = isinstance(data, str) and (data in NAMES or os.path.exists(data))
+    return typed(data if there else None, "DATA")
 
 
 def quoted(path: Path) -> str:
