@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_PAIRS = 10
+_FEWEST_FOR_TOP5 = 10  # classes: of fewer, five named by chance are right for more than half of the pictures
 MOST_IN_ORDER = 20  # classes that a confusion matrix leaves in their order
 
 
@@ -40,7 +41,9 @@ def scores(
         accuracy=hits / count,
         accuracy_interval=wilson_interval(hits, count),
         top5_accuracy=(
-            float(top_k_accuracy_score(labels, logits, k=5, labels=np.arange(classes))) if classes > 5 else None
+            float(top_k_accuracy_score(labels, logits, k=5, labels=np.arange(classes)))
+            if classes >= _FEWEST_FOR_TOP5
+            else None
         ),
         balanced_accuracy=float(np.mean([one.recall for one in per_class.values() if one.support])),
         log_loss=calibrated.log_loss,

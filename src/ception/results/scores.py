@@ -129,7 +129,8 @@ class Scores(Result):
         count: Pictures scored.
         accuracy: Share, 0..1, of right answers.
         accuracy_interval: Its 95 % interval (Wilson).
-        top5_accuracy: Share of pictures whose class is among the five most probable; None below 6 classes.
+        top5_accuracy: Share of pictures whose class is among the five most probable; None below 10 classes, where
+            five guesses are right by chance more often than not.
         balanced_accuracy: Mean recall of the classes that have pictures.
         log_loss: Mean negative log probability of the labels, in nats.
         calibration_error: Expected calibration error, 0..1, with 15 bins.
