@@ -126,8 +126,22 @@ class TestPrecisionAndSlices:
         assert all(result.top for result in said)
 
     def test_a_precision_that_cannot_be_promised(self, trained, mixed):
-        with pytest.raises(ception.InputError, match=r"too few.*they allow --target-precision 0\."):
-            ception.evaluate(trained / "model.keras", mixed, target_precision=0.9999)
+        model = trained / "model.keras"
+        with pytest.raises(ception.InputError, match=r"too few.* a precision of 0\.9999") as refused:
+            ception.evaluate(model, mixed, target_precision=0.9999)
+        told = re.search(
+            r"they promise (0\.\d{4}) at most, with \d+\.\d% of them answered: ask for --target-precision (0\.\d{4}), "
+            r"or train on more pictures, with ception train DATA$",
+            str(refused.value),
+        )
+        assert told, refused.value
+        assert told[1] == told[2]
+        assert ception.evaluate(model, mixed, target_precision=float(told[1])).selective.wished == float(told[1])
+
+    def test_a_model_without_validation_pictures_promises_nothing(self, trained, mixed):
+        model = dataclasses.replace(ception.Classifier.load(trained / "model.keras"), coverage=())
+        with pytest.raises(ception.InputError, match="no validation pictures that promise a precision: leave out"):
+            ception.evaluate(model, mixed, target_precision=0.5)
 
     def test_calibration_can_be_switched_off(self, trained, mixed, tmp_path):
         model = ception.Classifier.load(trained / "model.keras")

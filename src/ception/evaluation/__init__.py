@@ -191,15 +191,27 @@ def _insight(
 
 
 def _promise(described: ModelDescription, wished: float) -> tuple[float, float]:
-    """A wished precision, and the confidence from which on the validation pictures promise it."""
-    threshold = short_threshold_for(wished, described.coverage)
-    if threshold is None:
-        best = max((point.precision_low for point in described.coverage), default=0.0)
+    """A wished precision, and the confidence from which on the validation pictures promise it.
+
+    Raises:
+        InputError: no confidence does.
+    """
+    curve = described.coverage
+    threshold = short_threshold_for(wished, curve)
+    if threshold is not None:
+        return wished, threshold
+    most = np.floor(max((point.precision_low for point in curve), default=0.0) * 1e4) / 1e4
+    if not most:
         raise InputError(
-            f"the model's validation pictures are too few, or too often wrong, to promise a precision of {wished}; "
-            f"they allow --target-precision {np.floor(best * 1e4) / 1e4:.4f} at most"
+            "the model has no validation pictures that promise a precision: leave out --target-precision, or train a "
+            "model that has, with ception train DATA"
         )
-    return wished, threshold
+    reached = next(point for point in curve if point.precision_low >= most)
+    raise InputError(
+        f"the model's validation pictures are too few, or too often wrong, to promise a precision of {wished}; they "
+        f"promise {most:.4f} at most, with {reached.coverage:.1%} of them answered: ask for --target-precision "
+        f"{most:.4f}, or train on more pictures, with ception train DATA"
+    )
 
 
 def _kept(promise: tuple[float, float], table: Table, temperature: float) -> Selective:
