@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import keras
@@ -15,6 +16,7 @@ from ception.data.images import ImageContract
 from ception.errors import InputError
 from ception.explaining import checks, methods, overlays
 from ception.explaining.gradients import output_and_gradient
+from ception.results import Evidence
 from support.parity import fill
 from support.reporters import Notes
 
@@ -100,7 +102,7 @@ def test_a_trained_map_is_told_from_a_shuffled_ones(trained, tmp_path):
     classifier = ception.Classifier.load(trained)
     picture = next((trained.parents[1] / "colours").rglob("*.png"))
     (explained,) = ception.explain(classifier, picture, method="occlusion", out=tmp_path)
-    assert explained.evidence.alike < checks.ALIKE
+    assert explained.evidence.alike < 0.9
     constant = methods.HeatMap(np.ones((4, 4), np.float32))
     parts = methods.parts_of(classifier.network)
     shuffled = checks.randomised(classifier.config, parts)
@@ -119,6 +121,24 @@ def test_a_trained_map_is_told_from_a_shuffled_ones(trained, tmp_path):
 def size_of(path: Path) -> tuple[int, int]:
     with Image.open(path) as image:
         return image.size
+
+
+@pytest.mark.parametrize(
+    ("alike", "says"),
+    [
+        (0.1, ("The map shows what counts for the class here: it passed 3 of 3 tests", "passed", "passed", "passed")),
+        (0.95, ("Do not trust the map: it failed 1 of 3 tests", "passed", "passed", "failed")),
+    ],
+)
+def test_what_was_tested_is_told_in_words(alike, says):
+    found = Evidence(
+        insertion=0.6, deletion=0.2, insertion_by_chance=0.4, deletion_by_chance=0.3, alike=alike, explains=alike < 0.9
+    )
+    told = found.told
+    assert (told[0], *(line.partition(":")[0] for line in told[1:])) == says
+    assert "probability of 0.600, in random order 0.400 (must be higher)" in told[1]
+    assert "0.200, in random order 0.300 (must be lower)" in told[2]
+    assert f"like this one by {alike:.3f} (rank correlation, must be below 0.9)" in told[3]
 
 
 class TestOverlays:
@@ -190,7 +210,8 @@ class TestCommand:
             assert one["evidence"]["explains"] in (True, False)
         assert size_of(folder / "sheet.png") == ((4 + 3) * 240, 2 * 240 + 24)  # three training pictures beside
         assert f"{pictures[0]}: red " in out
-        assert out.count("uncovered 0.") + out.count("uncovered 1.") == 6
+        assert len(re.findall(r"^  (?:Do not trust|The map shows) ", out, re.MULTILINE)) == 6
+        assert len(re.findall(r"^    (?:passed|failed): ", out, re.MULTILINE)) == 18
         assert out.splitlines()[-2] == f"All beside one another in {folder.name}/sheet.png"
         assert out.splitlines()[-1].startswith("Next: ception serve ")
 

@@ -174,10 +174,8 @@ def print_explanations(explained: Sequence[Explanation]) -> None:
             continue
         print(printable(f"{one.path}: {one.class_name} {one.probability:.1%}, {one.method} in {one.picture}"))
         if one.evidence:
-            found = one.evidence
-            print(f"  uncovered {found.insertion:.2f} (by chance {found.insertion_by_chance:.2f}), covered "
-                  f"{found.deletion:.2f} (by chance {found.deletion_by_chance:.2f}), like shuffled weights' map "
-                  f"{found.alike:.2f}: {found.verdict}")  # fmt: skip
+            verdict, *tests = one.evidence.told
+            print("\n    ".join([f"  {verdict}", *tests]))
         if one.nearest and one.path != last:
             near = ", ".join(f"{near.class_name} ({near.distance:.2f}, {near.path})" for near in one.nearest)
             print(printable(f"  most like it in the training: {near}"))

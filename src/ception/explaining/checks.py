@@ -10,6 +10,7 @@ import numpy as np
 from ception.explaining.methods import GROUND, HeatMap, Method, Parts, heat_map, parts_of, resized
 from ception.models.building import build_network
 from ception.results import Evidence
+from ception.results.explanations import ALIKE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _STEPS = 8  # of insertion and deletion
 _RANDOM_ORDERS = 2
-ALIKE = 0.9  # rank correlation with a random network's map, above which a map does not depend on what was learnt
 
 
 def evidence(
@@ -57,7 +57,7 @@ def evidence(
     numbers = [round(value, 4) for value in (inserted, deleted, *by_chance, alike)]
     return Evidence(
         insertion=numbers[0], deletion=numbers[1], insertion_by_chance=numbers[2], deletion_by_chance=numbers[3],
-        alike=numbers[4], explains=inserted > by_chance[0] and deleted < by_chance[1] and alike < ALIKE,
+        alike=numbers[4], explains=numbers[0] > numbers[2] and numbers[1] < numbers[3] and numbers[4] < ALIKE,
     )  # fmt: skip
 
 

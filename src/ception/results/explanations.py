@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from ception.results.result import Result
 
+ALIKE = 0.9  # rank correlation with a shuffled network's map, from which on a map does not depend on what was learnt
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence(Result):
@@ -30,8 +32,27 @@ class Evidence(Result):
 
     @property
     def verdict(self) -> str:
-        """Whether it explains, in words."""
-        return "it explains" if self.explains else "do not trust it"
+        """Whether it explains, in few words."""
+        return "tests passed" if self.explains else "do not trust it"
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What follows for the map, and a line for each test: what was tested, what came out, whether that passes."""
+        tests = (
+            (f"uncovering what it marks first, the class has a mean probability of {self.insertion:.3f}, in random "
+             f"order {self.insertion_by_chance:.3f} (must be higher)", self.insertion > self.insertion_by_chance),
+            (f"covering what it marks first, it has {self.deletion:.3f}, in random order {self.deletion_by_chance:.3f} "
+             "(must be lower)", self.deletion < self.deletion_by_chance),
+            (f"with the network's weights shuffled, the map is like this one by {self.alike:.3f} (rank correlation, "
+             f"must be below {ALIKE})", self.alike < ALIKE),
+        )  # fmt: skip
+        failed = sum(not passed for _, passed in tests)
+        says = (
+            f"Do not trust the map: it failed {failed} of {len(tests)} tests"
+            if failed
+            else f"The map shows what counts for the class here: it passed {len(tests)} of {len(tests)} tests"
+        )
+        return says, *(f"{'passed' if passed else 'failed'}: {text}" for text, passed in tests)
 
 
 @dataclass(frozen=True, kw_only=True)
