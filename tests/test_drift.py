@@ -57,6 +57,14 @@ class TestComparison:
         tell(drifts(usual, wide), notes := Notes())
         assert "brightness spread otherwise (median 0.5" in notes.warnings[0]
 
+    def test_a_tiny_shift_of_very_many_pictures_is_no_alarm(self):
+        usual = Looks.from_json(looks(20_000).as_json())
+        for bright, alarm in ((0.522, False), (0.55, True)):  # 0.22 and half of the standard deviation
+            found = drifts(usual, looks(100_000, 1, bright=bright))
+            (one,) = (one for one in found if one.quantity == "brightness")
+            assert one.p_value < drift.BY_CHANCE / 3  # both are sure
+            assert different(found) == ({"brightness"} if alarm else set())
+
     def test_too_few_are_not_compared(self):
         assert drifts(looks(300), looks(FEWEST - 1, 1, bright=0.0)) == ()
         known = replace(looks(300), confidence=looks(FEWEST - 1).confidence)
@@ -68,7 +76,8 @@ class TestComparison:
         assert notes.lines == []
         tell(drifts(usual, looks(60, 1, bright=0.2, side=1000)), notes)
         assert re.fullmatch(
-            r"60 pictures look different from what the model knows: darker \(median 0\.\d\d, usually 0\.\d\d\), larger "
+            r"60 pictures look different from what the model knows, by a distance of (?:1\.00|0\.\d\d) of 1 \(told "
+            r"from 0\.1 on\): darker \(median 0\.\d\d, usually 0\.\d\d\), larger "
             r"\(median \d+ pixels, usually \d+ pixels\); unless they are of one class or place, its answers may be "
             r"worse than its scores",
             notes.warnings[0],

@@ -3,7 +3,8 @@
 A model file keeps what is usual, some hundred values of each. Others are compared with it by the two-sample test of
 Kolmogorov and Smirnov, which asks for no shape of a distribution and sees a shift as well as a wider spread. All three
 tests together call one set of like pictures in a hundred different (Bonferroni); `benchmarks/results/drift.csv` has
-how often that happens indeed, and what is found.
+how often that happens indeed, and what is found. Of very many pictures any difference is a sure one: what is called
+different has a distance of 0.1 at least, too.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ FEWEST = 30  # pictures, below which little is surely different
 MOST = 100_000  # pictures of a job that are compared, evenly among them: more would say no more
 WINDOW = 500  # pictures of a server that are compared: the last ones
 BY_CHANCE = 0.01  # of sets of like pictures that are called different
+LEAST = 0.1  # distance of what is called different: of normal distributions a shift by a quarter of their standard
+# deviation, somewhat more than what Cohen (1988) calls a small effect, 0.2 of it, which is a distance of 0.08
 _MOST = 500  # values of what is usual
 _MOST_READ = 10_000  # of a file that says it has more
 _DIGITS = {"confidence": 4, "brightness": 4, "shorter_side": 0}  # alike in a file and in memory, or all would differ
@@ -121,7 +124,7 @@ def drifts(usual: Looks, seen: Looks) -> tuple[Drift, ...]:
         found.append(Drift(
             quantity=name, count=len(theirs), distance=round(float(test.statistic), 4), p_value=float(test.pvalue),
             usual=float(np.median(ours)), median=float(np.median(theirs)),
-            different=bool(test.pvalue < BY_CHANCE / len(QUANTITIES)),
+            different=bool(test.pvalue < BY_CHANCE / len(QUANTITIES) and test.statistic >= LEAST),
         ))  # fmt: skip
     return tuple(found)
 
@@ -132,7 +135,11 @@ def tell(found: Sequence[Drift], reporter: Reporter) -> None:
     if not different:
         return
     count = counted(max(one.count for one in found), "picture")
-    told = f"{count} look different from what the model knows: {', '.join(map(_said, different))}"
+    most = max(one.distance for one in different)
+    told = (
+        f"{count} look different from what the model knows, by a distance of {most:.2f} of 1 (told from {LEAST} on): "
+        + ", ".join(map(_said, different))
+    )
     if [(one.quantity, one.median > one.usual) for one in different] == [("confidence", True)]:
         reporter.note(f"{told}, as of pictures that it was trained on")
     else:

@@ -18,7 +18,7 @@ class Drift(Result):
         p_value: How probable so large a distance is by chance.
         median: Of the pictures.
         usual: Of what the model knows.
-        different: Whether they are surely different.
+        different: Whether they are surely different, by a distance of 0.1 at least.
     """
 
     quantity: str
