@@ -18,10 +18,6 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("src", "tests", "benchmarks", "examples", "tools")
 LONGEST_FUNCTION, LONGEST_FILE = 50, 400
 
-# Longer for a reason that stays
-LONG_FILES = {
-    "src/ception/inspection/drawing.py": "one picture, whose parts share their measures",
-}
 # Longer than they should be: each is to be cut, and no other may come
 LONG_FILES_TO_CUT: set[str] = set()
 LONG_FUNCTIONS_TO_CUT: set[str] = set()
@@ -64,7 +60,7 @@ def test_no_function_is_longer_than_a_page():
 
 def test_no_file_is_too_long():
     found = {path for path, text in sources().items() if len(text.splitlines()) > LONGEST_FILE}
-    assert found == LONG_FILES_TO_CUT | set(LONG_FILES)
+    assert found == LONG_FILES_TO_CUT
 
 
 def test_loose_dictionaries_become_fewer():
