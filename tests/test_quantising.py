@@ -199,6 +199,27 @@ class TestMixed:
             f"6 of 20 layers stay in float32: {', '.join(layers[:6])}",
         )
 
+    @pytest.mark.parametrize(
+        ("allowed", "of_all", "tries", "told"),
+        [(0.01, 9, [2, 6], "2 of 20 layers stay in float32: layer0, layer1"),  # none will do: nothing is left to write
+         (0.04, 9, [2, 6, 2], "2 of 20 layers stay in float32: layer0, layer1"),
+         (0.04, 2, [2, 6, 0], "With up to 6 of them in float32 it is no nearer")],
+    )  # fmt: skip
+    def test_the_one_that_costs_least_where_all_cost_too_much(self, allowed, of_all, tries, told):
+        asked = []
+
+        def attempt(kept):
+            asked.append(len(kept))
+            wrong = {0: of_all, 2: 3, 6: 5}[len(kept)]
+            return agreement(differing=wrong, accuracy=0.85)
+
+        layers = [f"layer{number}" for number in range(20)]
+        first = agreement(differing=of_all, accuracy=0.85)
+        found, notes = mixed.tried(first, layers, attempt, allowed=allowed, order=layers)
+        assert found.differing == min(of_all, 3)
+        assert asked == tries
+        assert notes[1] == told
+
     def test_in_litert_those_nearest_the_pictures_come_first(self):
         network, layers = operations(wide()), ["logits", "pointwise", "depthwise"]
         assert mixed.in_turn(network, "litert", layers) == ["depthwise", "pointwise", "logits"]
