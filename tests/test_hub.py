@@ -130,6 +130,8 @@ class TestWhereverAModelIsTaken:
         scores = ception.evaluate(name, colours, out=tmp_path / "scores")
         assert scores.accuracy == ception.evaluate(trained, colours, out=tmp_path / "ours").accuracy
         assert scores.model == name
+        compared = ception.compare(Path(name), trained, colours, out=tmp_path / "compared")
+        assert (compared.models, compared.difference) == ((name, str(trained)), 0)
 
     def test_a_server_calls_it_by_the_repositorys_name(self, name, trained):
         assert list(hosting.names_of([name, str(trained), f"mine={name}@v1"])) == ["trained", trained.name, "mine"]

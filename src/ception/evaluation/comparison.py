@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from ception import backends
+from ception import backends, hub
 from ception.data import sources
 from ception.data.images import PictureError, flatten
 from ception.engines import described as told_of
@@ -74,7 +74,7 @@ def compare(
     output = settings.out or Path(label)
     result = replace(
         paired(first, second),
-        models=(str(one), str(other)), data=None if data is None else str(data), output=str(output),
+        models=(hub.shown(one), hub.shown(other)), data=None if data is None else str(data), output=str(output),
     )  # fmt: skip
     mark(output)
     write_json(output / "comparison.json", result.as_dict())
