@@ -123,10 +123,50 @@ def test_what_others_wrote(tmp_path):
         with pytest.raises(InputError, match="was not written by ception export") as caught:
             metadata.read(path)
         assert str(caught.value).count(str(path)) == 1
-    with pytest.raises(InputError, match="cannot be opened: No such file"):
-        metadata.read(tmp_path / "nowhere.onnx")
     with pytest.raises(InputError, match="is no artefact"):
         metadata.read(tmp_path / "it.txt")
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_what_cannot_be_opened(to, tmp_path):
+    path = tmp_path / f"nowhere{SUFFIXES[to]}"
+    with pytest.raises(InputError, match="cannot be opened: No such file"):
+        metadata.read(path)
+    if to == "saved-model":
+        path.write_text("a file in the place of a folder")
+    else:
+        path.mkdir()
+    with pytest.raises(InputError, match=r"cannot be opened: (Is|Not) a directory"):
+        metadata.read(path)
+
+
+def test_what_an_error_quotes_is_short(tmp_path):
+    path = bare("litert", tmp_path / "it.tflite")
+    metadata.write(path, "litert", precision="float32", described=SAID)
+    whole = path.read_bytes()
+    at = whole.index(b"PK\3\4")
+    path.write_bytes(whole[: at + 26] + b"\xff" + whole[at + 27 :])  # a name as long as all that follows
+    with pytest.raises(InputError, match=r"is damaged: File name in directory") as caught:
+        metadata.read(path)
+    assert len(str(caught.value)) < len(str(path)) + 250
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_weights_are_not_read_back(to, tmp_path, monkeypatch, run_cli):
+    """It is told before anything is read, in the words for an export and not in those for a broken weight file."""
+    monkeypatch.setattr("ception.backends.start", lambda *_: pytest.fail("Keras is loaded"))
+    path = bare(to, tmp_path / f"it{SUFFIXES[to]}")
+    metadata.write(path, to, precision="float32", described=described())
+    for words in (
+        ("export", path, "--to", "onnx"), ("export", path, "--to", "huggingface"), ("convert", path, "--to", "timm"),
+        ("check", "fashion-mnist-sample", "--model", path),
+    ):  # fmt: skip
+        code, out, err = run_cli(*words)
+        assert (code, out) == (2, "")
+        assert err.splitlines()[-1] == (
+            f"ception: {path} is an export, which gives answers, but no weights and no gradients: name the model file "
+            "that it was made from"
+        )
 
 
 def described(**changes):

@@ -238,5 +238,7 @@ class TestCommand:
 
     def test_an_export_has_no_gradients(self, tmp_path):
         (tmp_path / "it.onnx").write_bytes(b"")
-        with pytest.raises(InputError, match="is an export, which has no gradients"):
+        with pytest.raises(
+            InputError, match="is an export, which gives answers, but no weights and no gradients: name"
+        ):
             ception.explain(tmp_path / "it.onnx", np.zeros((16, 16, 3), np.uint8))

@@ -233,7 +233,9 @@ class TestReport:
     def test_an_export_is_refused_before_anything_is_scored(self, mislabelled, tmp_path, trained):
         pytest.importorskip("onnx", reason="onnx is not installed")
         ception.export(trained, "onnx", out=tmp_path / "it.onnx", pictures=2)
-        with pytest.raises(InputError, match="is an export, which has no gradients"):
+        with pytest.raises(
+            InputError, match="is an export, which gives answers, but no weights and no gradients: name"
+        ):
             ception.evaluate(tmp_path / "it.onnx", mislabelled, explain=True, out=tmp_path / "out")
         assert not (tmp_path / "out").exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 
 import keras
 import numpy as np
@@ -80,6 +81,14 @@ def test_networks_exported_for_other_programs(tmp_path):
     refused(tmp_path / "m.onnx", "exported for ONNX", "take the model that it was exported from")
     (tmp_path / "frozen.pb").write_bytes(b"\x0a\x08" + bytes(20))
     refused(tmp_path / "frozen.pb", "exported for TensorFlow")
+    (tmp_path / "m.xml").write_bytes(b'<?xml version="1.0"?>\n<net name="it" version="11">')
+    refused(tmp_path / "m.xml", "exported for OpenVINO")
+    with zipfile.ZipFile(tmp_path / "m.pt2", "w") as archive:
+        archive.writestr("it/data/weights/weight_0", bytes(20))
+    refused(tmp_path / "m.pt2", "exported for PyTorch")
+    (tmp_path / "saved" / "assets.extra").mkdir()
+    (tmp_path / "saved" / "assets.extra" / "ception.json").write_text("{}")
+    refused(tmp_path / "saved", "exported for TensorFlow", "take the model that it was exported from")
 
 
 @on_tensorflow

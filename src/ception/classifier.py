@@ -16,7 +16,7 @@ import numpy as np
 from ception.data.images import ImageContract
 from ception.errors import InputError
 from ception.files import whole
-from ception.model_file import MEMBER, ModelDescription, describe, model_file
+from ception.model_file import MEMBER, ModelDescription, describe, keras_file
 from ception.models.building import build_network
 from ception.models.catalog import PORTS, find
 from ception.models.config import NetworkConfig, NetworkOptions, require_options
@@ -127,7 +127,7 @@ class Classifier(ModelDescription):
         Raises:
             InputError: there is no such file, it is broken, or it is no classifier of this package.
         """
-        path = model_file(path)
+        path = keras_file(path)
         description, tensors = describe(path), read(path).tensors
         try:
             network = build_network(description.config, dtype=dtype)

@@ -157,6 +157,22 @@ def model_file(path: Path | str, *, reporter: Reporter | None = None) -> Path:
     return inside if inside.is_file() else path
 
 
+def keras_file(path: Path | str, *, reporter: Reporter | None = None) -> Path:
+    """As `model_file`, where the weights are wanted and not only the answers.
+
+    Raises:
+        InputError: it is an export, or as for `model_file`.
+        RunError: as for `model_file`.
+    """
+    path = model_file(path, reporter=reporter)
+    if format_of(path) and path.exists():
+        raise InputError(
+            f"{path} is an export, which gives answers, but no weights and no gradients: name the model file that it "
+            "was made from"
+        )
+    return path
+
+
 def name_of(model: str | Path, *, file: Path) -> str:
     """What a model is called where only a name fits: as its repository on the hub, its run, or its file.
 

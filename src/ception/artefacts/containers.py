@@ -11,6 +11,7 @@ of SavedModel's README; the `extra` folder of PyTorch's PT2 archives; `rt_info` 
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator
@@ -139,8 +140,9 @@ def _put_into_onnx(path: Path, text: str) -> None:
 
 
 def _zip_text(path: Path) -> str | None:
-    if not zipfile.is_zipfile(path):
-        return None
+    with path.open("rb") as file:  # of one that cannot be opened, too, it would say no more than that it is no archive
+        if not zipfile.is_zipfile(file):
+            return None
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.rpartition("/")[2] == MEMBER]
         if not names:
@@ -212,8 +214,13 @@ def _extra(path: Path) -> Path:
     return path / "assets.extra" / MEMBER
 
 
+def _names_of_others(path: Path) -> list[str]:
+    """What lies where TensorFlow does not look; an OSError where there is no such folder at all."""
+    return os.listdir(_extra(path).parent) if _extra(path).parent.name in os.listdir(path) else []
+
+
 def _folder_text(path: Path) -> str | None:
-    return _extra(path).read_text("utf-8") if _extra(path).is_file() else None
+    return _extra(path).read_text("utf-8") if MEMBER in _names_of_others(path) else None
 
 
 def _folder_rest(path: Path) -> Iterator[bytes]:

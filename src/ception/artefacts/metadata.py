@@ -16,6 +16,7 @@ from ception.engines import Precision
 from ception.errors import InputError, reason
 
 VERSION = 1
+_MOST_SAID = 200  # characters of an error, which may quote what a file holds
 
 
 def write(
@@ -65,7 +66,7 @@ def read(path: Path) -> Artefact:
         raise InputError(f"{error.filename or path} cannot be opened: {reason(error)}") from None
     except (DamagedError, ValueError, KeyError, TypeError, EOFError, RuntimeError, NotImplementedError,
             RecursionError, OverflowError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
-        raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path} is damaged: {' '.join(str(error).split())[:_MOST_SAID]}") from None
 
 
 def _artefact(path: Path, kind: FormatName, told: Mapping[str, Any]) -> Artefact:

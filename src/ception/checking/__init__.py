@@ -15,7 +15,7 @@ from ception.data import grouping, sources
 from ception.data.augmentation import Augmentation
 from ception.data.images import ImageContract
 from ception.data.loading import channels_of
-from ception.model_file import ModelDescription, describe
+from ception.model_file import ModelDescription, describe, keras_file
 from ception.models import catalog
 from ception.options import CheckOptions
 from ception.reporting import Reporter, counted, or_default
@@ -104,7 +104,7 @@ def _not_checked(dataset: sources.Dataset) -> tuple[str, ...]:
 def _described(settings: CheckSettings) -> ModelDescription | None:
     """What the model says of itself if it is a file; None where it is a network's name, or none is given."""
     if features.is_trained(settings):
-        return describe(str(settings.model))
+        return describe(keras_file(str(settings.model)))
     if settings.model:
         catalog.find(settings.model)
     return None

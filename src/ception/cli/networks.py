@@ -151,7 +151,7 @@ def convert(
     from ception import backends
     from ception.conversion import convert
     from ception.conversion.targets import class_names_of, export_target, model_target
-    from ception.model_file import describe, model_file
+    from ception.model_file import describe, keras_file
     from ception.models.catalog import find
     from ception.models.config import scaling_of
     from ception.weights.published import require_file
@@ -159,8 +159,9 @@ def convert(
     options = checked(settings)
     _require_one_direction(options)
     if options.to:
-        export_target(model_file(source), options.to, options.out)  # what is wrong is told before Keras is imported
-        describe(model_file(source))
+        path = keras_file(source)
+        export_target(path, options.to, options.out)  # what is wrong is told before Keras is imported
+        describe(path)
     else:
         find(str(options.model))
         require_file(str(options.model), source)

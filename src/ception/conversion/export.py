@@ -14,7 +14,7 @@ from ception.classifier import Classifier
 from ception.conversion.targets import export_target
 from ception.errors import InputError
 from ception.files import whole
-from ception.model_file import model_file
+from ception.model_file import keras_file
 from ception.results import ExportedWeights, PixelScaling
 from ception.weights.names import IN_KERAS, IN_TIMM, Scheme, Theirs, pairs, variables
 
@@ -37,7 +37,7 @@ def export_weights(model: str | Path, to: str, *, out: str | Path | None = None)
         InputError: the network does not exist there, computes something else, or has parts without weights.
         RunError: the file cannot be written.
     """
-    model = model_file(model)
+    model = keras_file(model)
     target = export_target(model, to, out)
     classifier = Classifier.load(model)
     classifier.require_weights()

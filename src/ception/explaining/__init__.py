@@ -11,7 +11,7 @@ from ception.data.collecting import collected
 from ception.data.images import Picture, PictureError, flatten
 from ception.errors import InputError, nearest
 from ception.files import mark, whole, write_json
-from ception.model_file import ModelDescription, model_file, name_of
+from ception.model_file import ModelDescription, keras_file, model_file, name_of
 from ception.options import ExplainOptions
 from ception.reporting import Reporter, counted, or_default
 from ception.results import Explanation
@@ -133,13 +133,9 @@ def opened(model: str | Path | Classifier, backend: str | None, reporter: Report
     Raises:
         InputError: it is an export, or cannot be used.
     """
-    from ception.artefacts import format_of
-
     if isinstance(model, ModelDescription):
         return model
-    path = model_file(model, reporter=reporter)
-    if format_of(path):
-        raise InputError(f"{path} is an export, which has no gradients: name the model file that it was made from")
+    path = keras_file(model, reporter=reporter)
     backends.start(backend, reporter)
     from ception.classifier import Classifier
 

@@ -18,7 +18,7 @@ from ception.exporting import gate, mixed, rounding, targets
 from ception.exporting.private import described_without_paths, without_paths
 from ception.exporting.writing import with_probabilities, write
 from ception.files import write_json
-from ception.model_file import describe, model_file
+from ception.model_file import describe, keras_file
 from ception.options import ExportOptions
 from ception.predictor import Predictor
 from ception.reporting import Reporter, counted, or_default
@@ -106,7 +106,7 @@ def _artefact(model: str | Path, to: FormatName, settings: ExportSettings, repor
     """As `export`, to a format of a single artefact."""
     if to not in FORMATS:
         raise InputError(f"'{to}' is no format: {nearest(to, [*FORMATS, 'huggingface'])}")
-    path = model_file(model, reporter=reporter)
+    path = keras_file(model, reporter=reporter)
     description = describe(path)
     description.require_weights()
     targets.target_of(to, settings.dtype)

@@ -17,7 +17,7 @@ from ception.errors import InputError, RunError, reason
 from ception.exporting import card, export, targets
 from ception.exporting.private import described_without_paths, name_only, without_paths
 from ception.files import write_json
-from ception.model_file import MEMBER, describe, model_file, name_of
+from ception.model_file import MEMBER, describe, keras_file, name_of
 
 if TYPE_CHECKING:
     from ception.model_file import ModelDescription
@@ -46,7 +46,7 @@ def publish(model: str | Path, settings: ExportSettings, reporter: Reporter) -> 
         InputError: the model cannot be used, or something else lies in the folder.
         RunError: the export says something else than the model, or the folder cannot be written.
     """
-    path = model_file(model, reporter=reporter)
+    path = keras_file(model, reporter=reporter)
     described = describe(path)
     described.require_weights()
     targets.target_of("onnx", settings.dtype)

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from ception.artefacts import format_of
+from ception.artefacts.containers import CONTAINERS
 from ception.errors import InputError, reason
 from ception.weights.checkpoints.archives import read_zip
 from ception.weights.checkpoints.checkpoint import DOWNLOAD_AGAIN, READABLE, Checkpoint, one_line
@@ -82,6 +84,8 @@ def require_finite(checkpoint: Checkpoint) -> None:
 
 def _located(path: Path) -> Path:
     """The file that a path means: itself, or for a TF-Slim checkpoint its index or single file."""
+    if format_of(path) == "saved-model" and CONTAINERS["saved-model"].text(path) is not None:
+        raise _exported(path, "TensorFlow")
     if path.is_dir() and (path / "saved_model.pb").is_file():
         raise InputError(
             f"{path} is a SavedModel of TensorFlow, a program that is not run: load it in its own Keras and "
@@ -116,17 +120,22 @@ def _refuse_failed_download(path: Path, head: bytes, text: bytes) -> None:
         )
 
 
+def _exported(path: Path, name: str) -> InputError:
+    """The error that a network was exported for another program, in a form that training does not read back."""
+    return InputError(
+        f"{path} is a network exported for {name}, not a weight file: take the model that it was exported from; "
+        f"{READABLE} load"
+    )
+
+
 def _refuse_exported(path: Path, head: bytes) -> None:
-    """Refuse a network that was exported for another program to run it, in a form that training does not read back."""
+    """Refuse a network that was exported for another program to run it."""
     suffix = path.suffix.lower()
     name = "LiteRT (TensorFlow Lite)" if head[4:8] == b"TFL3" or suffix == ".tflite" else {
         ".onnx": "ONNX", ".pb": "TensorFlow", ".mlmodel": "Core ML", ".pdmodel": "Paddle",
     }.get(suffix)  # fmt: skip
     if name:
-        raise InputError(
-            f"{path} is a network exported for {name}, not a weight file: take the model that it was exported from; "
-            f"{READABLE} load"
-        )
+        raise _exported(path, name)
 
 
 def _reader(path: Path) -> tuple[str, Callable[[Path], Checkpoint]]:
@@ -136,7 +145,11 @@ def _reader(path: Path) -> tuple[str, Callable[[Path], Checkpoint]]:
         file.seek(-min(8, len(head)), 2)
         tail = file.read()
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if b"<net " in text and path.suffix.lower() == ".xml":
+        raise _exported(path, "OpenVINO")
     _refuse_failed_download(path, head, text)
+    if head.startswith(b"PK\x03\x04") and path.suffix.lower() == ".pt2":
+        raise _exported(path, "PyTorch (torch.export)")
     if head.startswith(SIGNATURE):
         return "HDF5", read_h5
     if head.startswith(b"PK\x03\x04"):
