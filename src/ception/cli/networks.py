@@ -159,9 +159,8 @@ def convert(
     options = checked(settings)
     _require_one_direction(options)
     if options.to:
-        path = keras_file(source)
-        export_target(path, options.to, options.out)  # what is wrong is told before Keras is imported
-        describe(path)
+        export_target(keras_file(source), options.to, options.out)  # what is wrong is told before Keras is imported
+        describe(source)
     else:
         find(str(options.model))
         require_file(str(options.model), source)
