@@ -100,9 +100,10 @@ def tensorflow_operations() -> Path:
 
 
 _XLA = (
-    "product", "moments", "normalize", "normalize_gradients", "factor_gradients", "finish_gradient",
-    "depthwise", "depthwise_gradients", "normalized_depthwise", "normalized_depthwise_gradients", "bias_selu", "bias_selu_gradients", "convolution_selu",
-    "convolution_selu_gradients", "separable_selu", "separable_selu_gradients", "max_pool", "max_pool_gradient",
+    "product", "moments", "normalize", "normalize_gradients", "factor_gradients", "finish_gradient", "depthwise",
+    "depthwise_gradients", "normalized_depthwise", "normalized_depthwise_gradients", "bias_selu",
+    "bias_selu_gradients", "convolution_selu", "convolution_selu_gradients", "separable_selu",
+    "separable_selu_gradients", "max_pool", "max_pool_gradient",
 )  # fmt: skip
 
 
