@@ -131,7 +131,7 @@ def test_an_export_rounds_but_what_stays_in_floats(trained, tmp_path, monkeypatc
     ((exact, _),) = written
     ception.export(trained, "onnx", out=tmp_path / "it.onnx", dtype="int8", pictures=2, reporter=Notes())
     tries = written[1:]
-    assert [len(kept) for _, kept in tries] == [0, 1, 4]
+    assert [len(kept) for _, kept in tries] == [0, 1, 4, 0]  # the last is the one that costs least, written again
     dense = {name for name, kernel in exact.items() if not np.array_equal(kernel, tries[0][0][name])}
     assert len(dense) >= 5
     network = operations(ception.Classifier.load(trained).network)

@@ -153,8 +153,7 @@ def activations(
     body = part(network, source.layer_name if isinstance(source, Activations) else None, layer_name)
     with closing(fastest(body, precision=precision, reporter=reporter)) as engine:
         shape = tuple(body.output.shape[1:])
-        dtype = _kept_as(engine, shape)
-        identity = source.identity + _identity(body, engine, config)
+        dtype, identity = _kept_as(engine, shape), source.identity + _identity(body, engine, config)
         label = "Features" if layer_name == "pool" else f"Activations at {layer_name}"
         runner = BatchRunner(engine, _BATCH, reporter=reporter, what=label)
         stored, row_of = sharing.collect(
