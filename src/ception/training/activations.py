@@ -141,7 +141,7 @@ def activations(
         config: What the network was built from.
         in_all: Views that will be wanted later, these among them.
         what: What is computed, in words; None for what stays frozen.
-        precision: Numbers to compute with; None takes those that the engine is fastest with.
+        precision: Numbers to compute with; None for the engine's fastest.
         cache_limit: Most that the cache folder may hold, in GB.
         team: The processes that want them.
         reporter: Receives progress.
@@ -159,9 +159,8 @@ def activations(
         stored, row_of = sharing.collect(
             team, f"features-{cache.digest(identity)}", source.keys(wanted), shape, dtype,
             partial(_computed, runner, source, wanted, dtype, label),
-            in_all=in_all, limit_gb=cache_limit,
+            in_all=in_all, limit_gb=cache_limit, reporter=reporter,
             announce=partial(_announce, what or f"what stays frozen, up to {layer_name}", label, engine, reporter),
-            reporter=reporter,
         )  # fmt: skip
     views = source.views if isinstance(source, Activations) else source
     return Activations(stored, _by_view(views, wanted, row_of), views, layer_name, identity)
