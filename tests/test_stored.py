@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import fsspec
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 
 import ception
-from ception.data import sources, splitting
-from ception.errors import InputError
+from ception.data import sources, splitting, stores
+from ception.data.formats import PictureError
+from ception.data.pictures import Encoded
+from ception.errors import InputError, RunError
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
 from support.runs import assert_same_run, killed
@@ -120,6 +123,15 @@ class TestArchives:
         with pytest.raises(InputError, match=r"all-000\.tar is broken"):
             sources.load(archive)
 
+    def test_one_that_breaks_off_between_two_files_or_is_damaged_there(self, archive: Path):
+        whole = archive.read_bytes()
+        with tarfile.open(archive) as opened:
+            middle = opened.getmembers()[20].offset
+        for broken in (whole[:middle], whole[:middle] + b"x" * 512 + whole[middle + 512 :]):
+            archive.write_bytes(broken)
+            with pytest.raises(InputError, match=rf"all-000\.tar is broken: at byte {middle:,} there is neither"):
+                sources.load(archive)
+
     def test_one_that_is_packed(self, archive: Path, tmp_path: Path):
         with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as packed:
             packed.add(archive, "x")
@@ -169,7 +181,9 @@ class TestParquet:
         from pyarrow import parquet
 
         parquet.write_table(pa.table({"text": ["a"], "label": [0]}), tmp_path / "a.parquet")
-        with pytest.raises(InputError, match=r"no column with pictures' files.*text \(string\), label \(int64\)"):
+        with pytest.raises(
+            InputError, match=r"^\S+a\.parquet has no column with pictures' files.*text \(string\), label \(int64\)"
+        ):
             sources.load(tmp_path / "a.parquet")
         parquet.write_table(pa.table({"image": [b"a"], "klass": [0]}), tmp_path / "a.parquet")
         with pytest.raises(InputError, match=r"has no column label: .*klass"):
@@ -251,6 +265,28 @@ class TestAddresses:
         resumed = ception.resume(tmp_path / "runs" / whole.folder.name)
         assert_same_run(whole.folder, resumed.folder)
 
+    def test_parts_of_files_are_asked_for_as_every_file_system_takes_them(self, memory, monkeypatch):
+        whole = type(memory).cat_file
+        memory.pipe_file("/bucket/it", b"0123456789")
+
+        def cat_file(system, path, version_id=None, start=None, end=None):  # as s3fs has it
+            assert version_id is None
+            return whole(system, path, start, end)
+
+        monkeypatch.setattr(type(memory), "cat_file", cat_file)
+        assert stores.read_part("memory://bucket/it", 2, 3) == b"234"
+        monkeypatch.setattr(type(memory), "cat_file", lambda system, path, start=None, end=None: whole(system, path))
+        assert stores.read_part("memory://bucket/it", 0, 3) == b"012"
+        with pytest.raises(PictureError, match="its server sends whole files, no parts of them"):
+            stores.read_part("memory://bucket/it", 2, 3)
+
+    def test_no_bucket_is_made(self, memory, monkeypatch):
+        monkeypatch.setattr(stores, "opened", lambda where: (memory, where.partition("://")[2]))
+        stores.write("s3://bucket/it", b"1")
+        assert not memory.pseudo_dirs.count("/bucket")
+        stores.write("memory://bucket/it", b"1")
+        assert memory.pseudo_dirs.count("/bucket")
+
     def test_what_is_not_there(self):
         with pytest.raises(InputError, match="there is nothing at memory://bucket/nowhere"):
             sources.load("memory://bucket/nowhere")
@@ -264,7 +300,7 @@ class TestAddresses:
 
 
 @pytest.mark.slow
-def test_s3(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_s3(photos: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     moto = pytest.importorskip("moto.server", reason="needs pip install 's3fs' 'moto[server]'")
     pytest.importorskip("s3fs", reason="needs pip install 's3fs' 'moto[server]'")
     server = moto.ThreadedMotoServer(port=0)
@@ -280,5 +316,14 @@ def test_s3(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         system.put(str(tmp_path / "shards"), "bucket/shards", recursive=True)
         system.put(str(photos), "bucket/photos", recursive=True)
         assert facts("s3://bucket/shards") == facts("s3://bucket/photos") == facts(photos)
+        there, here = (sources.load(data).pictures for data in ("s3://bucket/shards", tmp_path / "shards"))
+        assert isinstance(there, Encoded)
+        assert isinstance(here, Encoded)
+        assert [there.read(index) for index in range(3)] == [here.read(index) for index in range(3)]
+        for out in ("s3://bucket/answers", "s3://nobody/answers"):
+            with nullcontext() if "bucket" in out else pytest.raises(RunError, match="bucket does not exist"):
+                ception.predict_into(trained, "s3://bucket/shards", out)
+        assert system.find("bucket/answers") == ["bucket/answers/job.json", "bucket/answers/part-00000.csv"]
+        assert not system.exists("nobody")
     finally:
         server.stop()

@@ -139,6 +139,8 @@ def _read(files: Sequence[str], *, labelled: bool) -> tuple[Rows, list[Any], str
                     names = names or _class_names(parquet.schema_arrow, label)
                     labels += parquet.read(columns=[label]).column(0).to_pylist()
                 sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
+        except InputError:  # which names the file
+            raise
         except (OSError, ValueError, KeyError) as error:  # those of the library derive from these
             raise InputError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
         part = np.zeros(sum(sizes), _ROW)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _LIBRARIES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs",
            "http": "aiohttp", "https": "aiohttp"}  # fmt: skip
+_OF_OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "oss")  # where to make a folder may make a bucket
 _CHANGING = ("size", "ETag", "etag", "LastModified", "last_modified", "mtime", "created", "sha", "oid")
 _PART = 8 << 20  # bytes copied at once
 
@@ -107,7 +108,13 @@ def read_part(where: str, start: int, length: int | None) -> bytes:
                 file.seek(start)
                 return file.read(length)
         system, inner = opened(where)
-        return bytes(system.cat_file(inner, start or None, None if length is None else start + length))
+        end = None if length is None else start + length
+        data = bytes(system.cat_file(inner, start=start or None, end=end))
+        if length is not None and start and len(data) > length:
+            raise PictureError("cannot be read: its server sends whole files, no parts of them")
+        return data[:length]
+    except PictureError:
+        raise
     except OSError as error:
         raise PictureError(f"cannot be read: {reason(error)}") from None
     except InputError as error:
@@ -128,7 +135,8 @@ def write(where: str, data: bytes) -> None:
         return
     system, inner = opened(where)
     try:
-        system.makedirs(inner.rpartition("/")[0], exist_ok=True)
+        if where.partition("://")[0].lower() not in _OF_OBJECTS:
+            system.makedirs(inner.rpartition("/")[0], exist_ok=True)
         system.pipe_file(inner, data)
     except Exception as error:  # each file system has its own
         raise RunError(f"{where} cannot be written: {' '.join(str(error).split())}") from None

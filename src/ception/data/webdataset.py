@@ -175,10 +175,23 @@ def _indexed(where: str) -> _Part:
                 rows.append(_row(data, offset, len(names)))
                 names += name.encode("utf-8", "replace").replace(b"\n", b"?") + b"\n"
                 classes.append(label)
+            _require_end(archive)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise InputError(f"{where} is broken: {' '.join(str(error).split()) or 'it ends too early'}") from None
     members = np.array(rows, MEMBER) if rows else np.zeros(0, MEMBER)
     return _Part(members, np.frombuffer(bytes(names), np.uint8), tuple(classes), told_by, dict(ignored))
+
+
+def _require_end(archive: tarfile.TarFile) -> None:
+    """Refuse an archive that goes on, or breaks off, where `tarfile` saw no further file without a word.
+
+    Raises:
+        tarfile.TarError: so it is.
+    """
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+        raise tarfile.ReadError(f"at byte {archive.offset:,} there is neither a file nor its end")
 
 
 def _samples(archive: tarfile.TarFile, ignored: Counter[str]) -> Iterator[_Sample]:
