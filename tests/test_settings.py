@@ -160,6 +160,7 @@ def test_a_number_out_of_its_range_is_refused(kind: Any, option: str, bad: float
         (TrainSettings, "flip", 1, "--flip must be True or False, got 1"),
         (TrainSettings, "model", 3, "--model must be a text, got 3"),
         (TrainSettings, "runs", 3, "--runs must be a path, got 3"),
+        (TrainSettings, "runs", "s3://bucket/runs", "--runs must be a path on this machine, not the address s3://bucket/runs"),
         (TrainSettings, "every", "inner=elu", "--every must be a list of texts, got 'inner=elu'"),
         (TrainSettings, "every", [3], "--every must be a list of texts, got [3]"),
     ],

@@ -173,6 +173,14 @@ def test_a_folder_that_is_there_is_left_alone(photos: Path, written: Path):
     assert content(written) == before
 
 
+def test_an_address_is_no_folder_to_write_them_to(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for address in ("s3://bucket/shards", Path("s3://bucket/shards")):
+        with pytest.raises(InputError, match=r"must be a path on this machine, not the address s3:/"):
+            ception.shard(photos, address)
+    assert not list(tmp_path.iterdir())
+
+
 def test_columns_are_not_kept_without_a_word(photos: Path, tmp_path: Path):
     lines = [f"{path},{path.parent.name},x" for path in sorted(photos.rglob("*.png"))]
     (tmp_path / "list.csv").write_text("\n".join(["path,label,camera", *lines]))

@@ -24,6 +24,7 @@ from ception.reporting import Reporter, counted, or_default
 from ception.results import CheckResult, ShardResult
 from ception.settings import ShardSettings
 from ception.validation import settings_of
+from ception.values import require_here
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,15 +43,16 @@ def shard(
 
     Args:
         data: A data set as `ception.data.sources.load` takes it.
-        out: The folder to write, which must not exist yet.
+        out: The folder to write, on this machine, which must not exist yet.
         reporter: Receives notes, warnings and progress; None for what `ception.reporting.default` gives.
         options: Fields of `ShardSettings`.
 
     Raises:
-        InputError: the data cannot be used, a picture cannot be read, or the folder exists.
+        InputError: the data cannot be used, a picture cannot be read, or the folder exists or is an address.
         RunError: the folder cannot be written.
     """
     settings, reporter, out = settings_of(ShardSettings, options), or_default(reporter), Path(out)
+    require_here("the folder for shards", out)
     if out.exists():
         raise InputError(f"{out} exists: name a new folder")
     dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)

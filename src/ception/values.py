@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -12,6 +13,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from ception.errors import InputError, nearest
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # of whose two slashes a path keeps one
 
 
 def typed(option: str, value: Any, wanted: Any) -> Any:
@@ -34,7 +37,23 @@ def typed(option: str, value: Any, wanted: Any) -> Any:
     accepts, made, called = _PLAIN[get_origin(kind) or kind]
     if not accepts(value):
         raise InputError(f"{option} must be {called}, got {value!r}")
+    if kind is Path:
+        require_here(option, value)
     return made(value)
+
+
+def require_here(option: str, path: str | os.PathLike[str]) -> None:
+    """Refuse an address such as `s3://bucket/runs` where only a path leads anywhere.
+
+    Args:
+        option: What the path is called.
+        path: What was given.
+
+    Raises:
+        InputError: it is an address.
+    """
+    if _ADDRESS.match(os.fspath(path)) and not os.path.exists(path):
+        raise InputError(f"{option} must be a path on this machine, not the address {os.fspath(path)}")
 
 
 def _one_of(option: str, value: Any, known: Sequence[str | int]) -> str | int:
