@@ -78,7 +78,7 @@ def test_what_is_given_stays_and_the_first_trial_is_what_train_does(data, monkey
     assert by_number[1] == "--model separable_cnn"
     for number in (2, 3):
         assert by_number[number].startswith("--model separable_cnn --learning-rate ")
-    monkeypatch.setattr(tuning, "train", Trained(0.5))
+    monkeypatch.setattr(tuning, "train", Trained())  # nothing is tried before
     with pytest.raises(InputError, match="every option that tune tries is given"):
         tuned(data, recipe="article", mixup=0.0, learning_rate=0.01)
 

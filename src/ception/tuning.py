@@ -72,8 +72,17 @@ def tune(data: str | Path, *, reporter: Reporter | None = None, **options: Unpac
     ]
     for base in bases:
         preparation.require_sense(base)
+    if len(bases) == 1 and not _is_open(bases[0]):
+        raise InputError("every option that tune tries is given: leave out --learning-rate, --recipe or --from")
     folder = _new_folder(Path(settings.runs), plain_name(dataset.name))
     return _Search(str(data), settings, bases, folder, reporter).made()
+
+
+def _is_open(base: TrainSettings) -> bool:
+    """Whether a trial may change anything about a training."""
+    if base.recipe is None or (base.learning_rate is None and not base.head_only):
+        return True
+    return not base.head_only and base.from_ is None if base.weights else base.mixup is None
 
 
 def _plain(settings: TrainSettings) -> Mapping[str, Any]:
@@ -159,11 +168,7 @@ class _Search:
         self.trials.append(replace(entry, seconds=round(time.monotonic() - began, 1)))
 
     def _changed(self, trial: optuna.Trial) -> TrainSettings:
-        """The settings of a trial: what the user left open, changed.
-
-        Raises:
-            InputError: that is nothing.
-        """
+        """The settings of a trial: what the user left open, changed."""
         names = list(self.bases)
         base = self.bases[trial.suggest_categorical("model", names) if len(names) > 1 else names[0]]
         chosen = base
@@ -178,8 +183,6 @@ class _Search:
             chosen = replace(chosen, learning_rate=float(f"{rate:.2g}"))
         if base.mixup is None and not base.weights and trial.suggest_categorical("mixed", [False, True]):
             chosen = replace(chosen, mixup=_MIXUP)
-        if not trial.params:
-            raise InputError("every option that tune tries is given: leave out --learning-rate, --recipe or --from")
         return chosen
 
     def _places(self, base: TrainSettings) -> list[str]:
