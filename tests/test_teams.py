@@ -63,7 +63,16 @@ class TestPlace:
     def test_a_batch_script_of_slurm_is_alone(self):
         assert place_of({"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_JOB_ID": "9"}) is None
 
-    @pytest.mark.parametrize(("wrong", "said"), [({"RANK": "4"}, "RANK=4 is none of"), ({"RANK": "x"}, "is no number")])
+    def test_a_number_of_processes_alone_is_not_enough(self):
+        with pytest.raises(InputError, match="WORLD_SIZE=2, but RANK does not say which of them this one is"):
+            place_of({"WORLD_SIZE": "2"})
+        assert place_of({"WORLD_SIZE": "1"}) is None
+        assert place_of(OPEN_MPI | {"WORLD_SIZE": "3"}).index == 2
+
+    @pytest.mark.parametrize(("wrong", "said"), [
+        ({"RANK": "4"}, "RANK=4 is none of"), ({"RANK": "x"}, "is no number"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE=0 is no"), ({"MASTER_PORT": "70000"}, "MASTER_PORT=70000 is none of"),
+    ])  # fmt: skip
     def test_what_makes_no_sense(self, wrong, said):
         with pytest.raises(InputError, match=said):
             place_of(GIVEN | wrong)

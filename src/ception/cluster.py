@@ -9,6 +9,7 @@ import importlib.util
 import io
 import os
 import pickle
+import re
 import socket
 import sys
 import threading
@@ -36,7 +37,7 @@ def require(settings: ClusterSettings, *, here: Sequence[str] = ()) -> None:
     """
     if settings.on is None:
         return
-    if settings.on != "ray" and not settings.on.startswith("ray://"):
+    if not re.fullmatch(r"ray(://.+:\d+)?", settings.on):
         raise InputError(f"--on must be ray or ray://HOST:PORT, got '{settings.on}'")
     if importlib.util.find_spec("ray") is None:
         raise InputError("--on ray needs Ray: pip install 'ception[ray]'")

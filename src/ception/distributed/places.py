@@ -49,16 +49,32 @@ def place_of(environment: Mapping[str, str] = os.environ) -> Place | None:
         ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", _of_open_mpi),
         ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", _of_slurm),
     ):
-        if index in environment and count in environment:
+        if _are_several(environment, index, count):
             number, among = _number(environment, index), _number(environment, count)
             if among == 1:
                 return None
+            if not among:
+                raise InputError(f"{count}=0 is no number of processes: whatever started this process sets it")
             if not 0 <= number < among:
                 raise InputError(
                     f"{index}={number} is none of the numbers 0 to {among - 1} that {count}={among} allows"
                 )
             return Place(number, among, *address(environment))
     return None
+
+
+def _are_several(environment: Mapping[str, str], index: str, count: str) -> bool:
+    """Whether both variables are set.
+
+    Raises:
+        InputError: torchrun's WORLD_SIZE counts several processes, and none of the variables says which this one is.
+    """
+    if count not in environment or index in environment:
+        return count in environment
+    told_otherwise = any(other in environment for other in ("OMPI_COMM_WORLD_RANK", "SLURM_PROCID"))
+    if count == "WORLD_SIZE" and environment[count] not in ("", "1") and not told_otherwise:
+        raise InputError(f"{count}={environment[count]}, but {index} does not say which of them this one is")
+    return False
 
 
 def _number(environment: Mapping[str, str], name: str) -> int:
@@ -71,7 +87,10 @@ def _given(environment: Mapping[str, str]) -> tuple[str, int]:
     """What MASTER_ADDR and MASTER_PORT say."""
     if "MASTER_ADDR" not in environment or "MASTER_PORT" not in environment:
         raise InputError("several processes must know where the first one listens: set MASTER_ADDR and MASTER_PORT")
-    return environment["MASTER_ADDR"], _number(environment, "MASTER_PORT")
+    port = _number(environment, "MASTER_PORT")
+    if not 0 < port < 65536:
+        raise InputError(f"MASTER_PORT={port} is none of the ports 1 to 65535")
+    return environment["MASTER_ADDR"], port
 
 
 def _of_open_mpi(environment: Mapping[str, str]) -> tuple[str, int]:
