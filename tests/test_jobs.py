@@ -150,6 +150,8 @@ def test_the_command(run_cli, trained, photos, tmp_path):
     assert (code, err) == (2, "ception: --part-size is for many pictures: name a folder with --out\n")
     code, _, err = run_cli("predict", trained, photos, "--out", tmp_path / "q", "--csv", tmp_path / "c.csv")
     assert (code, "leave out --csv" in err) == (2, True)
+    code, _, err = run_cli("predict", trained, photos, "--csv", "s3://bucket/c.csv")
+    assert (code, "--csv must be a path on this machine" in err) == (2, True)
     code, _, err = run_cli("predict", trained, photos, "--out", tmp_path / "q", "--on", "spark")
     assert (code, err) == (2, "ception: --on must be ray or ray://HOST:PORT, got 'spark'\n")
 

@@ -34,7 +34,7 @@ from ception.errors import InputError
 from ception.reporting import counted
 from ception.results import Prediction
 from ception.settings import CompareSettings, EvaluateSettings, JobSettings, PredictSettings
-from ception.values import flag
+from ception.values import flag, require_here
 
 
 @app.command
@@ -207,6 +207,7 @@ def _csv_of_predictions(path: Path | None) -> Iterator[Callable[[Prediction], No
     from ception.files import whole
     from ception.jobs.parts import COLUMNS, rows
 
+    require_here("--csv", path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file with --csv")
     with (
