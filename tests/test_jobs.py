@@ -14,13 +14,18 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 
 import ception
 from ception.backends import cores, threads
+from ception.data.images import read, to_pixels
 from ception.errors import InputError, RunError
 from ception.jobs.parts import Folder, Part
+from ception.models.endpoints import before_head
 from ception.predictor import Predictor
+from support.parity import difference
 from support.pictures import write_pictures
 from support.reporters import Notes
 
@@ -104,6 +109,37 @@ def test_unknown_is_an_answer(trained, photos, tmp_path):
     assert result.classes["unknown"] > 0
     rows = [row for row in answers(tmp_path / "out") if row["rank"] == "1"]
     assert sum(row["unknown"] == "yes" for row in rows) == result.classes["unknown"]
+
+
+def test_features(trained, photos, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    options = {"table": "parquet", "features": True, "part_size": 5}
+    result = ception.predict_into(trained, photos, tmp_path / "out", **options)
+    rows = [
+        row for path in sorted((tmp_path / "out").glob("*.parquet")) for row in parquet.read_table(path).to_pylist()
+    ]
+    assert [sorted(row) for row in rows] == [["error", "features", "path"]] * 13
+    assert [Path(row["path"]).name for row in rows if row["error"]] == ["zz.png"]
+    good = [row for row in rows if not row["error"]]
+    classifier = ception.Classifier.load(trained)
+    network = classifier.network
+    body = keras.Model(network.input, network.get_layer(before_head(network)).output)
+    pixels = np.stack([to_pixels(read(row["path"]), classifier.image) for row in good])
+    expected = np.asarray(body.predict_on_batch(pixels.astype(np.float32))).reshape(len(good), -1)
+    assert difference(np.array([row["features"] for row in good]), expected) < 1e-4
+    assert (result.pictures, result.failed, result.files, dict(result.classes)) == (13, 1, 3, {})
+    (tmp_path / "out" / "part-00001.parquet").unlink()
+    assert ception.predict_into(trained, photos, tmp_path / "out", **options) == result
+
+
+def test_features_are_no_answers_of_an_export_and_no_rows_of_csv(trained, photos, tmp_path):
+    with pytest.raises(InputError, match="features are columns of Parquet: give --table parquet with --features"):
+        ception.predict_into(trained, photos, tmp_path / "out", features=True)
+    pytest.importorskip("openvino")
+    pytest.importorskip("pyarrow")
+    ception.export(trained, "openvino", out=tmp_path / "it.xml", pictures=2, reporter=Notes())
+    with pytest.raises(InputError, match="leave out --features, or name the model file"):
+        ception.predict_into(tmp_path / "it.xml", photos, tmp_path / "out", features=True, table="parquet")
 
 
 def test_parquet(trained, photos, tmp_path):

@@ -80,6 +80,21 @@ def test_scores_are_those_of_one_process(trained, photos, tmp_path, backwards):
     assert any("zz.png" in warning for warning in there.warnings)
 
 
+def test_features_are_those_of_one_process(trained, photos, tmp_path, backwards):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    options = {"features": True, "table": "parquet", "part_size": 4}
+    one = ception.predict_into(trained, photos, tmp_path / "one", **options)
+    other = ception.predict_into(trained, photos, tmp_path / "other", on="ray", **options)
+    assert other.pictures == one.pictures
+    assert backwards == [one.files]
+    for path in (tmp_path / "one").glob("*.parquet"):
+        ours, theirs = (parquet.read_table(tmp_path / name / path.name).to_pylist() for name in ("one", "other"))
+        for row, expected in zip(theirs, ours, strict=True):
+            assert {**row, "features": None} == {**expected, "features": None}
+            if not row["error"]:
+                np.testing.assert_allclose(row["features"], expected["features"], rtol=1e-4, atol=1e-5)
+
+
 def test_findings_are_those_of_one_process(photos, tmp_path, backwards, monkeypatch, own_cache):
     monkeypatch.setattr(scan, "_PART", 4)
     one = ception.check(photos, out=tmp_path / "one.html")

@@ -28,7 +28,7 @@ SIGNATURES = {
     "Predictor.logits": "(self, pixels)",
     "Predictor.of_artefact": "(artefact, *, dtype='float32', batch_size=32, reporter=None)",
     "Predictor.open": "(model, *, weights=None, engine=None, dtype='float32', batch_size=32, pictures=None, "
-    "measure=True, backend=None, device=None, cache_limit=10.0, reporter=None)",
+    "measure=True, features=False, backend=None, device=None, cache_limit=10.0, reporter=None)",
     "Predictor.predictions": "(self, given, *, top=5, min_confidence=None, calibrated=True, allow_urls=False, "
     "indices=None)",
     "Reporter": "()",

@@ -153,6 +153,7 @@ class JobOptions(TypedDict, total=False):
     allow_urls: bool
     table: TableFormat
     part_size: int
+    features: bool
 
 
 class CompareOptions(TypedDict, total=False):

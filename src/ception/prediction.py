@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -75,16 +76,30 @@ def answers(
     indices: NDArray[np.integer] | None = None,
 ) -> Iterator[Prediction]:
     """What a model says of pictures that were collected, or of those of some indices, ascending."""
-    with (
-        backends.on(settings.device, settings.backend),
-        Predictor.open(
-            model, weights=settings.weights, engine=settings.engine, dtype=settings.dtype,
-            batch_size=settings.batch_size, pictures=len(pictures if indices is None else indices),
-            backend=settings.backend, device=settings.device, cache_limit=settings.cache_limit, reporter=reporter,
-        ) as predictor,
-    ):  # fmt: skip
-        or_default(reporter).note(f"Running on {described(predictor.engine)}")
+    with opened(model, settings, len(pictures if indices is None else indices), reporter) as predictor:
         yield from predictor.predictions(
             pictures, top=settings.top, min_confidence=settings.min_confidence, calibrated=settings.calibration,
             indices=indices,
         )  # fmt: skip
+
+
+@contextmanager
+def opened(
+    model: str | Path | Classifier,
+    settings: PredictSettings,
+    pictures: int,
+    reporter: Reporter | None = None,
+    *,
+    features: bool = False,
+) -> Iterator[Predictor]:
+    """A context with a model in the engine that so many pictures are worth, which is told; for features where asked."""
+    with (
+        backends.on(settings.device, settings.backend),
+        Predictor.open(
+            model, weights=settings.weights, engine=settings.engine, dtype=settings.dtype,
+            batch_size=settings.batch_size, pictures=pictures, features=features,
+            backend=settings.backend, device=settings.device, cache_limit=settings.cache_limit, reporter=reporter,
+        ) as predictor,
+    ):  # fmt: skip
+        or_default(reporter).note(f"Running on {described(predictor.engine)}")
+        yield predictor

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -106,6 +106,7 @@ class Predictor:
         batch_size: int = 32,
         pictures: int | None = None,
         measure: bool = True,
+        features: bool = False,
         backend: str | None = None,
         device: str | None = None,
         cache_limit: float = 10.0,
@@ -121,6 +122,7 @@ class Predictor:
             batch_size: Pictures in one step.
             pictures: How many there will be, if known: many are worth a measurement, few no translation of a network.
             measure: Whether to measure at all; without, what is taken follows from what is installed alone.
+            features: Whether what the network gives before its head stands in for its logits.
             backend: Keras's backend, where Keras is needed; None takes the first one installed.
             device: Processor that Keras uses; None means its own choice.
             cache_limit: Most that the cache folder may hold, in GB.
@@ -133,18 +135,16 @@ class Predictor:
         reporter = or_default(reporter)
         size = batch_size if pictures is None else max(1, min(batch_size, pictures))
         if not isinstance(model, ModelDescription) and format_of(Path(model)):
-            artefact = _artefact(Path(model), engine=engine, backend=backend, device=device)
+            artefact = _artefact(Path(model), engine=engine, backend=backend, device=device, features=features or None)
             return cls.of_artefact(artefact, dtype=dtype, batch_size=size, reporter=reporter)
         description, runnable = _runnable(model, weights, backend, reporter)
         description.require_weights()
         few = pictures is not None and pictures < _WORTH_TRANSLATING and runnable.identity is None
-        if engine is None and (backend or device or few):
-            engine = "keras"
-        if engine == "keras" or backend:
-            backends.choose(backend)  # the wrong one is told before anything is read
-        known = (pictures or 0) if measure else None
-        chosen = choose(runnable, precision=dtype, wanted=engine, batch_size=size, pictures=known,
-                        cache_limit=cache_limit, reporter=reporter)  # fmt: skip
+        chosen = choose(
+            _before_head(runnable) if features else runnable, precision=dtype, batch_size=size,
+            wanted=_wanted(engine, backend, device, few), pictures=(pictures or 0) if measure else None,
+            cache_limit=cache_limit, reporter=reporter,
+        )  # fmt: skip
         return cls(description, chosen, batch_size=size, reporter=reporter)
 
     @classmethod
@@ -267,7 +267,16 @@ def told(
     return Prediction(path=name, top=guesses, unknown=bool(row[best[0]] < min_confidence))
 
 
-def _artefact(path: Path, **elsewhere: str | None) -> Artefact:
+def _wanted(engine: EngineName | None, backend: str | None, device: str | None, few: bool) -> EngineName | None:
+    """The engine that is asked for: by name, or Keras by what only Keras has, or for few pictures."""
+    if engine is None and (backend or device or few):
+        engine = "keras"
+    if engine == "keras" or backend:
+        backends.choose(backend)  # the wrong one is told before anything is read
+    return engine
+
+
+def _artefact(path: Path, **elsewhere: str | bool | None) -> Artefact:
     """What an export says of itself; where it shall run is refused, for it has a runtime of its own."""
     for name, value in elsewhere.items():
         if value is not None:
@@ -353,6 +362,21 @@ def _of_classifier(classifier: Classifier) -> Runnable:
         None,
         architecture_of(classifier.config),
     )
+
+
+def _before_head(runnable: Runnable) -> Runnable:
+    """The network up to what it tells the classes by."""
+
+    def network(precision: Precision) -> keras.Model:
+        whole = runnable.network(precision)
+        import keras
+
+        from ception.models.endpoints import before_head
+
+        return keras.Model(whole.input, whole.get_layer(before_head(whole)).output, name=whole.name)
+
+    identity = runnable.identity and f"{runnable.identity}-features"
+    return replace(runnable, network=network, identity=identity, architecture=f"{runnable.architecture}, features")
 
 
 def _in_precision(classifier: Classifier, precision: Precision) -> keras.Model:

@@ -37,12 +37,13 @@ class SentModel:
         files = {file.name: file.read_bytes() for file in files_of(model)}
         return cls(model.name, files, settings, batch_size)
 
-    def opened(self) -> Predictor:
-        """The model in the engine that follows from what is installed here."""
+    def opened(self, *, features: bool = False) -> Predictor:
+        """The model, or what it gives as features, in the engine that follows from what is installed here."""
         with tempfile.TemporaryDirectory() as place:
             for name, content in self.files.items():
                 Path(place, name).write_bytes(content)
             return Predictor.open(
                 Path(place, self.name), engine=self.settings.engine, dtype=self.settings.dtype,
-                batch_size=self.batch_size, measure=False, cache_limit=self.settings.cache_limit, reporter=Reporter(),
+                batch_size=self.batch_size, measure=False, features=features, cache_limit=self.settings.cache_limit,
+                reporter=Reporter(),
             )  # fmt: skip

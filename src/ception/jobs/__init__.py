@@ -17,18 +17,21 @@ from ception import cluster
 from ception.data import stores
 from ception.data.collecting import collected
 from ception.errors import InputError
+from ception.extraction import Features, extracted
 from ception.files import cache_folder, locked
 from ception.jobs.answering import parts
 from ception.jobs.parts import Folder, Part
 from ception.model_file import model_file
 from ception.options import JobOptions
-from ception.prediction import answers
+from ception.prediction import answers, opened
 from ception.reporting import Reporter, or_default
 from ception.results import JobResult
 from ception.settings import JobSettings
 from ception.validation import settings_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ception.data.images import Picture
     from ception.data.pictures import Pictures
 
@@ -63,6 +66,8 @@ def predict_into(
     settings, reporter, out = settings_of(JobSettings, options), or_default(reporter), stores.typed(out)
     if settings.table == "parquet" and importlib.util.find_spec("pyarrow") is None:
         raise InputError("--table parquet needs pyarrow: pip install 'ception[parquet]'")
+    if settings.features and settings.table != "parquet":
+        raise InputError("features are columns of Parquet: give --table parquet with --features")
     cluster.require(settings, here=("weights", "backend", "device"))
     where = None if settings.weights else model_file(model, reporter=reporter)
     if where is not None and not where.exists():
@@ -89,11 +94,22 @@ def _here(
 ) -> Iterator[Part]:
     """The parts that are missing, made in this process as one stream of pictures."""
     indices = np.concatenate([np.arange(*_ends(folder.pictures_of(number))) for number in missing])
-    stream = answers(model, pictures, settings, reporter, indices)
+    stream = (
+        _features(model, pictures, settings, reporter, indices)
+        if settings.features
+        else answers(model, pictures, settings, reporter, indices)
+    )
     for number in missing:
         yield folder.write(number, islice(stream, len(folder.pictures_of(number))))
     for _ in stream:  # what it has to say at its end
         pass
+
+
+def _features(
+    model: Path, pictures: Pictures, settings: JobSettings, reporter: Reporter, indices: NDArray[np.integer]
+) -> Iterator[Features]:
+    with opened(model, settings, len(indices), reporter, features=True) as predictor:
+        yield from extracted(predictor, pictures, indices, reporter)
 
 
 def _ends(indices: range) -> tuple[int, int]:

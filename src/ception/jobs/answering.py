@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ception import cluster
+from ception.extraction import extracted
 from ception.jobs.parts import Folder, Part
 from ception.reporting import Reporter
 from ception.sending import SentModel
@@ -29,15 +30,17 @@ class Answering:
     """
 
     def __init__(self, model: SentModel, pictures: Pictures, folder: Folder, settings: JobSettings) -> None:
-        self.predictor = model.opened()
+        self.predictor = model.opened(features=settings.features)
         self.pictures, self.folder, self.settings = pictures, folder, settings
 
     def __call__(self, number: int) -> Part:
         """Make a part; what it comes to."""
-        settings = self.settings
+        settings, indices = self.settings, np.array(self.folder.pictures_of(number))
+        if settings.features:
+            return self.folder.write(number, extracted(self.predictor, self.pictures, indices, Reporter()))
         answers = self.predictor.predictions(
             self.pictures, top=settings.top, min_confidence=settings.min_confidence, calibrated=settings.calibration,
-            indices=np.array(self.folder.pictures_of(number)),
+            indices=indices,
         )  # fmt: skip
         return self.folder.write(number, answers)
 

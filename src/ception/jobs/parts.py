@@ -7,13 +7,14 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ception.data import stores
 from ception.errors import InputError, RunError, reason
+from ception.extraction import Features
 from ception.files import mark
 from ception.results import Guess, Prediction
 
@@ -43,12 +44,12 @@ class Part:
         return Part(self.pictures + other.pictures, self.failed + other.failed, self.classes + other.classes)
 
     @classmethod
-    def of(cls, predictions: Iterable[Prediction]) -> Part:
-        """The sum of some answers."""
+    def of(cls, answers: Iterable[Prediction | Features]) -> Part:
+        """The sum of some answers; features have no class."""
         whole = cls()
-        for one in predictions:
-            answer = UNKNOWN if one.unknown else one.top[0].class_name if one.top else ""
-            whole += cls(1, bool(one.error), Counter() if one.error else Counter([answer]))
+        for one in answers:
+            named = [_class_of(one)] if isinstance(one, Prediction) and not one.error else []
+            whole += cls(1, bool(one.error), Counter(named))
         return whole
 
 
@@ -110,13 +111,13 @@ class Folder:
         there = set(self._names())
         return [number for number in range(len(self)) if os.path.basename(self.path(number)) not in there]
 
-    def write(self, number: int, predictions: Iterable[Prediction]) -> Part:
+    def write(self, number: int, answers: Iterable[Prediction | Features]) -> Part:
         """Write a part, which is there as a whole or not at all.
 
         Raises:
             RunError: it cannot be written.
         """
-        listed = list(predictions)
+        listed = list(answers)
         stores.write(self.path(number), _parquet(listed) if self.format == "parquet" else _csv(listed))
         return Part.of(listed)
 
@@ -152,12 +153,13 @@ def rows(prediction: Prediction) -> Iterator[tuple[object, ...]]:
         yield prediction.path, "", "", "", "", prediction.error
 
 
-def _csv(predictions: Iterable[Prediction]) -> bytes:
+def _csv(answers: Iterable[Prediction | Features]) -> bytes:
     text = io.StringIO(newline="")
     table = csv.writer(text)
     table.writerow(COLUMNS)
-    for prediction in predictions:
-        table.writerows(rows(prediction))
+    for one in answers:
+        if isinstance(one, Prediction):  # features are for Parquet alone
+            table.writerows(rows(one))
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
@@ -171,37 +173,56 @@ def _of_csv(data: bytes) -> Iterator[Prediction]:
             yield Prediction(path=row["path"], top=(guess,), unknown=row["unknown"] == "yes")
 
 
-def _parquet(predictions: Iterable[Prediction]) -> bytes:
+def _class_of(prediction: Prediction) -> str:
+    return UNKNOWN if prediction.unknown else prediction.top[0].class_name if prediction.top else ""
+
+
+def _parquet(answers: Sequence[Prediction | Features]) -> bytes:
     """A row for each picture."""
     import pyarrow as pa
     from pyarrow import parquet
 
+    if any(isinstance(one, Features) for one in answers):
+        columns = [("features", pa.list_(pa.float32()))]
+    else:
+        columns = [
+            ("class", pa.string()), ("probability", pa.float64()), ("unknown", pa.bool_()),
+            ("classes", pa.list_(pa.string())), ("probabilities", pa.list_(pa.float64())),
+        ]  # fmt: skip
     table = [
-        {
-            "path": one.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
-            "class": one.top[0].class_name if one.top else None,
-            "probability": one.top[0].probability if one.top else None,
-            "unknown": None if one.error else one.unknown,
-            "classes": [guess.class_name for guess in one.top],
-            "probabilities": [guess.probability for guess in one.top],
-            "error": one.error or None,
-        }
-        for one in predictions
+        {"path": one.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), "error": one.error or None}
+        | _told(one)
+        for one in answers
     ]
-    schema = pa.schema([
-        ("path", pa.string()), ("class", pa.string()), ("probability", pa.float64()), ("unknown", pa.bool_()),
-        ("classes", pa.list_(pa.string())), ("probabilities", pa.list_(pa.float64())), ("error", pa.string()),
-    ])  # fmt: skip
     sink = pa.BufferOutputStream()
+    schema = pa.schema([("path", pa.string()), *columns, ("error", pa.string())])
     parquet.write_table(pa.Table.from_pylist(table, schema), sink)
     return bytes(sink.getvalue())
 
 
-def _of_parquet(data: bytes) -> Iterator[Prediction]:
-    """The answers, each with its best class alone."""
+def _told(one: Prediction | Features) -> dict[str, object]:
+    """What an answer says, by column."""
+    if isinstance(one, Features):
+        return {"features": one.values}
+    return {
+        "class": one.top[0].class_name if one.top else None,
+        "probability": one.top[0].probability if one.top else None,
+        "unknown": None if one.error else one.unknown,
+        "classes": [guess.class_name for guess in one.top],
+        "probabilities": [guess.probability for guess in one.top],
+    }
+
+
+def _of_parquet(data: bytes) -> Iterator[Prediction | Features]:
+    """The answers, each with its best class alone; of features what they are of."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    for row in parquet.read_table(pa.BufferReader(data)).to_pylist():
+    table = parquet.read_table(pa.BufferReader(data))
+    if "features" in table.column_names:
+        for row in table.select(["path", "error"]).to_pylist():
+            yield Features(path=row["path"], error=row["error"])
+        return
+    for row in table.to_pylist():
         guess = () if row["error"] else (Guess(class_name=row["class"], probability=row["probability"]),)
         yield Prediction(path=row["path"], top=guess, unknown=bool(row["unknown"]), error=row["error"])

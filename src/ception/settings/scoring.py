@@ -66,10 +66,13 @@ class JobSettings(PredictSettings, ClusterSettings):
     Attributes:
         table: Format of the files: csv, a row for each class that is named; parquet, a row for each picture.
         part_size: Pictures in a file. An interrupted job goes on where whole files end.
+        features: Write what the network gives for each picture before its head, its features, instead of classes; with
+            --table parquet.
     """
 
     table: TableFormat = "csv"
     part_size: int = 1000
+    features: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
