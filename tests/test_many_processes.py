@@ -177,7 +177,7 @@ def test_who_is_gone_or_a_stranger_is_not_waited_with():
 @pytest.mark.slow
 def test_who_never_comes_is_told(data, tmp_path, monkeypatch):
     monkeypatch.setenv("CEPTION_GATHERING_S", "5")
-    command = Command(["train", str(data), *flags(PLAIN)], tmp_path).start()
+    command = Command(["train", str(data), *flags(PLAIN)], tmp_path, by_hand=True).start()
     os.kill(command.processes[1].pid, signal.SIGKILL)
     (code, _, err), _ = command.ended()
     assert code == 1

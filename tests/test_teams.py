@@ -15,6 +15,7 @@ from ception import distributed
 from ception.data import rows
 from ception.distributed import ALONE, LostError, Place, ToldElsewhereError, place_of
 from ception.distributed import team as teams
+from ception.distributed.places import variables
 from ception.errors import InputError, RunError
 from ception.training import limits, planning, run_folder, sharing, state
 from support.reporters import Notes
@@ -68,6 +69,17 @@ class TestPlace:
             place_of({"WORLD_SIZE": "2"})
         assert place_of({"WORLD_SIZE": "1"}) is None
         assert place_of(OPEN_MPI | {"WORLD_SIZE": "3"}).index == 2
+
+    def test_by_hand(self):
+        assert place_of(variables("1/4@node0:29500")) == Place(1, 4, "node0", 29500)
+        assert place_of(variables("0/2@fe80::1:29500")) == Place(0, 2, "fe80::1", 29500)
+        with pytest.raises(InputError, match="none of the numbers 0 to 1"):
+            place_of(variables("2/2@node0:29500"))
+
+    @pytest.mark.parametrize("wrong", ["1", "1/2", "1/2@node0", "a/2@node0:1", "1/2@:29500", "-1/2@node0:1"])
+    def test_by_hand_wrongly(self, wrong):
+        with pytest.raises(InputError, match=r"give INDEX/COUNT@HOST:PORT, such as 0/2@node0:29500"):
+            variables(wrong)
 
     @pytest.mark.parametrize(("wrong", "said"), [
         ({"RANK": "4"}, "RANK=4 is none of"), ({"RANK": "x"}, "is no number"),

@@ -78,12 +78,14 @@ class Command:
         place: The folder that it runs in.
         count: Processes.
         caches: Their caches; one for all when not given.
+        by_hand: Whether each is told its place by --process, not by torchrun's variables.
     """
 
     arguments: Sequence[str]
     place: Path
     count: int = 2
     caches: Sequence[Path] = ()
+    by_hand: bool = False
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self) -> Command:
@@ -91,12 +93,16 @@ class Command:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         for index in range(self.count):
-            own = {"RANK": str(index), "WORLD_SIZE": str(self.count), "MASTER_ADDR": "127.0.0.1",
-                   "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}  # fmt: skip
+            own, said = {"OMP_NUM_THREADS": "1"}, list[str]()
+            if self.by_hand:
+                said = ["--process", f"{index}/{self.count}@127.0.0.1:{port}"]
+            else:
+                own |= {"RANK": str(index), "WORLD_SIZE": str(self.count), "MASTER_ADDR": "127.0.0.1",
+                        "MASTER_PORT": str(port)}  # fmt: skip
             if self.caches:
                 own["CEPTION_CACHE"] = str(self.caches[index])
             self.processes.append(subprocess.Popen(
-                [sys.executable, "-m", "ception", *self.arguments], cwd=self.place, env=os.environ | own,
+                [sys.executable, "-m", "ception", *self.arguments, *said], cwd=self.place, env=os.environ | own,
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             ))  # fmt: skip
         return self

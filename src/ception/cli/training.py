@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from ception.cli.terminal import (
     terminal,
 )
 from ception.distributed import is_first
+from ception.distributed.places import variables
 from ception.errors import InputError
 from ception.reporting import duration
 from ception.results import TrialEntry
@@ -41,6 +43,9 @@ def train(
     resume: Annotated[Path | None, Parameter(
         help="Go on with an interrupted training, by its run folder, with its own settings.")] = None,
     cluster: Annotated[ClusterSettings, Flat] = ClusterSettings(),
+    process: Annotated[str | None, Parameter(
+        help="Which of several processes this one is that train together, and where the first one listens, as "
+        "INDEX/COUNT@HOST:PORT, INDEX from 0 on; what torchrun, SLURM or Open MPI starts knows it.")] = None,
     find_lr: Annotated[bool, Parameter(name="--find-lr", negative="",
         help="Look for the learning rate instead of training: short trainings with several, and a plot.")] = False,
     quiet: Quiet = False, verbose: Verbose = False, json: AsJson = False,
@@ -52,6 +57,8 @@ def train(
 
     if data is None and resume is None:
         raise InputError("train needs DATA, or --resume RUN")
+    if process is not None:
+        os.environ.update(variables(process))
     if resume and (changed := flags_of(settings).split()):
         raise InputError(f"a resumed training keeps its settings: leave out {changed[0]}")
     if find_lr:

@@ -32,6 +32,18 @@ class Place:
         return f"process {self.index + 1} of {self.count}"
 
 
+def variables(place: str) -> dict[str, str]:
+    """The variables of torchrun for a place that is typed: INDEX/COUNT@HOST:PORT, of the first process from 0 on.
+
+    Raises:
+        InputError: it is not of that form.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)@(\S+):(\d+)", place)
+    if found is None:
+        raise InputError(f"--process {place}: give INDEX/COUNT@HOST:PORT, such as 0/2@node0:29500 for the first of two")
+    return dict(zip(("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"), found.groups(), strict=True))
+
+
 def place_of(environment: Mapping[str, str] = os.environ) -> Place | None:
     """Where this process stands; None where it is alone.
 
