@@ -137,7 +137,7 @@ def test_predictions_go_on_without_a_host_that_is_cut_off_and_it_is_told(cluster
     out = tmp_path / "there"
     process = cluster.begun("predict", trained, photos, "--out", out, "--part-size", 4, "--on", "ray")
     said = cluster.cut_while(process, lambda: len(list(out.glob("part-*"))) > 30)
-    assert said == [LOST]
+    assert [line for line in said if not line.startswith("Predicting: ")] == [LOST]  # beside how far it is
     ception.predict_into(trained, photos, tmp_path / "here", part_size=4)
     assert rows(out) == rows(tmp_path / "here")
 
