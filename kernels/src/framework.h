@@ -125,30 +125,18 @@ void normalize(const Attributes &attributes, Call &call) {
     call.ended(ception_normalize(values, channels, call.element(), &reading, call.input(0), y));
 }
 
-template <typename Call>
+// Those of x, gamma and beta; of the last two alone for a part of the values that were normalised together.
+template <bool whole, typename Call>
 void normalize_gradients(const Attributes &attributes, Call &call) {
   if (!call.require(fits_reading(call, 1), kStatisticsDoNotFit)) return;
   if (!call.require(call.shape(5) == call.shape(0), kGradientDoesNotFit)) return;
   const int64_t channels = call.shape(0).back(), values = count(call.shape(0)) / channels;
   const ception_reading reading = reading_of(call, 1, attributes);
-  void *of_x = call.output(0, call.shape(0));
-  float *of_gamma = call.float_output(1, {channels}), *of_beta = call.float_output(2, {channels});
-  if (of_x && of_gamma && of_beta)
+  void *of_x = whole ? call.output(0, call.shape(0)) : nullptr;
+  float *of_gamma = call.float_output(whole, {channels}), *of_beta = call.float_output(whole + 1, {channels});
+  if ((!whole || of_x) && of_gamma && of_beta)
     call.ended(ception_normalize_gradients(values, channels, call.element(), &reading, call.input(0), call.input(5),
                                            of_x, of_gamma, of_beta));
-}
-
-// Of gamma and beta alone, for a part of the values that were normalised together.
-template <typename Call>
-void factor_gradients(const Attributes &attributes, Call &call) {
-  if (!call.require(fits_reading(call, 1), kStatisticsDoNotFit)) return;
-  if (!call.require(call.shape(5) == call.shape(0), kGradientDoesNotFit)) return;
-  const int64_t channels = call.shape(0).back(), values = count(call.shape(0)) / channels;
-  const ception_reading reading = reading_of(call, 1, attributes);
-  float *of_gamma = call.float_output(0, {channels}), *of_beta = call.float_output(1, {channels});
-  if (of_gamma && of_beta)
-    call.ended(ception_normalize_gradients(values, channels, call.element(), &reading, call.input(0), call.input(5),
-                                           nullptr, of_gamma, of_beta));
 }
 
 template <typename Call>

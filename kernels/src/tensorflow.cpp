@@ -170,7 +170,7 @@ bool register_all() {
   add<moments<Call>, 0, 1>("CeptionMoments", {"x: T"}, {"mean: float", "variance: float"});
   add<normalize<Call>, kEpsilon | kClipped, 5>(
       "CeptionNormalize", {"x: T", "mean: float", "variance: float", "gamma: float", "beta: float"}, {"y: T"});
-  add<normalize_gradients<Call>, kEpsilon | kClipped, 6>(
+  add<normalize_gradients<true, Call>, kEpsilon | kClipped, 6>(
       "CeptionNormalizeGradients",
       {"x: T", "mean: float", "variance: float", "gamma: float", "beta: float", "gradient: T"},
       {"of_x: T", "of_gamma: float", "of_beta: float"});
