@@ -116,6 +116,10 @@ def test_a_trained_map_is_told_from_a_shuffled_ones(trained, tmp_path):
     )
     assert found.alike == 1.0
     assert not found.explains
+    assert (found.insertion, found.deletion) == (found.insertion_by_chance, found.deletion_by_chance)
+    assert found.verdict == "it marks nothing"
+    (told,) = found.told
+    assert told.startswith("The map marks nothing")
 
 
 def size_of(path: Path) -> tuple[int, int]:

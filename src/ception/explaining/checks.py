@@ -54,6 +54,8 @@ def evidence(
     alike = 1.0 if flat else float(spearmanr(found.values, other, axis=None).statistic)
     inserted, deleted = curve(found.values, True), curve(found.values, False)
     by_chance = [float(np.mean([curve(one, uncovering) for one in chance])) for uncovering in (True, False)]
+    if np.ptp(found.values) == 0:  # it marks nothing: all orders of its places are by chance
+        inserted, deleted = by_chance
     numbers = [round(value, 4) for value in (inserted, deleted, *by_chance, alike)]
     return Evidence(
         insertion=numbers[0], deletion=numbers[1], insertion_by_chance=numbers[2], deletion_by_chance=numbers[3],

@@ -33,11 +33,18 @@ class Evidence(Result):
     @property
     def verdict(self) -> str:
         """Whether it explains, in few words."""
-        return "tests passed" if self.explains else "do not trust it"
+        return "tests passed" if self.explains else "it marks nothing" if self.is_empty else "do not trust it"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the map is the same everywhere, and so counts as a random order of the picture's parts."""
+        return (self.insertion, self.deletion) == (self.insertion_by_chance, self.deletion_by_chance)
 
     @property
     def told(self) -> tuple[str, ...]:
         """What follows for the map, and a line for each test: what was tested, what came out, whether that passes."""
+        if self.is_empty:
+            return ("The map marks nothing, for nothing there speaks for the class: try another --layer or --method",)
         tests = (
             (f"uncovering what it marks first, the class has a mean probability of {self.insertion:.3f}, in random "
              f"order {self.insertion_by_chance:.3f} (must be higher)", self.insertion > self.insertion_by_chance),
