@@ -301,8 +301,8 @@ class TestAddresses:
 
 @pytest.mark.slow
 def test_s3(photos: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    moto = pytest.importorskip("moto.server", reason="needs pip install 's3fs' 'moto[server]'")
-    pytest.importorskip("s3fs", reason="needs pip install 's3fs' 'moto[server]'")
+    moto = pytest.importorskip("moto.server", reason="needs what `make test` installs for TensorFlow")
+    pytest.importorskip("s3fs", reason="needs what `make test` installs for TensorFlow")
     server = moto.ThreadedMotoServer(port=0)
     server.start()
     try:
