@@ -3,6 +3,7 @@
     python benchmarks/fine_tuning.py                      # TrashNet and the partial Inception V3 beside the checkout
     python benchmarks/fine_tuning.py --head-only --guide-epochs 0 0     # a solved head alone
     python benchmarks/fine_tuning.py DATA WEIGHTS --model xception --image-size 299 --seeds 0
+    python benchmarks/fine_tuning.py --head-only --head-image-size 160  # of smaller pictures, the guide's as ever
     ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/fine_tuning.py --dtype float32 --seeds 0 --guide-epochs 0 0
 
 The guide is https://keras.io/guides/transfer_learning: a frozen base, `image_dataset_from_directory`, random flips and
@@ -45,9 +46,11 @@ def main() -> None:
     parser.add_argument("--from", dest="from_")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--dtype", help="of ours")
+    parser.add_argument("--time-budget", type=float, help="of ours, in minutes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--guide-epochs", type=int, nargs=2, default=[8, 1], help="0 0 leaves the guide out")
     parser.add_argument("--head-only", action="store_true", help="leaves out all of ours but the heads")
+    parser.add_argument("--head-image-size", type=int, help="of the pictures on which ours has a head alone")
     options = parser.parse_args()
     if not Path(options.data).exists() or not Path(options.weights).exists():
         raise SystemExit(f"{options.data} and {options.weights} are not both here: name a folder and a weight file")
@@ -81,7 +84,7 @@ def _compare(options: argparse.Namespace, what: str, ours: tuple[dict[str, Any],
             break
     comparison = {
         "data": Path(options.data).name, "network": options.model, "final_endpoint": options.final_endpoint,
-        "size": row["size"], "guide_epochs": "+".join(map(str, options.guide_epochs)), "guide_best": guide["code"],
+        "size": guide["size"], "guide_epochs": "+".join(map(str, options.guide_epochs)), "guide_best": guide["code"],
         "guide_test_accuracy": guide["test_accuracy"], "guide_seconds": guide["seconds"], "ours": row["code"],
         "reached_test_accuracy": round(accuracy, 4), "reached_seconds": seconds and round(seconds),
         "times_faster": seconds and round(guide["seconds"] / seconds, 1),
@@ -96,7 +99,7 @@ class Snapshots(Reporter):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.start = time.perf_counter()
+        self.start, self.wall = time.perf_counter(), time.time()
         self.taken: list[tuple[float, Path]] = []
         self.solved = False
 
@@ -107,12 +110,11 @@ class Snapshots(Reporter):
             self._keep()
 
     def _keep(self) -> None:
-        moment = time.perf_counter() - self.start
         best = max(self.folder.glob("runs/*/checkpoints/best-*.keras"), key=lambda path: path.stat().st_mtime_ns)
         copy = self.folder / f"{best.stat().st_mtime_ns}.keras"
         if not copy.exists():
             shutil.copyfile(best, copy)
-            self.taken.append((moment, copy))
+            self.taken.append((best.stat().st_mtime - self.wall, copy))
 
 
 def _row(options: argparse.Namespace, **values: Any) -> dict[str, Any]:
@@ -136,13 +138,15 @@ def _ours(options: argparse.Namespace, seed: int, folder: Path, *, head_only: bo
     snapshots = Snapshots(folder)
     run = ception.train(
         options.data, model=options.model, weights=options.weights, final_endpoint=options.final_endpoint,
-        image_size=options.image_size, from_=None if head_only else options.from_, head_only=head_only,
-        epochs=None if head_only else options.epochs, dtype=options.dtype, seed=seed, runs=folder / "runs",
-        reporter=snapshots,
+        image_size=(head_only and options.head_image_size) or options.image_size,
+        from_=None if head_only else options.from_, head_only=head_only, epochs=None if head_only else options.epochs,
+        dtype=options.dtype, time_budget=options.time_budget, seed=seed, runs=folder / "runs", reporter=snapshots,
     )  # fmt: skip
     seconds = time.perf_counter() - snapshots.start
     shutil.rmtree(folder / "cache")
     kind = " --head-only" if head_only else f" --from {options.from_}" if options.from_ else ""
+    kind += f" --image-size {options.head_image_size}" if head_only and options.head_image_size else ""
+    kind += f" --time-budget {options.time_budget:g}" if options.time_budget else ""
     row = _row(
         options, code=f"ception train{kind}, {run.classifier.record['precision']}", size=run.classifier.image.height,
         seed=seed, epochs=sum(row["epoch"] > 0 for row in run.history),

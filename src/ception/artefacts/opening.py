@@ -13,6 +13,8 @@ from ception.engines import Engine, Precision
 from ception.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 RUNTIMES: dict[FormatName, tuple[str, str]] = {
@@ -62,11 +64,11 @@ class LogitsEngine:
         self._engine.close()
 
 
-def require_runtime(kind: FormatName) -> None:
-    """Raise an InputError unless what runs a format is installed."""
+def require_runtime(kind: FormatName, path: Path | None = None) -> None:
+    """Raise an InputError unless what runs a format, or the artefact at a path, is installed."""
     package, extra = RUNTIMES[kind]
     if importlib.util.find_spec(package) is None:
-        raise InputError(f"{kind} needs {package}: pip install 'ception[{extra}]'")
+        raise InputError(f"{path or kind} needs {package}: pip install 'ception[{extra}]'")
 
 
 def engine_of(artefact: Artefact) -> Engine:
@@ -75,7 +77,7 @@ def engine_of(artefact: Artefact) -> Engine:
     Raises:
         InputError: its runtime is not installed, or refuses it.
     """
-    require_runtime(artefact.format)
+    require_runtime(artefact.format, artefact.path)
     try:
         return _opened(artefact)
     except InputError:

@@ -7,10 +7,14 @@ batch: gradients, the statistics of batch normalisation, metrics.
 from __future__ import annotations
 
 import atexit
+import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from functools import partial
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
 _INDEX = 8  # digits of a process's number, as it tells it where they meet
 _KNOCK_S, _PAUSE_S = 1.0, 0.1  # in which it has to, and between two looks
+_UNHEARD_S = 3600  # after which JAX would end processes in its own words; a team finds out before
 _LEAVING_S = 1.0  # in which the others leave the first one, whose service ends those that have not
 
 
@@ -62,6 +67,8 @@ class JaxTeam(Several):
 
     def __init__(self, place: Place) -> None:
         super().__init__(place, _Service())
+        self._parted_well = True
+        atexit.register(self._end)
         self.mesh = jax.sharding.Mesh(np.array(jax.devices()), ("batch",))
 
     def arrays(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
@@ -70,9 +77,9 @@ class JaxTeam(Several):
 
         self.everyone(None)
         flat = np.concatenate([_bytes(array) for array in arrays]) if arrays else np.zeros(0, np.uint8)
-        sent = self._reached(lambda: multihost_utils.broadcast_one_to_all(flat, is_source=self.index == 0))
+        sent = self._exchanged(lambda: multihost_utils.broadcast_one_to_all(flat, is_source=self.index == 0))
         ends = np.cumsum([array.nbytes for array in arrays])[:-1]
-        parts = np.split(np.asarray(sent), ends)
+        parts = np.split(sent, ends)
         return [part.view(array.dtype).reshape(array.shape) for part, array in zip(parts, arrays, strict=False)]
 
     def gathered(self, array: NDArray[Any]) -> list[NDArray[Any]]:
@@ -82,7 +89,7 @@ class JaxTeam(Several):
         sizes = self.everyone(array.nbytes)
         flat = np.zeros(max(sizes), np.uint8)  # of which XLA wants the same number from each
         flat[: array.nbytes] = _bytes(array)
-        all_ = np.asarray(self._reached(lambda: multihost_utils.process_allgather(flat)))
+        all_ = self._exchanged(lambda: multihost_utils.process_allgather(flat))
         return [
             np.ascontiguousarray(one[:size]).view(array.dtype).reshape(-1, *array.shape[1:])
             for one, size in zip(all_, sizes, strict=True)
@@ -112,9 +119,8 @@ class JaxTeam(Several):
         def step(state: Any, batches: Any) -> Any:
             given = (self._batch(batch, is_whole()) for batch in batches)
             with self._spread_layers():
-                return self._reached(
-                    lambda: jax.block_until_ready(function(jax.tree.map(self._everywhere, state), given))
-                )
+                made = self._reached(lambda: function(jax.tree.map(self._everywhere, state), given))
+            return self._reached(lambda: self.while_all_live(lambda: jax.block_until_ready(made)))
 
         return step
 
@@ -127,18 +133,22 @@ class JaxTeam(Several):
 
     def close(self) -> None:
         """Leave; where others are gone, without the meeting at the end that JAX would wait for."""
-        lost = self.is_over
+        self._parted_well = not self.is_over
         super().close()
         with suppress(Exception):
-            if lost:
-                from jax._src import distributed
-
-                atexit.unregister(distributed.shutdown)
+            if not self._parted_well:
                 return
             self.everyone(None)
             if self.index == 0:
                 time.sleep(_LEAVING_S)
             jax.distributed.shutdown()
+
+    def _end(self) -> None:
+        """At the end of the program, where others are gone: JAX's own end would wait for them, or abort."""
+        if not self._parted_well:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)
 
     def _everywhere(self, value: Any) -> Any:
         """An array that lies on every device."""
@@ -153,6 +163,10 @@ class JaxTeam(Several):
     def _placed(self, value: Any, spec: Any) -> Any:
         sharding = jax.sharding.NamedSharding(self.mesh, spec)
         return jax.make_array_from_process_local_data(sharding, np.asarray(value))
+
+    def _exchanged(self, call: Callable[[], Any]) -> NDArray[Any]:
+        """What JAX sends between the processes in a call that all of them make."""
+        return self._reached(lambda: self.while_all_live(lambda: np.asarray(call())))
 
     def _reached(self, call: Callable[[], Value]) -> Value:
         """The result of a call that all processes make.
@@ -182,11 +196,12 @@ def join(place: Place) -> JaxTeam:
     jax.config.update("jax_enable_recoverability", True)  # or JAX ends all processes where one dies, in many words
     try:
         with backends.importing():  # what is logged as they meet
-            _meet(place)
+            address = _meet(place)
             jax.distributed.initialize(
                 f"{place.host}:{place.port}", place.count, place.index, initialization_timeout=GATHERING_S,
-                heartbeat_timeout_seconds=int(SILENCE_S), shutdown_timeout_seconds=int(SILENCE_S),
+                heartbeat_timeout_seconds=_UNHEARD_S, shutdown_timeout_seconds=int(SILENCE_S),
             )  # fmt: skip
+            _speak_by(address)
             team = JaxTeam(place)
             team.gathered(np.zeros(1, np.uint8))
             return team
@@ -197,20 +212,35 @@ def join(place: Place) -> JaxTeam:
         ) from None
 
 
-def _meet(place: Place) -> None:
+def _speak_by(address: str) -> None:
+    """Let gloo be reached at an address of this machine, or by the network that `GLOO_SOCKET_IFNAME` names.
+
+    JAX itself takes what the machine's name leads to, which others may not reach, and has no option for it.
+    """
+    from jax._src import distributed, xla_bridge
+    from jax._src.lib import _jax
+
+    network = os.environ.get("GLOO_SOCKET_IFNAME")
+    where = {"interface": network} if network else {"hostname": address}
+    collectives = _jax.make_gloo_tcp_collectives(distributed_client=distributed.global_state.client, **where)
+    made = partial(xla_bridge.make_cpu_client, collectives)
+    xla_bridge.register_backend_factory("cpu", made, priority=0, fail_quietly=False)
+
+
+def _meet(place: Place) -> str:
     """Wait until all processes are there: one that waits in vain JAX would end with an abort.
+
+    Returns:
+        The address by which this machine speaks to the others.
 
     Raises:
         OSError: they are not, in time.
     """
     until = time.monotonic() + GATHERING_S
-    if place.index:
-        _wait_outside(place, until)
-    else:
-        _let_in(place, until)
+    return _wait_outside(place, until) if place.index else _let_in(place, until)
 
 
-def _wait_outside(place: Place, until: float) -> None:
+def _wait_outside(place: Place, until: float) -> str:
     """Knock at the first process until it says that all are there, or a time is over."""
     why: OSError = TimeoutError("no answer")
     while (left := until - time.monotonic()) > 0:
@@ -218,14 +248,14 @@ def _wait_outside(place: Place, until: float) -> None:
             with socket.create_connection((place.host, place.port), timeout=left) as door:
                 door.sendall(str(place.index).zfill(_INDEX).encode())
                 if door.recv(1) == b"1":
-                    return
+                    return _own_address(door)
         except OSError as error:  # it has not started yet, or is gone
             why = error
         time.sleep(_PAUSE_S)
     raise why
 
 
-def _let_in(place: Place, until: float) -> None:
+def _let_in(place: Place, until: float) -> str:
     """Wait until all others stand outside at the same time, and tell them; strangers count for nothing."""
     kind = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
     come: dict[int, socket.socket] = {}
@@ -245,6 +275,13 @@ def _let_in(place: Place, until: float) -> None:
                     come[int(name)] = one
         for one in come.values():
             one.sendall(b"1")
+        addresses = [_own_address(one) for one in come.values()]
+        return next((one for one in addresses if not ip_address(one).is_loopback), addresses[0])
+
+
+def _own_address(one: socket.socket) -> str:
+    """The address by which this machine speaks on a connection."""
+    return str(one.getsockname()[0]).removeprefix("::ffff:")
 
 
 def _is_there(one: socket.socket) -> bool:

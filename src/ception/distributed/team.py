@@ -8,8 +8,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from ception.errors import InputError, RunError
 
@@ -190,6 +190,31 @@ class Several(Team):
             raise ToldElsewhereError(str(told[failed])) from None
         raise failure if failure else RunError(str(told[failed]))
 
+    def while_all_live(self, call: Callable[[], Value]) -> Value:
+        """The result of a call that waits for the other processes without an end.
+
+        Raises:
+            LostError: one of them has said nothing for too long.
+        """
+        started, others = _Started(call), [index for index in range(self.count) if index != self.index]
+        heard = dict.fromkeys(others, (b"", time.monotonic()))
+        while True:
+            with suppress(TimeoutError):
+                return started.result(_PULSE_S)
+            for other in others:
+                pulse = self._pulse(other)
+                if pulse not in (None, heard[other][0]):
+                    heard[other] = pulse, time.monotonic()
+                elif time.monotonic() - heard[other][1] > SILENCE_S:
+                    raise self.lost()
+
+    def _pulse(self, other: int) -> bytes | None:
+        """The last that a process said of itself; None where the board does not answer."""
+        try:
+            return within(_PULSE_S, lambda: self.board.get(f"pulse/{other}"))
+        except Exception:
+            return None
+
     def lost(self, why: str = "another process of the training is gone, or cannot be reached") -> RunError:
         """What to raise where another process cannot be reached; the first of those that are left tells it."""
         self._ended.set()
@@ -257,20 +282,34 @@ def within(seconds: float, call: Callable[[], Value]) -> Value:
     Raises:
         TimeoutError: it did not.
     """
-    result: list[Value] = []
-    failure: list[BaseException] = []
+    return _Started(call).result(seconds)
 
-    def run() -> None:
+
+class _Started(Generic[Value]):
+    """A call that a thread makes, which ends with the process."""
+
+    def __init__(self, call: Callable[[], Value]) -> None:
+        self._call = call
+        self._results: list[Value] = []
+        self._failures: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
         try:
-            result.append(call())
+            self._results.append(self._call())
         except BaseException as error:
-            failure.append(error)
+            self._failures.append(error)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if failure:
-        raise failure[0]
-    if not result:
-        raise TimeoutError
-    return result[0]
+    def result(self, seconds: float) -> Value:
+        """What the call returns, or raises.
+
+        Raises:
+            TimeoutError: it did neither in so many seconds more.
+        """
+        self._thread.join(seconds)
+        if self._failures:
+            raise self._failures[0]
+        if not self._results:
+            raise TimeoutError
+        return self._results[0]
