@@ -51,13 +51,14 @@ WAYS = {
 
 
 def copied(data: Path, folder: Path, count: int) -> Path:
-    """A data set of so many photos, taken evenly from each class."""
-    classes = sorted(path for path in data.iterdir() if path.is_dir())
-    for number, of_class in enumerate(classes):
-        photos = sorted(of_class.glob("*.jpg"))[: count // len(classes) + (number < count % len(classes))]
-        (folder / of_class.name).mkdir(parents=True)
-        for photo in photos:
-            shutil.copy(photo, folder / of_class.name)
+    """A data set of so many photos, taken evenly from each class, as far as it has them."""
+    classes = {path.name: sorted(path.glob("*.jpg")) for path in data.iterdir() if path.is_dir()}
+    for done, (name, photos) in enumerate(sorted(classes.items(), key=lambda one: len(one[1]))):
+        taken = photos[: count // (len(classes) - done)]
+        count -= len(taken)
+        (folder / name).mkdir(parents=True)
+        for photo in taken:
+            shutil.copy(photo, folder / name)
     return folder
 
 
