@@ -41,7 +41,9 @@ def train(hosts: Hosts, place: Path, *words: str) -> None:
                        f"--master-addr={FIRST}", f"--master-port={PORT}", *started]  # fmt: skip
         else:
             started.append(f"--process={index}/2@{FIRST}:{PORT}")
-        own = {"GLOO_SOCKET_IFNAME": f"{name}d", "CEPTION_CACHE": str(folder / "cache")}
+        own = {"CEPTION_CACHE": str(folder / "cache")}
+        if backend == "torch":  # which takes what the machine's name leads to
+            own["GLOO_SOCKET_IFNAME"] = f"{name}d"
         hosts.start(index, started, folder=folder, environment=own)
 
 

@@ -153,6 +153,27 @@ class TestTogether:
 
         assert together(linger) == [[0, 1]] * 2
 
+    def test_a_call_without_an_end_is_left_once_another_says_nothing(self, impatient):
+        never = threading.Event()
+
+        def wait(team):
+            if team.index == 1:
+                return team.close()
+            return team.while_all_live(never.wait)
+
+        first, _ = together(wait)
+        never.set()
+        assert type(first) is LostError
+
+    def test_a_call_that_takes_long_is_waited_for_while_the_others_live(self, impatient):
+        assert together(lambda team: team.while_all_live(lambda: threading.Event().wait(1.0))) == [False, False]
+
+    def test_what_the_call_raises_is_raised(self, impatient):
+        def fail():
+            raise TimeoutError("of its own")
+
+        assert [str(error) for error in together(lambda team: team.while_all_live(fail))] == ["of its own"] * 2
+
     def test_the_first_of_those_left_tells_the_loss(self, impatient):
         told = together(lambda team: team.lost(), 3)
         assert [type(error) for error in told] == [LostError, ToldElsewhereError, ToldElsewhereError]

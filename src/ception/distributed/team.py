@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from ception.errors import InputError, RunError
@@ -198,15 +198,14 @@ class Several(Team):
         """
         started, others = _Started(call), [index for index in range(self.count) if index != self.index]
         heard = dict.fromkeys(others, (b"", time.monotonic()))
-        while True:
-            with suppress(TimeoutError):
-                return started.result(_PULSE_S)
+        while not started.is_over(_PULSE_S):
             for other in others:
                 pulse = self._pulse(other)
                 if pulse not in (None, heard[other][0]):
                     heard[other] = pulse, time.monotonic()
                 elif time.monotonic() - heard[other][1] > SILENCE_S:
                     raise self.lost()
+        return started.result(0)
 
     def _pulse(self, other: int) -> bytes | None:
         """The last that a process said of itself; None where the board does not answer."""
@@ -301,15 +300,19 @@ class _Started(Generic[Value]):
         except BaseException as error:
             self._failures.append(error)
 
+    def is_over(self, seconds: float) -> bool:
+        """Whether the call has returned or raised, in so many seconds more."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
     def result(self, seconds: float) -> Value:
         """What the call returns, or raises.
 
         Raises:
             TimeoutError: it did neither in so many seconds more.
         """
-        self._thread.join(seconds)
+        if not self.is_over(seconds):
+            raise TimeoutError
         if self._failures:
             raise self._failures[0]
-        if not self._results:
-            raise TimeoutError
         return self._results[0]
