@@ -241,7 +241,7 @@ def _meet(place: Place) -> str:
 
 
 def _wait_outside(place: Place, until: float) -> str:
-    """Knock at the first process until it says that all are there, or a time is over."""
+    """Knock at the first process until it says that all are there, or a time is over; this machine's address."""
     why: OSError = TimeoutError("no answer")
     while (left := until - time.monotonic()) > 0:
         try:
@@ -256,7 +256,7 @@ def _wait_outside(place: Place, until: float) -> str:
 
 
 def _let_in(place: Place, until: float) -> str:
-    """Wait until all others stand outside at the same time, and tell them; strangers count for nothing."""
+    """Wait until all others (strangers do not count) stand outside at once, and tell them; this machine's address."""
     kind = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
     come: dict[int, socket.socket] = {}
     with (
