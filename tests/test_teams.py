@@ -153,6 +153,22 @@ class TestTogether:
 
         assert together(linger) == [[0, 1]] * 2
 
+    def test_who_could_not_say_once_that_it_lives_says_so_again(self, impatient):
+        class Shaken(Dictionary):
+            def put(self, key, value):
+                if (key, value) == ("pulse/1", b"2"):
+                    raise OSError("cut for a moment")
+                super().put(key, value)
+
+        waited = threading.Event()
+
+        def linger(team):
+            if team.index == 1:
+                waited.wait(1.0)  # longer than the silence that counts as loss
+            return team.everyone(team.index)
+
+        assert together(linger, board=Shaken()) == [[0, 1]] * 2
+
     def test_a_call_without_an_end_is_left_once_another_says_nothing(self, impatient):
         never = threading.Event()
 

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from ception.errors import InputError, RunError
@@ -239,14 +239,12 @@ class Several(Team):
         self._ended.set()
 
     def _beat(self) -> None:
-        """Say every few seconds that this process lives."""
+        """Say every few seconds that this process lives; where that fails, the next time may go well."""
         beats = 0
         while not self._ended.wait(_PULSE_S if beats else 0):
             beats += 1
-            try:
+            with suppress(Exception):  # a board that is gone is found out by the next call of `everyone`
                 self.board.put(f"pulse/{self.index}", str(beats).encode())
-            except Exception:  # which the next call of `everyone` finds out
-                return
 
     def _awaited(self, key: str, other: int) -> bytes:
         """What another process leaves under a key, sooner or later."""
