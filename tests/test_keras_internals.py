@@ -81,6 +81,16 @@ def test_only_there():
     assert used - own - of_python == of_torch
 
 
+def test_modules_of_jax_that_are_its_own_are_imported_in_one_place():
+    found = {
+        str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (getattr(node, "module", None), *(alias.name for alias in node.names))
+        if name and (name == "_jax" or name.startswith("jax._"))
+    }  # fmt: skip
+    assert found == {"distributed/jax_internals.py"}
+
+
 @pytest.mark.parametrize("name", ["_keras_history", "_trainable_variables", "_iterations"])
 def test_the_search_finds_them(name):
     assert any(one.endswith(f": {name}") for one in private(Path(keras_internals.__file__)))

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
-from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ import jax
 import numpy as np
 
 from ception import backends
+from ception.distributed import jax_internals
 from ception.distributed.places import Place
 from ception.distributed.team import GATHERING_S, SILENCE_S, Several, Value
 from ception.errors import RunError
@@ -38,9 +38,7 @@ class _Service:
     """JAX's service of coordination as a board."""
 
     def __init__(self) -> None:
-        from jax._src.distributed import global_state  # of which JAX documents no other way to short messages
-
-        self.client: Any = global_state.client
+        self.client: Any = jax_internals.client()
 
     def put(self, key: str, value: bytes) -> None:
         """As `Board.put`."""
@@ -190,8 +188,9 @@ def join(place: Place) -> JaxTeam:
     """The team of which this process is one, once all are there.
 
     Raises:
-        RunError: they do not come together.
+        RunError: they do not come together, or this version of JAX cannot do it.
     """
+    jax_internals.require()
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_recoverability", True)  # or JAX ends all processes where one dies, in many words
     try:
@@ -217,21 +216,15 @@ def _speak_by(address: str) -> None:
 
     JAX itself takes what the machine's name leads to, which others may not reach, and has no option for it.
     """
-    from jax._src import distributed, xla_bridge
-    from jax._src.lib import _jax
-
     network = os.environ.get("GLOO_SOCKET_IFNAME")
-    where = {"interface": network} if network else {"hostname": address}
-    collectives = _jax.make_gloo_tcp_collectives(distributed_client=distributed.global_state.client, **where)
-    made = partial(xla_bridge.make_cpu_client, collectives)
-    xla_bridge.register_backend_factory("cpu", made, priority=0, fail_quietly=False)
+    jax_internals.speak_by(**({"interface": network} if network else {"hostname": address}))
 
 
 def _meet(place: Place) -> str:
     """Wait until all processes are there: one that waits in vain JAX would end with an abort.
 
     Returns:
-        The address by which this machine speaks to the others.
+        An address of this machine that the others reach.
 
     Raises:
         OSError: they are not, in time.
