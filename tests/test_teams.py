@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import keras
@@ -200,6 +201,38 @@ class TestTogether:
                 raise OSError("cut")
 
         assert {type(error) for error in together(lambda team: None, board=Broken())} == {LostError}
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="PyTorch parts without a word")
+class TestPartingOnJax:
+    """JAX's own end waits for processes that are gone, or aborts: it must not come to that."""
+
+    def codes(self, monkeypatch, do):
+        """The codes with which two processes end before JAX does, of which the second one does something else first."""
+        from ception.distributed import jax as joining
+
+        codes, board = [], Dictionary()
+        monkeypatch.setattr(joining, "_Service", lambda: board)
+        monkeypatch.setattr(joining, "_LEAVING_S", 0)
+        monkeypatch.setattr(joining.atexit, "register", lambda end: None)
+        monkeypatch.setattr(joining.os, "_exit", codes.append)
+
+        def live(index):
+            team = joining.JaxTeam(Place(index, 2, "nowhere", 1))
+            if index:
+                do(team)
+            team.close()
+            team._end()
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(live, range(2)))
+        return codes
+
+    def test_all_part(self, impatient, monkeypatch):
+        assert self.codes(monkeypatch, lambda team: None) == []
+
+    def test_one_is_gone_when_they_part(self, impatient, monkeypatch):
+        assert self.codes(monkeypatch, lambda team: team.lost()) == [1, 1]
 
 
 class TestTraining:

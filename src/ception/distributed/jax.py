@@ -64,9 +64,9 @@ class JaxTeam(Several):
     manner = "spread"
 
     def __init__(self, place: Place) -> None:
-        super().__init__(place, _Service())
-        self._parted_well = True
+        self._parted_well = False
         atexit.register(self._end)
+        super().__init__(place, _Service())
         self.mesh = jax.sharding.Mesh(np.array(jax.devices()), ("batch",))
 
     def arrays(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
@@ -131,18 +131,22 @@ class JaxTeam(Several):
 
     def close(self) -> None:
         """Leave; where others are gone, without the meeting at the end that JAX would wait for."""
-        self._parted_well = not self.is_over
+        is_lost = self.is_over
         super().close()
         with suppress(Exception):
-            if not self._parted_well:
+            if is_lost:
                 return
             self.everyone(None)
             if self.index == 0:
                 time.sleep(_LEAVING_S)
             jax.distributed.shutdown()
+            self._parted_well = True
 
     def _end(self) -> None:
-        """At the end of the program, where others are gone: JAX's own end would wait for them, or abort."""
+        """At the end of the program, where others are gone: JAX's own end would wait for them, or abort.
+
+        The exit code is 1, also of a program that has caught the error: what its own would be cannot be known here.
+        """
         if not self._parted_well:
             sys.stdout.flush()
             sys.stderr.flush()
