@@ -65,13 +65,30 @@ def test_two_hosts_train_what_one_process_does(hosts, data, tmp_path):
     assert_near(made, alone)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="PyTorch takes what the machine's name leads to")
+def test_another_host_reaches_both_processes_of_one_that_calls_itself_localhost(hosts, data, tmp_path):
+    for index, (host, first) in enumerate(((0, "localhost"), (0, "localhost"), (1, FIRST))):
+        folder = tmp_path / f"process{index}"
+        folder.mkdir()
+        words = ["train", data, "--backend=jax", "--epochs=1", "--model=separable_cnn", "--batch-size=15",
+                 "--image-size=16", "--no-neighbours", f"--process={index}/3@{first}:{PORT}"]  # fmt: skip
+        hosts.start(
+            host, ["-m", "ception", *words], folder=folder, environment={"CEPTION_CACHE": str(folder / "cache")}
+        )
+    for code, said in hosts.told():
+        assert code == 0, said
+
+
 def test_a_cable_that_is_cut_is_told_in_a_line_on_either_side_and_it_goes_on(hosts, data, tmp_path):
     train(hosts, tmp_path, str(data), "--epochs=60", "--patience=60", *FLAGS)
     while not any(len(path.read_text().splitlines()) > 2 for path in (tmp_path / "host0/runs").glob("*/log.csv")):
         assert all(process.poll() is None for process in hosts.processes), hosts.told()
         time.sleep(0.05)
     hosts.cut()
-    for code, said in hosts.told():
+    began = time.monotonic()
+    ended = hosts.told()
+    assert time.monotonic() - began < 60
+    for code, said in ended:
         (line,) = [line for line in said.splitlines() if line.startswith("ception: ")]
         assert code == 1, (code, said)
         assert "another process of the training is gone, or cannot be reached (told by process" in line

@@ -27,6 +27,7 @@ pytestmark = [
     pytest.mark.usefixtures("undrawn"),
 ]
 PLAIN = {"model": "separable_cnn", "epochs": 2, "batch_size": 16, "image_size": 16, "dropout": 0.0, "neighbours": False}
+on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="PyTorch has a store where processes meet")
 LONG = PLAIN | {"epochs": 6, "dropout": 0.3}
 
 
@@ -149,13 +150,17 @@ def test_a_learning_rate_is_found_by_both(data, tmp_path):
     assert [path.name for path in tmp_path.glob("*.png")] == ["find-lr-colours.png"]
 
 
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="PyTorch has a store where processes meet")
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@on_jax
 def test_who_is_gone_or_a_stranger_is_not_waited_with():
     from ception.distributed import jax as meeting
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     until = time.monotonic() + 20
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(meeting._meet, Place(0, 3, "127.0.0.1", port))
@@ -172,6 +177,22 @@ def test_who_is_gone_or_a_stranger_is_not_waited_with():
         others = [pool.submit(meeting._meet, Place(index, 3, "127.0.0.1", port)) for index in (1, 2)]
         for one in (first, *others):
             one.result(10)
+
+
+@on_jax
+def test_who_comes_from_the_first_ones_machine_has_an_address_that_others_reach():
+    from ception.distributed import jax as meeting
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        try:
+            way.connect(("192.0.2.1", 1))  # sends nothing
+        except OSError:
+            pytest.skip("this machine has no address that others reach")
+        own = way.getsockname()[0]
+    port, hosts = free_port(), ("127.0.0.1", "127.0.0.1", own)
+    with ThreadPoolExecutor(3) as pool:
+        all_ = [pool.submit(meeting._meet, Place(index, 3, host, port)) for index, host in enumerate(hosts)]
+        assert [one.result(20) for one in all_] == [own] * 3
 
 
 @pytest.mark.slow

@@ -238,14 +238,18 @@ def _meet(place: Place) -> str:
 
 
 def _wait_outside(place: Place, until: float) -> str:
-    """Knock at the first process until it says that all are there, or a time is over; this machine's address."""
+    """Knock at the first process until it says that all are there, or a time is over; this machine's address.
+
+    On the first one's machine that may be known to it alone, which sees the connections from others.
+    """
     why: OSError = TimeoutError("no answer")
     while (left := until - time.monotonic()) > 0:
         try:
             with socket.create_connection((place.host, place.port), timeout=left) as door:
                 door.sendall(str(place.index).zfill(_INDEX).encode())
                 if door.recv(1) == b"1":
-                    return _own_address(door)
+                    told, own = door.makefile().readline().strip(), _own_address(door)
+                    return told if ip_address(own).is_loopback else own
         except OSError as error:  # it has not started yet, or is gone
             why = error
         time.sleep(_PAUSE_S)
@@ -270,10 +274,11 @@ def _let_in(place: Place, until: float) -> str:
                 name = one.recv(_INDEX)
                 if name.isdigit() and 0 < int(name) < place.count:
                     come[int(name)] = one
-        for one in come.values():
-            one.sendall(b"1")
         addresses = [_own_address(one) for one in come.values()]
-        return next((one for one in addresses if not ip_address(one).is_loopback), addresses[0])
+        reached = next((one for one in addresses if not ip_address(one).is_loopback), addresses[0])
+        for one in come.values():
+            one.sendall(f"1{reached}\n".encode())
+        return reached
 
 
 def _own_address(one: socket.socket) -> str:
