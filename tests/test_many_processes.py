@@ -77,17 +77,17 @@ def whole(data, tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
-def test_a_process_that_is_killed_ends_the_training_with_one_line_and_it_goes_on(data, tmp_path, whole, killed):
-    if keras.backend.backend() == "jax" and killed == 0:
-        pytest.skip("the first process has JAX's service, which ends the others in its own words")
+def test_a_process_that_is_killed_ends_the_training_and_it_goes_on(data, tmp_path, whole, killed):
     ended = stopped_after(Command(["train", str(data), *flags(LONG)], tmp_path), 2, killed)
     assert ended[killed][0] == -signal.SIGKILL
     code, out, err = ended[1 - killed]
-    assert (code, out) == (1, "")
-    last = err.splitlines()[-1]
-    assert "another process of the training is gone" in last
-    assert "--resume runs/001-separable_cnn-colours" in last
-    assert "Traceback" not in err
+    assert (bool(code), out) == (True, "")
+    if keras.backend.backend() == "torch" or killed:  # JAX's service in the first one ends the others in its own words
+        assert code == 1
+        last = err.splitlines()[-1]
+        assert "another process of the training is gone" in last
+        assert "--resume runs/001-separable_cnn-colours" in last
+        assert "Traceback" not in err
     left = folder_of(tmp_path)
     counts = (1, 2, 4 if keras.backend.backend() == "jax" else 3)  # JAX divides batches of 16 evenly
     copies = [shutil.copytree(left, tmp_path / f"runs{count}" / left.name) for count in counts]
