@@ -10,7 +10,7 @@ import keras
 import pytest
 
 import ception
-from support.hosts import FIRST, Hosts, apart
+from support.hosts import FIRST, Hosts, apart, ip
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
 from support.runs import assert_near, losses
@@ -67,7 +67,10 @@ def test_two_hosts_train_what_one_process_does(hosts, data, tmp_path):
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="PyTorch takes what the machine's name leads to")
 def test_another_host_reaches_both_processes_of_one_that_calls_itself_localhost(hosts, data, tmp_path):
-    for index, (host, first) in enumerate(((0, "localhost"), (0, "localhost"), (1, FIRST))):
+    addresses = "192.168.77.1", "192.168.77.2"  # above 127.0.0.1: of two, gloo lets the lower one listen
+    for name, address in zip(hosts.names, addresses, strict=True):
+        ip("-n", name, "addr", "add", f"{address}/24", "dev", f"{name}d")
+    for index, (host, first) in enumerate(((0, "localhost"), (0, "localhost"), (1, addresses[0]))):
         folder = tmp_path / f"process{index}"
         folder.mkdir()
         words = ["train", data, "--backend=jax", "--epochs=1", "--model=separable_cnn", "--batch-size=15",
