@@ -49,23 +49,33 @@ class Cluster:
         return self.hosts.start(0, ["-m", "ception", *words], folder=self.place, environment=own)
 
     def cut_while(self, process: subprocess.Popen[str], is_time: Callable[[], bool]) -> list[str]:
-        """The lines that a command writes beside its results once the first host is unplugged.
+        """The lines that a command writes beside its results once the first host is unplugged, the loss in a minute.
 
         Args:
             process: The command, which is to end well.
             is_time: Whether to cut now.
         """
         lines: list[str] = []
-        reader = threading.Thread(target=lambda: lines.extend(process.stderr))
+        told: list[float] = []
+
+        def read() -> None:
+            for line in process.stderr:
+                lines.append(line)
+                if line == LOST:
+                    told.append(time.monotonic())
+
+        reader = threading.Thread(target=read)
         reader.start()
         while not is_time():
             assert process.poll() is None, lines
             time.sleep(0.02)
         before = len(lines)
         self.hosts.cut()
+        cut = time.monotonic()
         process.wait(timeout=250)
         reader.join()
         assert process.returncode == 0, lines
+        assert [moment - cut < 60 for moment in told] == [True], (told, cut)
         return lines[before:]
 
 
