@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
 from collections.abc import Iterator
@@ -14,10 +13,11 @@ import numpy as np
 import pytest
 
 import ception
-from ception.data import sources, splitting, stores
+from ception.data import sources, stores
 from ception.data.formats import PictureError
 from ception.data.pictures import Encoded
 from ception.errors import InputError, RunError
+from support.data_sets import add, facts, write_parquet
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
 from support.runs import assert_same_run, killed
@@ -35,25 +35,6 @@ def memory() -> Iterator[fsspec.AbstractFileSystem]:
     yield system
     system.store.clear()
     system.pseudo_dirs[:] = [""]
-
-
-def facts(data: str | Path, reporter: ception.Reporter | None = None) -> dict[bytes, tuple[str, int]]:
-    """By digest each picture's class and split."""
-    dataset = sources.load(data, reporter=reporter)
-    digests, unreadable = sources.digests(dataset.pictures)
-    assert not unreadable
-    splits = splitting.split(dataset, digests)
-    names = dataset.class_names
-    return {
-        one.tobytes(): (names[label], int(split))
-        for one, label, split in zip(digests, dataset.labels, splits, strict=True)
-    }
-
-
-def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(data)
-    archive.addfile(member, io.BytesIO(data))
 
 
 def upload(system: fsspec.AbstractFileSystem, folder: Path, to: str) -> None:
@@ -148,20 +129,9 @@ class TestParquet:
     @pytest.fixture
     def folder(self, photos: Path, tmp_path: Path) -> Path:
         """The photos as a data set of the hub has them."""
-        pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
-        import pyarrow as pa
-        from pyarrow import parquet
-
         paths = sorted(photos.rglob("*.png"))
-        names = sorted(COLOURS)
-        features = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
-        (tmp_path / "hub" / "data").mkdir(parents=True)
         for split, part in (("train", paths[::2]), ("test", paths[1::2])):
-            images = [{"bytes": path.read_bytes(), "path": path.name} for path in part]
-            table = pa.table({"image": images, "label": [names.index(path.parent.name) for path in part]})
-            table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
-            target = tmp_path / "hub" / "data" / f"{split}-00000-of-00001.parquet"
-            parquet.write_table(table, target, row_group_size=7)
+            write_parquet(tmp_path / "hub" / "data" / f"{split}-00000-of-00001.parquet", part, sorted(COLOURS))
         return tmp_path / "hub"
 
     def test_it_is_the_data_set(self, folder: Path, photos: Path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -12,15 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ception.data import stored
+from ception.data import stored, stores
 from ception.data.folders import pictures_in
 from ception.data.images import Picture
 from ception.data.pictures import Address, Encoded, Member, Pictures, given
 from ception.errors import InputError
 from ception.files import meant_path
 from ception.reporting import Reporter
-
-_IS_ADDRESS = re.compile("https?://", re.IGNORECASE)
 
 
 def collected(
@@ -51,7 +48,7 @@ def collected(
     listed: list[Picture | Address | Member] = []
     try:
         pictures = list(pictures)  # type: ignore[arg-type]
-        if len(pictures) == 1 and (whole := opened(pictures[0])) is not None:
+        if len(pictures) == 1 and (whole := opened(pictures[0], of_the_web=allow_urls)) is not None:
             return whole
         for picture in pictures:
             if isinstance(picture, str | os.PathLike):
@@ -75,10 +72,15 @@ def collected(
     return given(listed)
 
 
-def _stored(picture: Picture, cache_limit: float, reporter: Reporter) -> Encoded | None:
-    """The pictures in shards, archives, Parquet files, or at an address that is none of the web; None elsewhere."""
+def _stored(picture: Picture, cache_limit: float, reporter: Reporter, of_the_web: bool = False) -> Encoded | None:
+    """The pictures in shards, archives, Parquet files, or at an address; None elsewhere.
+
+    Of the web are only archives, Parquet files and what ends in a slash, and only where they are allowed.
+    """
     path = os.fspath(picture) if isinstance(picture, str | os.PathLike) else ""
-    if not path or _IS_ADDRESS.match(path):
+    if not path:
+        return None
+    if stores.is_of_the_web(path) and not (of_the_web and path.lower().endswith(("/", *stored.SUFFIXES))):
         return None
     return stored.pictures(path, cache_limit=cache_limit, reporter=reporter)
 
@@ -89,7 +91,7 @@ def _behind(path: str, allow_urls: bool) -> list[str | Address]:
     Raises:
         InputError: it is an address, and these are not allowed.
     """
-    if not _IS_ADDRESS.match(path) or os.path.exists(path):
+    if not stores.is_of_the_web(path) or os.path.exists(path):
         return [*_files(path)]
     if not allow_urls:
         raise InputError(f"{path} is an address: give --allow-urls to read pictures from the web, or download it first")

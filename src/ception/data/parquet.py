@@ -130,6 +130,7 @@ def _read(files: Sequence[str], *, labelled: bool) -> tuple[Rows, list[Any], str
     names: list[str] | None = None
     column, label = "", ""
     for number, file in enumerate(files):
+        stores.require_parts(file)
         try:
             with stores.open_file(file) as opened:
                 parquet = _library().ParquetFile(opened)
@@ -141,7 +142,7 @@ def _read(files: Sequence[str], *, labelled: bool) -> tuple[Rows, list[Any], str
                 sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
         except InputError:  # which names the file
             raise
-        except (OSError, ValueError, KeyError) as error:  # those of the library derive from these
+        except Exception as error:  # of the library, and each file system has its own
             raise InputError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
         part = np.zeros(sum(sizes), _ROW)
         part["file"], part["group"] = number, np.repeat(np.arange(len(sizes)), sizes)

@@ -147,6 +147,8 @@ def read(folder: str) -> Dataset:
         if size != shard.size:
             there = "is missing" if size is None else f"has {size:,} bytes, not {shard.size:,}"
             raise InputError(f"{where} {there}: {whole}")
+    for shard in described.shards[:1]:
+        stores.require_parts(stores.joined(folder, shard.name))
     members, names = _index(folder, described, whole)
     pictures = Members(folder, tuple(shard.name for shard in described.shards), members, names)
     return Dataset(

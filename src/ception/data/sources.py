@@ -37,6 +37,8 @@ __all__ = [
     "pictures_in",
 ]  # fmt: skip
 NAMES = ("fashion-mnist", "fashion-mnist-sample")
+_MODEL = "model.keras"
+_NO_DATA = "{} is a trained model, not pictures: give the folder or file with the data in its place"
 
 
 def load(data: str | Path, *, cache_limit: float = 10.0, reporter: Reporter | None = None) -> Dataset:
@@ -95,7 +97,10 @@ def _at_address(address: str, unpacking: arrays.Unpacking) -> Dataset:
     if suffix in stored.SUFFIXES:
         folder, _, name = address.rpartition("/")
         return _in_few_files(folder, [name], name[: -len(suffix)], unpacking)
-    return _in_folder(trees.opened(address), unpacking)
+    root = trees.opened(address)
+    if any(one.name == _MODEL for one in trees.entries(root)):
+        raise InputError(_NO_DATA.format(address))
+    return _in_folder(root, unpacking)
 
 
 def _in_folder(folder: trees.Folder, unpacking: arrays.Unpacking) -> Dataset:
@@ -117,9 +122,9 @@ def _require_data(path: Path) -> None:
     Raises:
         InputError: it is one.
     """
-    model = path / "model.keras" if path.is_dir() and is_own(path) else path
+    model = path / _MODEL if path.is_dir() and is_own(path) else path
     if model.suffix == ".keras" and model.is_file():
-        raise InputError(f"{path} is a trained model, not pictures: give the folder or file with the data in its place")
+        raise InputError(_NO_DATA.format(path))
 
 
 def _read_file(path: Path, unpacking: arrays.Unpacking) -> Dataset:

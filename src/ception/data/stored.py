@@ -67,7 +67,7 @@ def pictures(path: str, *, cache_limit: float, reporter: Reporter) -> Encoded | 
     if not stores.is_address(path):
         names = few_files(Path(path)) if os.path.isdir(path) else []
         return _pictures(path, names, cache_limit, reporter) if names else None
-    if stores.is_file(path):
+    if not path.endswith("/") and stores.is_file(path):  # to the web's library a folder's page is a file
         return Addresses([path])
     opened = trees.opened(path)
     if names := few_files(opened):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -22,7 +23,9 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _LIBRARIES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs",
            "http": "aiohttp", "https": "aiohttp"}  # fmt: skip
 _OF_OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "oss")  # where to make a folder may make a bucket
-_CHANGING = ("size", "ETag", "etag", "LastModified", "last_modified", "mtime", "created", "sha", "oid")
+_OF_THE_WEB = re.compile("https?://", re.IGNORECASE)
+_CHANGING = ("size", "ETag", "etag", "LastModified", "last_modified", "Last-Modified", "mtime", "created", "sha", "oid",
+             "blob_id")  # fmt: skip
 _PART = 8 << 20  # bytes copied at once
 
 
@@ -34,6 +37,11 @@ def is_address(path: str | os.PathLike[str]) -> bool:
 def typed(path: str | os.PathLike[str]) -> str:
     """An address as it was typed: a path has one slash where that has two."""
     return re.sub(r"^([a-z][a-z0-9+.-]+):/(?=[^/])", r"\1://", os.fspath(path), flags=re.IGNORECASE)
+
+
+def is_of_the_web(where: str) -> bool:
+    """Whether it is an address of a web server, whose folders are pages with links."""
+    return bool(_OF_THE_WEB.match(where))
 
 
 def joined(folder: str, name: str) -> str:
@@ -78,13 +86,44 @@ def files_below(folder: str) -> list[str]:
     """
     system, inner = opened(folder)
     try:
-        listed = system.find(inner)
+        listed = list(_linked(system, inner.rstrip("/"))) if is_of_the_web(folder) else system.find(inner)
     except FileNotFoundError:
         return []
     except Exception as error:  # each file system has its own
         raise unreachable(folder, error) from None
     start = len(inner.rstrip("/")) + 1
     return [name[start:] for name in sorted(listed) if name[start:]]
+
+
+def _linked(system: AbstractFileSystem, folder: str) -> Iterator[str]:
+    """The files that a web server's page about a folder leads to, and its pages about the folders there."""
+    for one in system.ls(f"{folder}/", detail=False):
+        name = html.unescape(one)[len(folder) + 1 :]
+        if re.fullmatch(r"[^/?#]+", name):
+            yield f"{folder}/{name}"
+        elif re.fullmatch(r"(?!\.\.?/)[^/?#]+/", name):  # neither itself nor the one above
+            with suppress(FileNotFoundError):  # a link that leads nowhere
+                yield from _linked(system, f"{folder}/{name[:-1]}")
+
+
+def require_parts(where: str) -> None:
+    """Refuse a file of which pictures are parts where its server sends nothing but whole files.
+
+    Raises:
+        InputError: so it is, or the file cannot be read.
+    """
+    if not is_of_the_web(where):
+        return
+    system, inner = opened(where)
+    try:
+        with system.open(inner, block_size=0, size=1, headers={"Range": "bytes=1-1"}) as file:
+            status = file.r.status
+    except Exception as error:  # those of aiohttp
+        raise _unread(where, error) from None
+    if status == 200:
+        raise InputError(f"{where}: its server sends whole files, no parts of them: copy the file to this machine")
+    if status != 206:
+        raise unreachable(where, RuntimeError(f"its server answers {status}"))
 
 
 def read(where: str) -> bytes:
@@ -147,15 +186,19 @@ def open_file(where: str) -> Iterator[BinaryIO]:
     """A file to be read, wherever it lies.
 
     Raises:
-        InputError: the address cannot be opened.
-        OSError: the file cannot.
+        InputError: there is no file at the address, or it cannot be opened.
+        OSError: a file of this machine cannot.
     """
     if not is_address(where):
         with open(where, "rb") as file:
             yield file
         return
     system, inner = opened(where)
-    with system.open(inner, "rb") as file:
+    try:
+        file = system.open(inner, "rb")
+    except Exception as error:  # each file system has its own
+        raise _unread(where, error) from None
+    with file:
         yield file
 
 
@@ -171,10 +214,8 @@ def state(where: str) -> bytes:
             return f"{os.path.abspath(where)}\0{told.st_size}\0{told.st_mtime_ns}".encode()
         system, inner = opened(where)
         known = system.info(inner)
-    except FileNotFoundError:
-        raise InputError(f"there is no file {where}") from None
     except OSError as error:
-        raise unreachable(where, error) from None
+        raise _unread(where, error) from None
     return "\0".join([where, *(str(known.get(key)) for key in _CHANGING)]).encode()
 
 
@@ -208,10 +249,20 @@ def local_copy(where: str) -> Path:
             while part := source.read(_PART):
                 target.write(part)
         return path
-    except FileNotFoundError:
-        raise InputError(f"there is no file {where}") from None
-    except OSError as error:
-        raise unreachable(where, error) from None
+    except (InputError, RunError):
+        raise
+    except Exception as error:  # each file system has its own
+        raise _unread(where, error) from None
+
+
+def _unread(where: str, error: Exception) -> InputError:
+    """That there is no file, or why it cannot be read, which may stand behind its being missing."""
+    cause = error.__cause__
+    if not isinstance(error, FileNotFoundError):
+        return unreachable(where, error)
+    if isinstance(cause, Exception) and getattr(cause, "status", None) != 404 and is_of_the_web(where):
+        return unreachable(where, cause)
+    return InputError(f"there is no file {where}")
 
 
 def unreachable(where: str, error: Exception) -> InputError:
@@ -228,8 +279,9 @@ def opened(where: str) -> tuple[AbstractFileSystem, str]:
     import fsspec
 
     scheme = where.partition("://")[0].lower()
+    endpoint = os.environ.get("HF_ENDPOINT")  # which its library reads but once, when it is imported
     try:
-        return fsspec.core.url_to_fs(where)  # type: ignore[no-any-return]
+        return fsspec.core.url_to_fs(where, **({"endpoint": endpoint} if scheme == "hf" else {}))  # type: ignore[no-any-return]
     except ImportError as error:
         library = _LIBRARIES.get(scheme, error.name or "a library that fsspec knows")
         raise InputError(f"{scheme}:// needs a library: pip install {library}") from None

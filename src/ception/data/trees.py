@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
+from urllib.parse import unquote
 
 from ception.data import stores
 from ception.errors import InputError
@@ -42,7 +44,7 @@ class Stored:
     @property
     def name(self) -> str:
         """Of the folder."""
-        return self.address.rpartition("/")[2]
+        return _shown(self.address, self.address.rpartition("/")[2])
 
     def __str__(self) -> str:
         return self.address
@@ -67,13 +69,27 @@ def opened(address: str) -> Stored:
         within = address
         for folder in folders:
             inner = f"{within}/{folder}"
-            listing[within].setdefault(folder, Entry(folder, inner, True))
+            listing[within].setdefault(folder, Entry(_shown(address, folder), inner, True))
             within = inner
             listing.setdefault(within, {})
-        listing[within][file] = Entry(file, f"{within}/{file}", False)
+        listing[within][file] = Entry(_shown(address, file), f"{within}/{file}", False)
     if not listing[address]:
-        raise InputError(f"there is nothing at {address}")
+        raise InputError(f"there is nothing at {address}{_unless(address)}")
     return Stored(address, {folder: sorted(entries.values()) for folder, entries in listing.items()})
+
+
+def _unless(address: str) -> str:
+    """What may be meant by an address where nothing is listed."""
+    if stores.is_of_the_web(address):
+        return ", or its server lists no folders: name a .tar, .parquet, .csv or .npz file there"
+    if re.match("hf://(?!datasets/)", address):
+        return ": the hub's data sets are at hf://datasets/USER/NAME"
+    return ""
+
+
+def _shown(address: str, name: str) -> str:
+    """What a person calls a file or folder below an address, where that of the web has `%20` for a space."""
+    return unquote(name) if stores.is_of_the_web(address) else name
 
 
 def entries(folder: Folder) -> list[Entry]:

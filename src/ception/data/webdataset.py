@@ -129,6 +129,7 @@ class _Part:
 def _part(folder: str, name: str, cache_limit: float) -> _Part:
     """What is in an archive, from the cache where it was read before and has not changed."""
     where = stores.joined(folder, name)
+    stores.require_parts(where)
     key = cache.digest(b"webdataset", _VERSION, stores.state(where))
     files = [f"array-{cache.digest(key.encode(), part)}.npy" for part in (b"members", b"names", b"said")]
     known = [cache.find(file, 0) for file in files]
@@ -176,7 +177,9 @@ def _indexed(where: str) -> _Part:
                 names += name.encode("utf-8", "replace").replace(b"\n", b"?") + b"\n"
                 classes.append(label)
             _require_end(archive)
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except InputError:  # which names the file
+        raise
+    except Exception as error:  # of tarfile, and each file system has its own
         raise InputError(f"{where} is broken: {' '.join(str(error).split()) or 'it ends too early'}") from None
     members = np.array(rows, MEMBER) if rows else np.zeros(0, MEMBER)
     return _Part(members, np.frombuffer(bytes(names), np.uint8), tuple(classes), told_by, dict(ignored))

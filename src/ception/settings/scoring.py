@@ -48,7 +48,8 @@ class PredictSettings(EngineSettings):
         weights: Take a network's name for MODEL, with these weights: imagenet, a name that ception models --weights
             lists, or a weight file.
         batch_size: Pictures in one step.
-        allow_urls: Read pictures from http:// and https:// addresses too, each at most 64 MB and 30 seconds.
+        allow_urls: Read pictures from http:// and https:// addresses too, each at most 64 MB and 30 seconds; a folder
+            there ends in a slash.
     """
 
     top: int = 5
