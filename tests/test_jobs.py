@@ -25,6 +25,7 @@ from ception.errors import InputError, RunError
 from ception.jobs.parts import Folder, Part
 from ception.models.endpoints import before_head
 from ception.predictor import Predictor
+from support import s3
 from support.parity import difference
 from support.pictures import write_pictures
 from support.reporters import Notes
@@ -224,6 +225,22 @@ def begun(*arguments: object) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+def told(*words: object) -> tuple[int, str, str]:
+    """Exit code, standard output and error of a command with a cluster of its own."""
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ception", *map(str, words)], env=environment | {"OMP_NUM_THREADS": "1"}, text=True,
+        capture_output=True, timeout=250,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def probable(out: Path) -> list[tuple[str, str, float]]:
+    """Of each row the picture's name, the class and its probability to four places."""
+    rows = answers(out)
+    return [(row["path"].rpartition("/")[2], row["class"], round(float(row["probability"]), 4)) for row in rows]
+
+
 def descendants(process: int) -> list[int]:
     """The processes that a process began, and those that they began."""
     parents = {}
@@ -278,6 +295,30 @@ class TestOnRay:
         assert out.startswith(f"{count} "), out
         assert len(out.splitlines()) == 1
         assert len({row["path"] for row in answers(tmp_path / "out")}) == count
+
+    def test_from_a_bucket_into_it(self, trained, photos, tmp_path, monkeypatch):
+        (photos / "blue" / "zz.png").unlink()
+        ception.shard(photos, tmp_path / "shards")
+        here = ception.predict_into(trained, tmp_path / "shards", tmp_path / "here", part_size=5)
+        words = "predict", trained, "s3://bucket/shards", "--on", "ray", "--out", "s3://bucket/out", "--part-size", "5"
+        with s3.serving(monkeypatch, {"shards": tmp_path / "shards"}) as system:
+            code, said, err = told(*words, "--json")
+            assert (code, json.loads(said)["classes"]) == (0, here.classes), err
+            names = ["job.json", *(f"part-0000{number}.csv" for number in range(3))]
+            assert system.find("bucket/out") == [f"bucket/out/{name}" for name in names]
+            system.get("bucket/out", str(tmp_path / "there"), recursive=True)
+            assert probable(tmp_path / "there") == probable(tmp_path / "here")
+            system.rm("bucket/out/part-00001.csv")
+            kept = [system.info(f"bucket/out/part-0000{number}.csv")["LastModified"] for number in (0, 2)]
+            code, said, err = told(*words, "--json")
+            assert (code, json.loads(said)["classes"]) == (0, here.classes), err
+            assert "s3://bucket/out has the answers for 7 of 12 pictures" in err
+            assert "Ray: " in err
+            system.invalidate_cache()
+            assert system.find("bucket/out") == [f"bucket/out/{name}" for name in names]
+            assert kept == [system.info(f"bucket/out/part-0000{number}.csv")["LastModified"] for number in (0, 2)]
+            code, said, err = told(*words, "--json")
+            assert (code, json.loads(said)["classes"], "Ray: " in err) == (0, here.classes, False)
 
     def test_a_cluster_that_is_not_there(self, run_cli, trained, photos, tmp_path, monkeypatch):
         code, _, err = run_cli("predict", trained, photos, "--out", tmp_path / "o", "--on", "ray://127.0.0.1:9")

@@ -17,6 +17,7 @@ from ception.data import sources, stores
 from ception.data.formats import PictureError
 from ception.data.pictures import Encoded
 from ception.errors import InputError, RunError
+from support import s3
 from support.data_sets import add, facts, write_parquet
 from support.pictures import COLOURS, write_pictures
 from support.reporters import Notes
@@ -271,20 +272,8 @@ class TestAddresses:
 
 @pytest.mark.slow
 def test_s3(photos: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    moto = pytest.importorskip("moto.server", reason="needs what `make test` installs for TensorFlow")
-    pytest.importorskip("s3fs", reason="needs what `make test` installs for TensorFlow")
-    server = moto.ThreadedMotoServer(port=0)
-    server.start()
-    try:
-        address, port = server.get_host_and_port()
-        for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "DEFAULT_REGION": "us-east-1",
-                            "ENDPOINT_URL": f"http://{address}:{port}"}.items():  # fmt: skip
-            monkeypatch.setenv(f"AWS_{name}", value)
-        ception.shard(photos, tmp_path / "shards")
-        system = fsspec.filesystem("s3")
-        system.mkdir("bucket")
-        system.put(str(tmp_path / "shards"), "bucket/shards", recursive=True)
-        system.put(str(photos), "bucket/photos", recursive=True)
+    ception.shard(photos, tmp_path / "shards")
+    with s3.serving(monkeypatch, {"shards": tmp_path / "shards", "photos": photos}) as system:
         assert facts("s3://bucket/shards") == facts("s3://bucket/photos") == facts(photos)
         there, here = (sources.load(data).pictures for data in ("s3://bucket/shards", tmp_path / "shards"))
         assert isinstance(there, Encoded)
@@ -295,5 +284,3 @@ def test_s3(photos: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.Mon
                 ception.predict_into(trained, "s3://bucket/shards", out)
         assert system.find("bucket/answers") == ["bucket/answers/job.json", "bucket/answers/part-00000.csv"]
         assert not system.exists("nobody")
-    finally:
-        server.stop()
