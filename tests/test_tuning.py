@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +17,7 @@ from ception import tuning
 from ception.errors import InputError, RunError
 from ception.reporting import Reporter
 from ception.results import TuneResult
+from ception.training import activations
 from support.pictures import write_pictures
 from support.reporters import Notes
 
@@ -151,6 +154,55 @@ def test_places_of_a_network_with_weights(data, tmp_path, monkeypatch):
     places = {word for note in told for word in note.split() if word.startswith("mixed") or word == "--head-only"}
     assert {"--head-only", "mixed4e"} <= places
     assert "mixed5c" not in places
+
+
+@pytest.fixture
+def fine_tuned(tmp_path, own_cache, undrawn) -> dict[str, object]:
+    """The options of a search among trainings of the end of a thin network, in an empty cache."""
+    weights = tmp_path / "w.weights.h5"
+    thin = {"final_endpoint": "mixed3b", "image_size": 32, "depth_multiplier": 0.1}
+    ception.build("inception_v1", classes=3, **thin).save_weights(weights)
+    return {"model": "inception_v1", "weights": str(weights), "from": "pool3a", **thin,
+            "recipe": "article", "epochs": 1, "patience": 1, "head_epochs": 1}  # fmt: skip
+
+
+def test_what_stays_frozen_is_computed_in_the_first_trial_alone(data, fine_tuned, own_cache, monkeypatch):
+    computed, real, trainings = [], activations._computed, []
+
+    def counted(runner, source, wanted, dtype, label, positions):
+        computed.append((len(trainings), label, len(positions)))
+        return real(runner, source, wanted, dtype, label, positions)
+
+    def begun(*given, **options):
+        trainings.append(options["learning_rate"])
+        return train(*given, **options)
+
+    train = tuning.train
+    monkeypatch.setattr(activations, "_computed", counted)
+    monkeypatch.setattr(tuning, "train", begun)
+    options = {"from_" if name == "from" else name: value for name, value in fine_tuned.items()}
+    result = ception.tune(data, trials=2, runs=data.parent / "runs", **options)
+    assert [one.state for one in result.trials] == ["finished"] * 2
+    assert len(set(trainings)) == 2
+    anew = [(number, label, count) for number, label, count in computed if count]
+    assert {(number, label) for number, label, _ in anew} == {(1, "Activations at pool3a"), (1, "Features")}
+
+
+@pytest.mark.slow  # two processes
+def test_what_stays_frozen_is_there_for_other_processes(data, fine_tuned, own_cache):
+    flags = [word for name, value in fine_tuned.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    kept = []
+    for number in (1, 2):
+        done = subprocess.run(
+            [sys.executable, "-m", "ception", "tune", str(data), "--trials", "2", *flags, "--runs",
+             str(data.parent / f"runs{number}")], capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        kept.append(
+            {path.name: (path.stat().st_size, path.stat().st_ino) for path in own_cache.glob("features-*.rows")}
+        )
+    assert len(kept[0]) == 2
+    assert kept[0] == kept[1]
 
 
 @pytest.mark.slow  # it trains twice
