@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 import ception
 from support.pictures import COLOURS, write_pictures
 
-HEAVY = "('keras', 'tensorflow', 'torch', 'jax')"
+HEAVY = (
+    "keras", "tensorflow", "torch", "jax", "openvino", "onnxruntime", "optuna", "ray", "pyarrow", "pandas", "fsspec",
+    "s3fs", "aiohttp", "botocore", "huggingface_hub", "fastapi",
+)  # fmt: skip
 
 
 def imported(code: str, *arguments: object) -> tuple[str, list[str]]:
@@ -48,6 +52,17 @@ WRONG = [
     (["convert", "none.keras", "--to", "timm", "--out", "w.pth"], "must be named .safetensors"),
     (["convert", "none.keras", "--to", "timm", "--partial"], "--partial belongs to --model"),
 ]
+if find_spec("optuna"):
+    WRONG += [
+        (["tune", "nowhere/"], "there is no file or folder nowhere/"),
+        (["tune", "DATA", "--model", "xception", "--image-size", "40"], "needs at least 71 x 71"),
+    ]
+if find_spec("ray"):
+    WRONG += [
+        (["check", "nowhere/", "--on", "ray"], "there is no file or folder nowhere/"),
+        (["evaluate", "none.keras", "DATA", "--on", "ray"], "none.keras cannot be opened"),
+        (["predict", "none.keras", "DATA", "--on", "ray", "--out", "none/"], "there is no model none.keras"),
+    ]
 EACH = """
 import contextlib, io, json, sys
 from ception.cli import main

@@ -133,6 +133,15 @@ def test_one_that_fails_does_not_end_it(data, monkeypatch):
         tuned(data)
 
 
+def test_what_cannot_be_trained_on_leaves_nothing(data, tmp_path):
+    with pytest.raises(InputError, match="needs at least 71 x 71"):
+        tuned(data, model="xception", image_size=40)
+    few = write_pictures(tmp_path / "few", {"red": 1, "blue": 1})
+    with pytest.raises(InputError, match="few"):
+        ception.tune(few, runs=data.parent / "runs", **SMALL)
+    assert not list((data.parent / "runs").glob("*"))
+
+
 def test_ctrl_c_ends_it_with_what_there_is(data, monkeypatch):
     monkeypatch.setattr(tuning, "train", Trained(0.5, KeyboardInterrupt()))
     notes = Notes()

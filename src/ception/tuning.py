@@ -72,10 +72,17 @@ def tune(data: str | Path, *, reporter: Reporter | None = None, **options: Unpac
     ]
     for base in bases:
         preparation.require_sense(base)
+        preparation.seen_size(base)
     if len(bases) == 1 and not _is_open(bases[0]):
         raise InputError("every option that tune tries is given: leave out --learning-rate, --recipe or --from")
     folder = _new_folder(Path(settings.runs), plain_name(dataset.name))
-    return _Search(str(data), settings, bases, folder, reporter).made()
+    search = _Search(str(data), settings, bases, folder, reporter)
+    try:
+        return search.made()
+    except InputError:
+        if not search.trials:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _is_open(base: TrainSettings) -> bool:

@@ -135,6 +135,18 @@ def opened(
     return dataset, named, recipes
 
 
+def seen_size(settings: TrainSettings) -> tuple[int, int]:
+    """Height and width in pixels that the network sees.
+
+    Raises:
+        InputError: it cannot take pictures of that size.
+    """
+    size = settings.image_size or catalog.find(settings.network).image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    catalog.require_size(settings.network, height, width)
+    return height, width
+
+
 def read(dataset: sources.Dataset, source: str, settings: TrainSettings, reporter: Reporter) -> Listed:
     """Check and split a data set.
 
@@ -147,9 +159,7 @@ def read(dataset: sources.Dataset, source: str, settings: TrainSettings, reporte
     Raises:
         InputError: the data set cannot be trained on.
     """
-    size = settings.image_size or catalog.find(settings.network).image_size
-    height, width = (size, size) if isinstance(size, int) else size
-    catalog.require_size(settings.network, height, width)
+    height, width = seen_size(settings)
     dataset = grouping.grouped(dataset, settings.group)
     _tell_classes(dataset, reporter)
     _warn_of_series(dataset, reporter)
