@@ -6,10 +6,10 @@ import http.server
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 
 class Web(http.server.ThreadingHTTPServer):
@@ -65,14 +65,22 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+_Server = TypeVar("_Server", bound=http.server.HTTPServer)
+
+
 @contextmanager
-def serving(folder: Path) -> Iterator[Web]:
-    """The server for as long as the context lasts."""
-    with Web(folder) as web:
-        thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01})
+def answering(server: _Server) -> Iterator[_Server]:
+    """A server that answers for as long as the context lasts."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield web
+            yield server
         finally:
-            web.shutdown()
+            server.shutdown()
             thread.join()
+
+
+def serving(folder: Path) -> AbstractContextManager[Web]:
+    """The server for as long as the context lasts."""
+    return answering(Web(folder))
