@@ -57,7 +57,7 @@ def test_a_library_that_cannot_be_loaded_is_none(fresh_choice, monkeypatch):
 
 
 @needs_kernels
-@pytest.mark.parametrize("interface", [4, 6])
+@pytest.mark.parametrize("interface", [5, 7])
 def test_those_of_another_version_are_none(fresh_choice, monkeypatch, interface):
     import ception_kernels
 

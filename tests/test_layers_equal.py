@@ -82,8 +82,9 @@ def test_pointwise(strides, shape):
 @pytest.mark.parametrize("strides", [1, 2])
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("kernel", [3, (1, 7)])
-def test_convolution(strides, padding, kernel):
-    compare("Conv2D", (2, 8, 9, 3), 6, kernel, strides=strides, padding=padding, use_bias=False)
+@pytest.mark.parametrize(("channels", "filters"), [(3, 6), (20, 35)])
+def test_convolution(strides, padding, kernel, channels, filters):
+    compare("Conv2D", (2, 8, 9, channels), filters, kernel, strides=strides, padding=padding, use_bias=False)
 
 
 @pytest.mark.parametrize("dtype", WITHIN)

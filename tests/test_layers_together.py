@@ -267,6 +267,18 @@ def test_xla_computes_nothing_alone_that_a_convolution_reads(made_of):
 
 
 @needs_jax
+def test_xla_computes_no_gradient_of_pictures(made_of):
+    """Of two convolutions the first one's input is nobody's output."""
+    if made_of != "compiled":
+        pytest.skip("only with the compiled kernels")
+    picture = keras.Input((9, 8, 3))
+    x = layers.quicker()["Conv2D"](8, 3, strides=2, use_bias=False)(picture)
+    made = keras.Model(picture, layers.quicker()["Conv2D"](16, (1, 3), padding="same")(x))
+    called = called_by_xla(made, (2, 9, 8, 3))
+    assert called == {"convolution": 2, "convolution_gradient": 1, "convolution_kernel_gradient": 2}
+
+
+@needs_jax
 def test_nothing_is_kept_of_a_trace_that_ended(made_of):
     if made_of != "compiled":
         pytest.skip("only with the compiled kernels")

@@ -83,9 +83,17 @@ CEPTION_API int32_t ception_bias_selu(int64_t values, int64_t channels, int32_t 
 CEPTION_API int32_t ception_bias_selu_gradients(int64_t values, int64_t channels, int32_t element, const void *y,
                                                 const void *gradient, void *of_x, float *of_bias);
 
-/* A convolution across all channels, a bias and SELU, in float32, for windows that cover few numbers. The kernel is
-   (window_height, window_width, channels, filters), y (batch, out_height, out_width, filters), which the gradients follow
-   from: those of kernel and bias. */
+/* A convolution across all channels, in float32: the kernel is (window_height, window_width, channels, filters), y (batch,
+   out_height, out_width, filters); and the gradients of x and of the kernel. */
+CEPTION_API int32_t ception_convolution(const ception_windows *windows, int64_t filters, const float *x,
+                                        const float *kernel, float *y);
+CEPTION_API int32_t ception_convolution_gradient(const ception_windows *windows, int64_t filters, const float *kernel,
+                                                 const float *gradient, float *of_x);
+CEPTION_API int32_t ception_convolution_kernel_gradient(const ception_windows *windows, int64_t filters, const float *x,
+                                                        const float *gradient, float *of_kernel);
+
+/* A convolution across all channels, a bias and SELU, in float32, for windows that cover few numbers. The gradients
+   follow from y: those of kernel and bias. */
 CEPTION_API int32_t ception_convolution_selu(const ception_windows *windows, int64_t filters, const float *x,
                                              const float *kernel, const float *bias, float *y);
 CEPTION_API int32_t ception_convolution_selu_gradients(const ception_windows *windows, int64_t filters, const float *x,

@@ -186,6 +186,36 @@ bool fits_convolution(const Call &call, const Attributes &attributes) {
 }
 
 template <typename Call>
+void convolution(const Attributes &attributes, Call &call) {
+  if (!call.require(fits_convolution(call, attributes), kKernelDoesNotFit)) return;
+  const ception_windows w = windows_of(attributes, call.shape(0));
+  if (float *y = call.float_output(0, filtered(call, attributes, 1)))
+    call.ended(ception_convolution(&w, call.shape(1)[3], call.floats(0), call.floats(1), y));
+}
+
+// Of x, of which the shape alone counts.
+template <typename Call>
+void convolution_gradient(const Attributes &attributes, Call &call) {
+  if (!call.require(fits_convolution(call, attributes), kKernelDoesNotFit)) return;
+  if (!call.require(call.shape(2) == filtered(call, attributes, 1), kGradientDoesNotFit)) return;
+  const ception_windows w = windows_of(attributes, call.shape(0));
+  if (float *of_x = call.float_output(0, call.shape(0)))
+    call.ended(ception_convolution_gradient(&w, call.shape(1)[3], call.floats(1), call.floats(2), of_x));
+}
+
+template <typename Call>
+void convolution_kernel_gradient(const Attributes &attributes, Call &call) {
+  const Shape &x = call.shape(0), &gradient = call.shape(1);
+  if (!call.require(x.size() == 4 && gradient.size() == 4 && call.element() == CEPTION_FLOAT32, "there are no maps")) return;
+  const ception_windows w = windows_of(attributes, x);
+  Shape made = outputs_of(w);
+  made[3] = gradient[3];
+  if (!call.require(gradient == made, kGradientDoesNotFit)) return;
+  if (float *of_kernel = call.float_output(0, {w.window_height, w.window_width, w.channels, made[3]}))
+    call.ended(ception_convolution_kernel_gradient(&w, made[3], call.floats(0), call.floats(1), of_kernel));
+}
+
+template <typename Call>
 void convolution_selu(const Attributes &attributes, Call &call) {
   if (!call.require(fits_convolution(call, attributes) && call.shape(2) == Shape{call.shape(1)[3]}, kKernelDoesNotFit))
     return;

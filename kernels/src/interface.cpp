@@ -43,7 +43,7 @@ using ception::operations;
 
 extern "C" {
 
-int32_t ception_interface(void) { return 5; }
+int32_t ception_interface(void) { return 6; }
 
 const char *ception_instructions(void) { return operations().name; }
 
@@ -96,6 +96,21 @@ int32_t ception_bias_selu(int64_t values, int64_t channels, int32_t element, con
 int32_t ception_bias_selu_gradients(int64_t values, int64_t channels, int32_t element, const void *y,
                                     const void *gradient, void *of_x, float *of_bias) {
   return operations().bias_selu_gradients(values, channels, element, y, gradient, of_x, of_bias);
+}
+
+int32_t ception_convolution(const ception_windows *windows, int64_t filters, const float *x, const float *kernel,
+                            float *y) {
+  return operations().convolution(windows, filters, x, kernel, y);
+}
+
+int32_t ception_convolution_gradient(const ception_windows *windows, int64_t filters, const float *kernel,
+                                     const float *gradient, float *of_x) {
+  return operations().convolution_gradient(windows, filters, kernel, gradient, of_x);
+}
+
+int32_t ception_convolution_kernel_gradient(const ception_windows *windows, int64_t filters, const float *x,
+                                            const float *gradient, float *of_kernel) {
+  return operations().convolution_kernel_gradient(windows, filters, x, gradient, of_kernel);
 }
 
 int32_t ception_convolution_selu(const ception_windows *windows, int64_t filters, const float *x, const float *kernel,

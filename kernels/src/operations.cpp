@@ -1,6 +1,7 @@
 // The operations, compiled once for each set of instructions: CEPTION_NAME is the table that this copy fills.
 #include "operations.h"
 
+#include "convolution.h"
 #include "convolutions.h"
 #include "norm.h"
 #include "pool.h"
@@ -91,7 +92,7 @@ int32_t any_max_pool_gradient(const ception_windows *windows, int32_t element, c
 namespace ception {
 extern const Operations CEPTION_TABLE(CEPTION_NAME) = {
     CEPTION_TEXT(CEPTION_NAME), product, any_depthwise, any_depthwise_gradients, any_moments, any_normalize,
-    any_normalize_gradients, any_finish_gradient, any_bias_selu, any_bias_selu_gradients, convolution_selu,
-    convolution_selu_gradients, separable_selu, separable_selu_gradients, any_max_pool, any_max_pool_gradient,
+    any_normalize_gradients, any_finish_gradient, any_bias_selu, any_bias_selu_gradients, convolution,
+    convolution_gradient, convolution_kernel_gradient, convolution_selu, convolution_selu_gradients, separable_selu, separable_selu_gradients, any_max_pool, any_max_pool_gradient,
 };
 }  // namespace ception

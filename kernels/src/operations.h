@@ -16,6 +16,9 @@ struct Operations {
   decltype(&ception_finish_gradient) finish_gradient;
   decltype(&ception_bias_selu) bias_selu;
   decltype(&ception_bias_selu_gradients) bias_selu_gradients;
+  decltype(&ception_convolution) convolution;
+  decltype(&ception_convolution_gradient) convolution_gradient;
+  decltype(&ception_convolution_kernel_gradient) convolution_kernel_gradient;
   decltype(&ception_convolution_selu) convolution_selu;
   decltype(&ception_convolution_selu_gradients) convolution_selu_gradients;
   decltype(&ception_separable_selu) separable_selu;

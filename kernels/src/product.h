@@ -141,6 +141,22 @@ void pack_whole(int64_t k, int64_t n, const float *b, int64_t down, int64_t righ
     pack_columns(least(part, k - p), n, b + p * down, down, right, to + p * packed_columns(n));
 }
 
+// The same, shared out among the threads.
+void pack_shared(int64_t k, int64_t n, const float *b, int64_t down, int64_t right, float *to) {
+  const int64_t part = depth_of(k);
+  auto pack = [&](int64_t item, int) {
+    const int64_t p = item * part;
+    pack_columns(least(part, k - p), n, b + p * down, down, right, to + p * packed_columns(n));
+  };
+  each(ceiling(k, part), ception::threads(), pack);
+}
+
+// Adds up what all shares but the first have made.
+void add_shares(int64_t count, int64_t shares, const float *others, float *sums) {
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t item = 1; item < shares; ++item) sums[i] += others[(item - 1) * count + i];
+}
+
 // Floats that `multiply` needs for a's panels.
 constexpr int64_t kPacked = kBlock * kDepth;
 
@@ -198,8 +214,7 @@ int32_t product_of_shares(int64_t m, int64_t n, int64_t k, const float *a, int64
     }
   };
   each(shares, ception::threads(), share);
-  for (int64_t i = 0; i < m * n; ++i)
-    for (int64_t item = 1; item < shares; ++item) c[i] += results.data()[(item - 1) * m * n + i];
+  add_shares(m * n, shares, results.data(), c);
   return 0;
 }
 
@@ -211,12 +226,7 @@ int32_t product(int64_t m, int64_t n, int64_t k, const float *a, int32_t transpo
   if (transposed_a && k >= 2 * kDepth) return product_of_shares(m, n, k, a, down, right, b, down_b, right_b, c);
   const ception::Scratch columns(k * packed_columns(n)), rows(size * kPacked);
   if (!columns.data() || !rows.data()) return 1;
-  const int64_t part = depth_of(k), parts = ceiling(k, part);
-  auto pack = [&](int64_t item, int) {
-    const int64_t p = item * part;
-    pack_columns(least(part, k - p), n, b + p * down_b, down_b, right_b, columns.data() + p * packed_columns(n));
-  };
-  each(parts, size, pack);
+  pack_shared(k, n, b, down_b, right_b, columns.data());
   const int64_t tiles = ceiling(m, kRows), blocks = least(tiles, most(size, ceiling(m, kBlock)));
   auto block = [&](int64_t item, int worker) {
     const int64_t first = tiles * item / blocks * kRows, last = least(m, tiles * (item + 1) / blocks * kRows);

@@ -1,11 +1,10 @@
 // Whole layers, in float32, and their gradients: a convolution, a bias and SELU.
 //
-// A convolution is a matrix product of maps, which are made for some rows of a picture before the next ones: they stay in
-// the cache, and are made again for the gradients instead of being kept.
+// Each is a matrix product of maps, which are made for some rows of a picture before the next ones, as in convolution.h.
 #pragma once
 
+#include "convolution.h"
 #include "convolutions.h"
-#include "product.h"
 #include "selu.h"
 
 namespace {
@@ -28,28 +27,7 @@ struct Unfolded {
   const ception_windows &w;
   const float *x;
 
-  void rows(int64_t first, int64_t last, float *to) const {
-    const int64_t depth = w.window_height * w.window_width * w.channels;
-    memset(to, 0, sizeof(float) * (last - first) * w.out_width * depth);
-    for (int64_t row = first; row < last; ++row, to += w.out_width * depth)
-      for (int64_t i = 0; i < w.window_height; ++i) {
-        const int64_t line = row * w.down - w.top + i;
-        if (line < 0 || line >= w.height) continue;
-        for (int64_t j = 0; j < w.window_width; ++j) place(x + line * w.width * w.channels, i, j, depth, to);
-      }
-  }
-
- private:
-  // One place of the windows of a row of outputs.
-  void place(const float *line, int64_t i, int64_t j, int64_t depth, float *to) const {
-    const int64_t before = w.left - j;  // columns between the first of the map and what the place of the first window covers
-    const int64_t begin = before > 0 ? ceiling(before, w.right) : 0;
-    const int64_t end = w.width + before > 0 ? least(w.out_width, ceiling(w.width + before, w.right)) : 0;
-    to += (i * w.window_width + j) * w.channels;
-    for (int64_t column = begin; column < end; ++column)
-      for (int64_t channel = 0; channel < w.channels; ++channel)
-        to[column * depth + channel] = line[(column * w.right - before) * w.channels + channel];
-  }
+  void rows(int64_t first, int64_t last, float *to) const { unfold(w, x, first, last, to); }
 };
 
 // y = SELU of the product of maps (values, depth) and a matrix (depth, filters), and a bias. `maps_of(picture, worker)` are
@@ -123,7 +101,7 @@ int32_t convolution_selu(const ception_windows *windows, int64_t filters, const 
                          const float *bias, float *y) {
   const ception_windows &w = *windows;
   const auto maps_of = [&](int64_t picture, int) { return Unfolded{w, x + picture * w.height * w.width * w.channels}; };
-  return product_selu(w, w.window_height * w.window_width * w.channels, filters, ception::threads(), kernel, bias, y, maps_of);
+  return product_selu(w, covered(w), filters, ception::threads(), kernel, bias, y, maps_of);
 }
 
 int32_t convolution_selu_gradients(const ception_windows *windows, int64_t filters, const float *x, const float *y,
@@ -131,7 +109,7 @@ int32_t convolution_selu_gradients(const ception_windows *windows, int64_t filte
   const ception_windows &w = *windows;
   const auto maps_of = [&](int64_t picture, int) { return Unfolded{w, x + picture * w.height * w.width * w.channels}; };
   return product_selu_gradients(
-      w, w.window_height * w.window_width * w.channels, filters, ception::threads(), y, gradient, of_kernel, of_bias, maps_of,
+      w, covered(w), filters, ception::threads(), y, gradient, of_kernel, of_bias, maps_of,
       [](int, int64_t, int64_t, const float *) {}, [](int64_t, int) {});
 }
 

@@ -322,6 +322,28 @@ void test_separable_selu(const ception_windows &w, int64_t filters) {
   check("separable convolution and SELU, of the bias", of_bias, expected.of_bias, of_sums);
 }
 
+void test_convolution(const ception_windows &w, int64_t filters) {
+  const Floats x = drawn(inputs(w)), kernel = drawn(w.window_height * w.window_width * w.channels * filters);
+  const Floats given = drawn(outputs(w) / w.channels * filters);
+  Doubles expected(given.size()), for_x(x.size()), for_kernel(kernel.size());
+  walk(w, [&](int64_t out, int64_t place, int64_t in) {
+    for (int64_t channel = 0; channel < w.channels; ++channel)
+      for (int64_t filter = 0; filter < filters; ++filter) {
+        const int64_t made = out / w.channels * filters + filter, of = (place + channel) * filters + filter;
+        expected[made] += (double)x[in + channel] * kernel[of];
+        for_x[in + channel] += (double)given[made] * kernel[of];
+        for_kernel[of] += (double)given[made] * x[in + channel];
+      }
+  });
+  Floats y(given.size(), NAN), of_x(x.size(), NAN), of_kernel(kernel.size(), NAN);
+  ception_convolution(&w, filters, x.data(), kernel.data(), y.data());
+  ception_convolution_gradient(&w, filters, kernel.data(), given.data(), of_x.data());
+  ception_convolution_kernel_gradient(&w, filters, x.data(), given.data(), of_kernel.data());
+  check("convolution", y, expected, 1);
+  check("convolution, of x", of_x, for_x, 1);
+  check("convolution, of the kernel", of_kernel, for_kernel, std::sqrt(given.size() / filters));
+}
+
 void test_convolution_selu(const ception_windows &w, int64_t filters) {
   const int64_t depth = w.window_height * w.window_width * w.channels;
   const Floats x = drawn(inputs(w)), kernel = drawn(depth * filters), bias = drawn(filters);
@@ -442,6 +464,22 @@ void test_windows() {
     test_depthwise(windows(2, 9, 15, 150, 3, 1, true), CEPTION_FLOAT32, kind);
 }
 
+void test_convolutions() {
+  for (int64_t batch : {1, 3})
+    for (int64_t size : {4, 7, 12})
+      for (int64_t channels : {1, 5, 33})
+        for (int64_t window : {1, 2, 3, 5})
+          for (int64_t stride : {1, 2})
+            for (int64_t filters : {1, 32, 45})
+              for (bool same : {true, false})
+                if (same || window <= size) test_convolution(windows(batch, size, size + 1, channels, window, stride, same), filters);
+  ception_windows uneven = windows(2, 9, 8, 6, 3, 2, false);
+  uneven.window_width = 2, uneven.right = 1, uneven.out_width = 7;
+  for (const ception_windows &w : {windows(2, 5, 4, 300, 3, 1, true), windows(1, 4, 3, 512, 1, 2, true),
+                                   windows(0, 4, 4, 5, 3, 1, true), windows(1, 3, 290, 2, 3, 1, true), uneven})
+    test_convolution(w, 45);
+}
+
 }  // namespace
 
 int main() {
@@ -464,6 +502,10 @@ int main() {
     test_many_callers();
   }
   test_rounding();
+  for (int threads : {1, 3}) {
+    ception_set_threads(threads);
+    test_convolutions();
+  }
   std::printf("%s: %d failures\n", ception_instructions(), failures);
   return failures != 0;
 }

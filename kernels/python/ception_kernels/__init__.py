@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["BFLOAT16", "FLOAT32", "INTERFACE", "instructions", "library", "set_threads", "tensorflow_operations",
            "xla_handlers", "xla_set_version", "xla_version"]  # fmt: skip
 
-INTERFACE = 5  # which version of include/ception_kernels.h this is written for
+INTERFACE = 6  # which version of include/ception_kernels.h this is written for
 
 
 class Windows(ctypes.Structure):
@@ -54,6 +54,9 @@ _SIGNATURES = {
     "ception_finish_gradient": (_LONG, _LONG, _INT, _READING, *[_POINTER] * 4, _LONG, _POINTER),
     "ception_bias_selu": (_LONG, _LONG, _INT, *[_POINTER] * 3),
     "ception_bias_selu_gradients": (_LONG, _LONG, _INT, *[_POINTER] * 4),
+    "ception_convolution": (_WINDOWS, _LONG, *[_POINTER] * 3),
+    "ception_convolution_gradient": (_WINDOWS, _LONG, *[_POINTER] * 3),
+    "ception_convolution_kernel_gradient": (_WINDOWS, _LONG, *[_POINTER] * 3),
     "ception_convolution_selu": (_WINDOWS, _LONG, *[_POINTER] * 4),
     "ception_convolution_selu_gradients": (_WINDOWS, _LONG, *[_POINTER] * 5),
     "ception_separable_selu": (_WINDOWS, _LONG, *[_POINTER] * 5),
@@ -102,8 +105,8 @@ def tensorflow_operations() -> Path:
 _XLA = (
     "product", "moments", "normalize", "normalize_gradients", "factor_gradients", "finish_gradient", "depthwise",
     "depthwise_gradients", "normalized_depthwise", "normalized_depthwise_gradients", "bias_selu",
-    "bias_selu_gradients", "convolution_selu", "convolution_selu_gradients", "separable_selu",
-    "separable_selu_gradients", "max_pool", "max_pool_gradient",
+    "bias_selu_gradients", "convolution", "convolution_gradient", "convolution_kernel_gradient", "convolution_selu",
+    "convolution_selu_gradients", "separable_selu", "separable_selu_gradients", "max_pool", "max_pool_gradient",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ception.backends import threads
 
-_INTERFACE = 5  # of the kernels that this version calls
+_INTERFACE = 6  # of the kernels that this version calls
 BACKENDS = ("tensorflow", "torch", "jax")  # that can call them
 
 

@@ -22,7 +22,6 @@ from ception.layers.compiled import covers_few, margins
 from ception.layers.xla_calls import Shape, Shapes, added, call, computed, is_computed
 
 KINDS = (*plain.KINDS, "BatchNormalization", "ReLU")
-convolution = plain.convolution
 
 _Windows = tuple[tuple[int, int], tuple[int, int], str]  # their size, their strides, the padding
 
@@ -204,6 +203,23 @@ _product = jax.custom_vjp(_times)
 _product.defvjp(lambda a, b: (_times(a, b), (a, b)), _times_gradients)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _convolution(x: Any, kernel: Any, windows: _Windows) -> Any:
+    shape = (*_after(x.shape, windows)[:3], kernel.shape[-1])
+    return call("convolution", "b.:b", (x, kernel), [(shape, x.dtype)], **_placed(windows))[0]
+
+
+def _convolution_gradients(windows: _Windows, kept: tuple[Any, Any], gradient: Any) -> tuple[Any, Any]:
+    """Two operations: one that nobody asks for is left out of the program."""
+    x, kernel = kept
+    (of_x,) = call("convolution_gradient", "b.b:b", (x, kernel, gradient), _like(x), **_placed(windows))
+    (of_kernel,) = call("convolution_kernel_gradient", "bb:+", (x, gradient), _like(kernel), **_placed(windows))
+    return of_x, of_kernel
+
+
+_convolution.defvjp(lambda x, kernel, windows: (_convolution(x, kernel, windows), (x, kernel)), _convolution_gradients)
+
+
 def _selu_of_sum(x: Any, bias: Any) -> Any:
     return call("bias_selu", "b.:b", (x, bias), _like(x))[0]
 
@@ -282,6 +298,13 @@ def pointwise(x: Any, kernel: Any, strides: tuple[int, int]) -> Any:
         return plain.pointwise(x, kernel, strides)
     x = x[:, :: strides[0], :: strides[1]]
     return _product(x.reshape(-1, x.shape[-1]), kernel[0, 0]).reshape(*x.shape[:3], kernel.shape[-1])
+
+
+def convolution(x: Any, kernel: Any, strides: tuple[int, int], padding: str) -> Any:
+    """A convolution with a kernel of (height, width, channels, filters)."""
+    if not is_computed(x, jnp.float32):
+        return plain.convolution(x, kernel, strides, padding)
+    return _convolution(x, kernel, (tuple(kernel.shape[:2]), strides, padding))
 
 
 def relu(x: Any) -> Any:
