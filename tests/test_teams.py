@@ -207,11 +207,11 @@ class TestTogether:
 class TestPartingOnJax:
     """JAX's own end waits for processes that are gone, or aborts: it must not come to that."""
 
-    def codes(self, monkeypatch, do):
-        """The codes with which two processes end before JAX does, of which the second one does something else first."""
+    def ends(self, monkeypatch, do):
+        """Codes of two processes that end before JAX does, the second of which does something first; what they tell."""
         from ception.distributed import jax as joining
 
-        codes, board = [], Dictionary()
+        codes, told, board = [], [], Dictionary()
         monkeypatch.setattr(joining, "_Service", lambda: board)
         monkeypatch.setattr(joining, "_LEAVING_S", 0)
         monkeypatch.setattr(joining.atexit, "register", lambda end: None)
@@ -221,18 +221,23 @@ class TestPartingOnJax:
             team = joining.JaxTeam(Place(index, 2, "nowhere", 1))
             if index:
                 do(team)
-            team.close()
+            try:
+                team.close()
+            except LostError as error:
+                told.append(str(error))
             team._end()
 
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(live, range(2)))
-        return codes
+        return codes, told
 
     def test_all_part(self, impatient, monkeypatch):
-        assert self.codes(monkeypatch, lambda team: None) == []
+        assert self.ends(monkeypatch, lambda team: None) == ([], [])
 
     def test_one_is_gone_when_they_part(self, impatient, monkeypatch):
-        assert self.codes(monkeypatch, lambda team: team.lost()) == [1, 1]
+        codes, (told,) = self.ends(monkeypatch, lambda team: team.lost())
+        assert codes == [1, 1]
+        assert told.startswith("all is done and written, but as the processes parted, another process of the training")
 
 
 class TestTraining:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ception import backends
@@ -52,7 +52,7 @@ def joined(backend: Callable[[], str | None], reporter: Reporter) -> Iterator[tu
 
     Raises:
         InputError: the backend cannot train in several processes.
-        RunError: the processes do not come together.
+        RunError: the processes do not come together, or one is gone before they part.
     """
     place = place_of()
     if place is None:
@@ -63,8 +63,11 @@ def joined(backend: Callable[[], str | None], reporter: Reporter) -> Iterator[tu
     with _ended_by_launcher(team):
         try:
             yield team, reporter
-        finally:
-            team.close()
+        except BaseException:
+            with suppress(LostError):  # there is something else to tell
+                team.close()
+            raise
+        team.close()
 
 
 def require_several(backend: str) -> str:

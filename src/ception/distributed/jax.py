@@ -22,7 +22,7 @@ import numpy as np
 from ception import backends
 from ception.distributed import jax_internals
 from ception.distributed.places import Place
-from ception.distributed.team import GATHERING_S, SILENCE_S, Several, Value
+from ception.distributed.team import GATHERING_S, SILENCE_S, LostError, Several, Value
 from ception.errors import RunError
 
 if TYPE_CHECKING:
@@ -130,17 +130,25 @@ class JaxTeam(Several):
         return xla_calls.spread_over(self.mesh) if operations() is compiled_jax else nullcontext()
 
     def close(self) -> None:
-        """Leave; where others are gone, without the meeting at the end that JAX would wait for."""
+        """Leave; where others are gone, without the meeting at the end that JAX would wait for.
+
+        Raises:
+            LostError: they were there until now.
+        """
         is_lost = self.is_over
         super().close()
-        with suppress(Exception):
-            if is_lost:
-                return
+        if is_lost:
+            return
+        try:
             self.everyone(None)
             if self.index == 0:
                 time.sleep(_LEAVING_S)
             jax.distributed.shutdown()
-            self._parted_well = True
+        except LostError as error:
+            raise type(error)(f"all is done and written, but as the processes parted, {error}") from None
+        except jax.errors.JaxRuntimeError:
+            raise self.lost("all is done and written, but JAX could not end its service") from None
+        self._parted_well = True
 
     def _end(self) -> None:
         """At the end of the program, where others are gone: JAX's own end would wait for them, or abort.
