@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -19,7 +20,7 @@ import results
 
 
 def needed(name: str, extras: Iterable[str], found: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Distributions that one with some extras needs, itself among them, with the extra of each; added to those found."""
+    """Distributions that one with some extras needs, itself among them, each with the extra; added to those found."""
     for extra in ("", *extras):
         one = canonicalize_name(name), extra
         if one in found:
@@ -39,7 +40,7 @@ def names(extras: Iterable[str]) -> set[str]:
 
 def size(name: str) -> int:
     """Bytes of the files of an installed distribution."""
-    places = (file.locate() for file in distribution(name).files or [])
+    places = (Path(file.locate()) for file in distribution(name).files or [])
     return sum(place.stat().st_size for place in places if place.is_file())
 
 

@@ -1,11 +1,12 @@
 """Time, memory and open files by the number of pictures, in shards: loading, predicting, sharding and checking them.
 
-    python benchmarks/many_pictures.py --counts 10000 100000 1000000 --tasks load predict shard check
+    python benchmarks/many_pictures.py --counts 10000 100000 1000000 --tasks load predict answers shard check
 
 The pictures are noise of 32 x 32 in one of three colours, made for the purpose. Each task runs in a process of its own
 and appends a row to results/many_pictures.csv: seconds by the clock and of processors, the most memory that it had, the
 most files that were open when it was looked at, every tenth of a second, and processor time for a picture beyond what a
-task for 300 takes, which is its start.
+task for 300 takes, which is its start; and what it has left in the cache folder, which was empty before. `answers` is
+`predict` with --out.
 """
 
 from __future__ import annotations
@@ -75,17 +76,19 @@ def commands(shards: Path, model: Path, folder: Path) -> dict[str, list[str]]:
     return {
         "load": [sys.executable, "-c", LOAD, str(shards)],
         "predict": [*ception, "predict", str(model), str(shards), "--quiet"],
+        "answers": [*ception, "predict", str(model), str(shards), "--out", str(folder / "answers"), "--quiet"],
         "shard": [*ception, "shard", str(shards), str(folder / "again"), "--quiet"],
         "check": [*ception, "check", str(shards), "--out", str(folder / "check.html"), "--quiet"],
     }
 
 
-def measured(command: list[str], folder: Path) -> tuple[float, float, float, int]:
-    """Seconds by the clock and of processors, most memory in MB, most open files of a command, which must succeed."""
+def measured(command: list[str], folder: Path) -> dict[str, float]:
+    """What a command, which must succeed, takes: columns of the rows."""
     began, files = time.monotonic(), 0
-    cache = os.environ | {"CEPTION_CACHE": str(folder / f"cache-{began}")}  # of another task nothing is known
+    cache = folder / f"cache-{began}"  # of another task nothing is known
+    where = os.environ | {"CEPTION_CACHE": str(cache)}
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, cwd=folder, env=cache, stdout=subprocess.DEVNULL, stderr=said)
+        process = subprocess.Popen(command, cwd=folder, env=where, stdout=subprocess.DEVNULL, stderr=said)
         while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
             with suppress(FileNotFoundError):
                 files = max(files, len(os.listdir(f"/proc/{process.pid}/fd")))
@@ -95,14 +98,18 @@ def measured(command: list[str], folder: Path) -> tuple[float, float, float, int
         if process.returncode:
             said.seek(0)
             raise SystemExit(said.read().decode())
-    return time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000, files
+    return {
+        "seconds": round(time.monotonic() - began, 2), "processor_s": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_mb": round(usage.ru_maxrss / 1000), "open_files": files,
+        "cache_mb": round(sum(path.stat().st_size for path in cache.rglob("*") if path.is_file()) / 1e6, 1),
+    }  # fmt: skip
 
 
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--tasks", nargs="+", default=["load", "predict", "shard", "check"])
+    parser.add_argument("--tasks", nargs="+", default=["load", "predict", "answers", "shard", "check"])
     parser.add_argument("--keep", type=Path, help="where the pictures are kept, and those of an earlier run lie")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -113,7 +120,9 @@ def main() -> None:
         run([*ception, "train", str(few), "--model", "separable_cnn", "--epochs", "1", "--quiet"], folder)
         model = next(folder.glob("runs/*/model.keras"))
         (folder / "start").mkdir()
-        starts = {task: measured(commands(few, model, folder / "start")[task], folder)[1] for task in asked.tasks}
+        starts = {
+            task: measured(commands(few, model, folder / "start")[task], folder)["processor_s"] for task in asked.tasks
+        }
         for count in asked.counts:
             inside = folder / str(count)
             inside.mkdir()
@@ -121,11 +130,9 @@ def main() -> None:
             for task in asked.tasks:
                 command = commands(shards, model, inside)[task]
                 print(shlex.join(command), flush=True)
-                seconds, processor_s, peak_mb, files = measured(command, inside)
-                each = (processor_s - starts[task]) / (count - FEW)
-                row = {"task": task, "pictures": count, "seconds": round(seconds, 2),
-                       "processor_s": round(processor_s, 2), "microseconds_each": round(each * 1e6, 1),
-                       "peak_mb": round(peak_mb), "open_files": files}  # fmt: skip
+                found = measured(command, inside)
+                each = (found["processor_s"] - starts[task]) / (count - FEW)
+                row = {"task": task, "pictures": count, **found, "microseconds_each": round(each * 1e6, 1)}
                 results.append("many_pictures", row)
                 print(row, flush=True)
 
