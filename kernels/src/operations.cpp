@@ -1,7 +1,7 @@
 // The operations, compiled once for each set of instructions: CEPTION_NAME is the table that this copy fills.
 #include "operations.h"
 
-#include "convolution.h"
+#include "across_channels.h"
 #include "convolutions.h"
 #include "norm.h"
 #include "pool.h"

@@ -1,9 +1,9 @@
 // Whole layers, in float32, and their gradients: a convolution, a bias and SELU.
 //
-// Each is a matrix product of maps, which are made for some rows of a picture before the next ones, as in convolution.h.
+// Each is a matrix product of maps, which are made for some rows of a picture before the next ones, as in across_channels.h.
 #pragma once
 
-#include "convolution.h"
+#include "across_channels.h"
 #include "convolutions.h"
 #include "selu.h"
 
