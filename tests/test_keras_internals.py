@@ -94,3 +94,32 @@ def test_modules_of_jax_that_are_its_own_are_imported_in_one_place():
 @pytest.mark.parametrize("name", ["_keras_history", "_trainable_variables", "_iterations"])
 def test_the_search_finds_them(name):
     assert any(one.endswith(f": {name}") for one in private(Path(keras_internals.__file__)))
+
+
+class Counted(keras.utils.PyDataset):
+    """Two batches of three."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return np.full((3, 3), index + 1.0, "float32"), np.arange(3)
+
+
+def test_batches_are_read_ahead_without_being_tuned():
+    given, losses = keras_internals.untuned(Counted(), {0: 1.0, 1: 3.0, 2: 0.5}), []
+    if keras.backend.backend() == "tensorflow":
+        assert given.get_tf_dataset().options().autotune.enabled is False
+    else:
+        assert isinstance(given, Counted)
+    for batches in (given, Counted()):
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+        history = model.fit(
+            batches, class_weight={0: 1.0, 1: 3.0, 2: 0.5}, validation_data=keras_internals.untuned(Counted()),
+            epochs=2, shuffle=False, verbose=0,
+        ).history  # fmt: skip
+        losses.append(history["loss"] + history["val_loss"])
+    assert losses[0] == losses[1]
+    assert losses[0][0] != losses[0][2]

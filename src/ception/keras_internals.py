@@ -1,6 +1,7 @@
 """All that this package uses of Keras beyond its documented interface, in one place; Keras's minor version is capped.
 
-Source: keras/src/optimizers/base_optimizer.py, keras/src/ops/node.py and keras/src/models/functional.py of Keras 3.15.
+Source: keras/src/optimizers/base_optimizer.py, keras/src/ops/node.py, keras/src/models/functional.py and
+keras/src/trainers/data_adapters of Keras 3.15.
 """
 
 from __future__ import annotations
@@ -101,6 +102,31 @@ def with_moments(kind: Any, moments: Any) -> Any:
             return result
 
     return WithMoments
+
+
+def untuned(batches: keras.utils.PyDataset, class_weights: Mapping[int, float] | None = None) -> Any:
+    """What `fit` takes in place of batches, so that TensorFlow does not tune how far it reads ahead; else the batches.
+
+    The thread that does looks up ever more rarely, and may miss that an epoch is over: the next one then waits until it
+    looks up again, up to as long as the epoch took (seen in TensorFlow 2.21).
+
+    Args:
+        batches: Whose next ones are read by a thread.
+        class_weights: As for `fit`, which leaves them to what it takes here.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+    class Untuned(PyDatasetAdapter):
+        def get_tf_dataset(self) -> Any:
+            import tensorflow as tf
+
+            options = tf.data.Options()
+            options.autotune.enabled = False
+            return super().get_tf_dataset().with_options(options)
+
+    return Untuned(batches, class_weights)
 
 
 def reseeded(layer: Any, by: int) -> None:

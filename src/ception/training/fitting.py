@@ -18,6 +18,7 @@ from ception.data.batches import order
 from ception.distributed import Team
 from ception.errors import RunError
 from ception.files import whole
+from ception.keras_internals import untuned
 from ception.models.building import build_network
 from ception.reporting import Reporter, counted
 from ception.training import batch_norm, callbacks, limits, phases, state
@@ -350,11 +351,12 @@ def _train(
         state.restore(job.folder.state, made, steps=begun * len(training))
     if begun < recipe.epochs and not (begun and epochs.over()):
         steps = len(training) * (recipe.epochs - begun)
+        weights = None if recipe.mixing != Mixing() else examples.class_weights
         with job.reporter.task("Training", steps) as task, callbacks.Interruptible() as interruptible:
             made.fit(
-                training,
-                validation_data=validation,
-                class_weight=None if recipe.mixing != Mixing() else examples.class_weights,
+                untuned(training, weights),
+                validation_data=untuned(validation),
+                class_weight=weights,
                 initial_epoch=begun,
                 epochs=recipe.epochs,
                 shuffle=False,
