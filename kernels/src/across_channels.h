@@ -57,26 +57,51 @@ inline int64_t rows_of_maps(const ception_windows &w) {
   return least(most(1, w.out_height), ceiling(kTogether, most(1, w.out_width)));
 }
 
-int32_t convolution(const ception_windows *windows, int64_t filters, const float *x, const float *kernel, float *y) {
-  const ception_windows &w = *windows;
-  const int size = ception::threads();
-  const int64_t depth = covered(w), together = rows_of_maps(w), between = together * w.out_width * depth;
+// Maps of one picture that have in each place all that its window covers.
+struct Unfolded {
+  const ception_windows &w;
+  const float *x;
+
+  void rows(int64_t first, int64_t last, float *to) const { unfold(w, x, first, last, to); }
+};
+
+// Those of each picture.
+inline auto unfolded(const ception_windows &w, const float *x) {
+  return [&w, x](int64_t picture, int) { return Unfolded{w, x + picture * w.height * w.width * w.channels}; };
+}
+
+// y = the product of maps (values, depth), of which so many rows are gone through together, and a matrix (depth, filters).
+// `maps_of(picture, worker)` are those of a picture, of which a worker of `size` has one at a time; `finish(values, to)` is
+// given what was computed.
+template <typename Maps, typename Finish>
+int32_t product_of_maps(const ception_windows &w, int64_t depth, int64_t filters, int64_t together, int size,
+                        const float *matrix, float *y, const Maps &maps_of, const Finish &finish) {
+  const int64_t between = together * w.out_width * depth;
   const ception::Scratch maps(size * between), rows(size * kPacked), columns(depth * packed_columns(filters));
   if (!maps.data() || !rows.data() || !columns.data()) return 1;
-  pack_shared(depth, filters, kernel, filters, 1, columns.data());
+  pack_shared(depth, filters, matrix, filters, 1, columns.data());
   const Bands bands(w.batch, w.out_height, size);
   auto band = [&](int64_t item, int worker) {
     const int64_t picture = bands.picture(item), last = bands.last(item);
     float *map = maps.data() + worker * between;
+    auto made = maps_of(picture, worker);
     for (int64_t row = bands.first(item), end; row < last; row = end) {
       end = least(last, row + together);
-      unfold(w, x + picture * w.height * w.width * w.channels, row, end, map);
-      multiply((end - row) * w.out_width, filters, depth, map, depth, 1, columns.data(),
-               y + (picture * w.out_height + row) * w.out_width * filters, filters, false, rows.data() + worker * kPacked);
+      made.rows(row, end, map);
+      const int64_t values = (end - row) * w.out_width;
+      float *to = y + (picture * w.out_height + row) * w.out_width * filters;
+      multiply(values, filters, depth, map, depth, 1, columns.data(), to, filters, false, rows.data() + worker * kPacked);
+      finish(values, to);
     }
   };
   each(bands.number, size, band);
   return 0;
+}
+
+int32_t convolution(const ception_windows *windows, int64_t filters, const float *x, const float *kernel, float *y) {
+  const ception_windows &w = *windows;
+  return product_of_maps(w, covered(w), filters, rows_of_maps(w), ception::threads(), kernel, y, unfolded(w, x),
+                         [](int64_t, float *) {});
 }
 
 int32_t convolution_gradient(const ception_windows *windows, int64_t filters, const float *kernel, const float *gradient,

@@ -22,42 +22,18 @@ struct Separated {
   void rows(int64_t first, int64_t last, float *to) { depthwise_rows(lines, kernel, first, last, to); }
 };
 
-// Maps of one picture that have in each place all that its window covers.
-struct Unfolded {
-  const ception_windows &w;
-  const float *x;
-
-  void rows(int64_t first, int64_t last, float *to) const { unfold(w, x, first, last, to); }
-};
-
-// y = SELU of the product of maps (values, depth) and a matrix (depth, filters), and a bias. `maps_of(picture, worker)` are
-// those of a picture, of which a worker of `size` has one at a time.
+// y = SELU of the product of maps (values, depth) and a matrix (depth, filters), and a bias; maps as `product_of_maps` has
+// them.
 template <typename Maps>
 int32_t product_selu(const ception_windows &w, int64_t depth, int64_t filters, int size, const float *matrix,
                      const float *bias, float *y, const Maps &maps_of) {
-  const int64_t together = rows_together(w, depth, filters), between = together * w.out_width * depth;
-  const ception::Scratch maps(size * between), rows(size * kPacked), columns(depth * packed_columns(filters));
   const ception::Scratch added(padded(filters));
-  if (!maps.data() || !rows.data() || !columns.data() || !added.data()) return 1;
-  pack_whole(depth, filters, matrix, filters, 1, columns.data());
+  if (!added.data()) return 1;
   memset(added.data(), 0, sizeof(float) * padded(filters));
   memcpy(added.data(), bias, sizeof(float) * filters);
-  const Bands bands(w.batch, w.out_height, size);
-  auto band = [&](int64_t item, int worker) {
-    const int64_t picture = bands.picture(item), last = bands.last(item);
-    float *map = maps.data() + worker * between;
-    auto made = maps_of(picture, worker);
-    for (int64_t row = bands.first(item), end; row < last; row = end) {
-      end = least(last, row + together);
-      made.rows(row, end, map);
-      const int64_t values = (end - row) * w.out_width;
-      float *to = y + (picture * w.out_height + row) * w.out_width * filters;
-      multiply(values, filters, depth, map, depth, 1, columns.data(), to, filters, false, rows.data() + worker * kPacked);
-      write_selu(filters, to, added.data(), 0, values, to);
-    }
-  };
-  each(bands.number, size, band);
-  return 0;
+  return product_of_maps(
+      w, depth, filters, rows_together(w, depth, filters), size, matrix, y, maps_of,
+      [&](int64_t values, float *to) { write_selu(filters, to, added.data(), 0, values, to); });
 }
 
 // The gradients of matrix and bias. `take_rows(worker, row, values, gradient)` is given the gradient of the product from a row
@@ -100,16 +76,14 @@ int32_t product_selu_gradients(const ception_windows &w, int64_t depth, int64_t 
 int32_t convolution_selu(const ception_windows *windows, int64_t filters, const float *x, const float *kernel,
                          const float *bias, float *y) {
   const ception_windows &w = *windows;
-  const auto maps_of = [&](int64_t picture, int) { return Unfolded{w, x + picture * w.height * w.width * w.channels}; };
-  return product_selu(w, covered(w), filters, ception::threads(), kernel, bias, y, maps_of);
+  return product_selu(w, covered(w), filters, ception::threads(), kernel, bias, y, unfolded(w, x));
 }
 
 int32_t convolution_selu_gradients(const ception_windows *windows, int64_t filters, const float *x, const float *y,
                                    const float *gradient, float *of_kernel, float *of_bias) {
   const ception_windows &w = *windows;
-  const auto maps_of = [&](int64_t picture, int) { return Unfolded{w, x + picture * w.height * w.width * w.channels}; };
   return product_selu_gradients(
-      w, covered(w), filters, ception::threads(), y, gradient, of_kernel, of_bias, maps_of,
+      w, covered(w), filters, ception::threads(), y, gradient, of_kernel, of_bias, unfolded(w, x),
       [](int, int64_t, int64_t, const float *) {}, [](int64_t, int) {});
 }
 
