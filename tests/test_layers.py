@@ -13,6 +13,8 @@ import pytest
 from ception import layers
 from ception.classifier import Classifier
 from ception.data.images import ImageContract
+from ception.keras_internals import with_moments
+from ception.layers.classes import BatchNormalization
 from ception.models import NetworkConfig
 from ception.models.building import build_network
 from ception.models.kinds import kind, stock_class, stock_config
@@ -119,3 +121,17 @@ def test_a_stock_configuration_is_what_keras_writes():
 def test_what_is_none_of_kerass():
     with pytest.raises(ValueError, match="derives from no class of Keras"):
         stock_class(dict)
+
+
+def test_a_network_of_quicker_layers_is_saved_without_building_it_anew(tmp_path, monkeypatch):
+    """Their classes have the names of Keras's, and so have those that a team makes of them."""
+    made = {**layers.quicker(), "BatchNormalization": with_moments(BatchNormalization, None)}
+    network = build_network(CONFIG, layers=made, seed=1)
+    monkeypatch.setattr("ception.classifier.build_network", None)
+    image = ImageContract(height=71, width=71, channels=3)
+    classifier = Classifier(network=network, config=CONFIG, class_names=("a", "b", "c"), image=image)
+    classifier.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    assert {type(layer).__module__.split(".")[0] for layer in again.layers} == {"keras"}
+    for one, other in zip(again.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -20,7 +20,7 @@ import ception
 from ception.data.images import read as read_picture
 from ception.data.images import to_pixels
 from ception.errors import InputError
-from ception.explaining import index_beside, neighbours
+from ception.explaining import index_beside, index_of_training, neighbours
 from ception.explaining.insight import Subject, look
 from ception.explaining.neighbours import Index, identity, some, unit
 from ception.models.endpoints import before_head
@@ -188,6 +188,12 @@ class TestExplain:
         assert not any("training pictures" in line for line in notes.lines)
         with pytest.raises(InputError, match="in memory has no index"):
             ception.explain(classifier, index.paths[0], neighbours=2, out=tmp_path)
+
+    def test_a_repository_of_the_hub_has_none(self, classifier):
+        assert index_of_training("hf://jane/colours", classifier, None, notes := Notes()) is None
+        assert "hf://jane/colours has none of them, which lie in its run folder alone" in notes.lines[-1]
+        with pytest.raises(InputError, match="hf://jane/colours has none of them"):
+            index_of_training(Path("hf://jane/colours"), classifier, 2, notes)
 
 
 def flat(classifier: ception.Classifier) -> ception.Classifier:

@@ -20,7 +20,7 @@ from ception.model_file import MEMBER, ModelDescription, describe, keras_file
 from ception.models.building import build_network
 from ception.models.catalog import PORTS, find
 from ception.models.config import NetworkConfig, NetworkOptions, require_options
-from ception.models.kinds import stock_class, stock_config
+from ception.models.kinds import kind, stock_config
 from ception.networks import filled
 from ception.reporting import Reporter, or_default
 from ception.settings import Resize
@@ -99,8 +99,8 @@ class Classifier(ModelDescription):
                 target.writestr(MEMBER, json.dumps(self.as_json()), zipfile.ZIP_DEFLATED)
 
     def _of_stock_layers(self) -> keras.Model:
-        """The network, built anew where layers are of classes of one's own: Keras files tensors under their names."""
-        if all(type(layer) is stock_class(type(layer)) for layer in self.network.layers):
+        """The network, built anew where classes of layers have names of their own, which Keras files tensors by."""
+        if all(type(layer).__name__ == kind(layer) for layer in self.network.layers):
             return self.network
         network = build_network(self.config)
         tensors = {name: keras.ops.convert_to_numpy(tensor) for name, tensor in variables(self.network).items()}

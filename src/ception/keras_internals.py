@@ -101,6 +101,7 @@ def with_moments(kind: Any, moments: Any) -> Any:
             result: tuple[Any, Any] = moments(inputs, self._reduction_axes)
             return result
 
+    WithMoments.__name__, WithMoments.__module__ = kind.__name__, kind.__module__  # by which Keras files its tensors
     return WithMoments
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from ception import backends
+from ception import backends, hub
 from ception.data.collecting import collected
 from ception.data.images import Picture, PictureError, flatten
 from ception.errors import InputError, nearest
@@ -118,6 +118,8 @@ def index_of_training(
     try:
         if isinstance(model, ModelDescription):
             raise InputError("a classifier in memory has no index of training pictures: name its run folder")
+        if hub.is_named(model):
+            raise InputError(f"{hub.shown(model)} has none of them, which lie in its run folder alone: name that, where it is")
         return index_beside(model_file(model), classifier)
     except InputError as error:
         if wanted is not None:

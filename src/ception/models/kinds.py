@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ def stock_config(config: Any) -> Any:
     return config
 
 
+@cache
 def _options(stock: type) -> set[str]:
     """What a class of Keras and those it derives from may be made with."""
     names = {"name", "trainable", "dtype"}
