@@ -190,7 +190,8 @@ class TestExplain:
             ception.explain(classifier, index.paths[0], neighbours=2, out=tmp_path)
 
     def test_a_repository_of_the_hub_has_none(self, classifier):
-        assert index_of_training("hf://jane/colours", classifier, None, notes := Notes()) is None
+        notes = Notes()
+        assert index_of_training("hf://jane/colours", classifier, None, notes) is None
         assert "hf://jane/colours has none of them, which lie in its run folder alone" in notes.lines[-1]
         with pytest.raises(InputError, match="hf://jane/colours has none of them"):
             index_of_training(Path("hf://jane/colours"), classifier, 2, notes)

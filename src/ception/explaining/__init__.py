@@ -119,7 +119,7 @@ def index_of_training(
         if isinstance(model, ModelDescription):
             raise InputError("a classifier in memory has no index of training pictures: name its run folder")
         if hub.is_named(model):
-            raise InputError(f"{hub.shown(model)} has none of them, which lie in its run folder alone: name that, where it is")
+            raise InputError(f"{hub.shown(model)} has none of them, which lie in its run folder alone: name that")
         return index_beside(model_file(model), classifier)
     except InputError as error:
         if wanted is not None:

@@ -193,7 +193,7 @@ def require_equal(network: keras.Model, team: Team) -> None:
     if team.count > 1:
         digest = hashlib.blake2b(digest_size=16)
         for variable in [*network.variables, *network.optimizer.variables]:
-            digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).reshape(-1).view(np.uint8))
+            digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).reshape(-1).view(np.uint8).data)
         if len(set(team.everyone(digest.hexdigest()))) > 1:
             raise RunError("the processes have come to different weights: please report this")
 
