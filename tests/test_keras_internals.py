@@ -51,6 +51,25 @@ def test_the_gradients_of_parts_of_a_batch():
     assert any(np.abs(keras.ops.convert_to_numpy(one)).max() > 0 for one in partial)
 
 
+def after_steps(kind, shape, name) -> np.ndarray:
+    """What three steps with the same gradients make of a variable."""
+    variable = keras.Variable(np.random.default_rng(0).normal(size=shape).astype("float32"), name=name)
+    optimizer, random = kind(0.01, weight_decay=0.1, adam_weight_decay=0.1), np.random.default_rng(1)
+    for _ in range(3):
+        optimizer.apply([keras.ops.convert_to_tensor(random.normal(size=shape).astype("float32"))], [variable])
+    return keras.ops.convert_to_numpy(variable)
+
+
+def test_muon_takes_kernels_as_matrices():
+    ours, kerass = keras_internals.muon(), keras.optimizers.Muon
+    flat = after_steps(kerass, (36, 8), "kernel")
+    np.testing.assert_allclose(after_steps(ours, (3, 3, 4, 8), "kernel").reshape(36, 8), flat, rtol=1e-5, atol=1e-6)
+    adamw = after_steps(kerass, (36, 1, 8), "kernel")  # which is none for Keras
+    for shape, name in (((3, 3, 4, 8), "depthwise_kernel"), ((36, 8), "logits"), ((288,), "bias")):
+        np.testing.assert_allclose(after_steps(ours, shape, name).ravel(), adamw.ravel(), rtol=1e-5, atol=1e-6)
+    assert np.abs(adamw.ravel() - flat.ravel()).max() > 0.001
+
+
 def test_the_number_of_steps():
     model = compiled()
     keras_internals.set_steps(model.optimizer, 7)

@@ -290,9 +290,11 @@ class TestRecipes:
     def test_the_optimizer_is_what_the_recipe_states(self, name):
         recipe, steps = KNOWN[name], 10
         optimizer = optimizer_of(recipe, steps)
-        kinds = {"sgd": keras.optimizers.SGD, "rmsprop": keras.optimizers.RMSprop, "adamw": keras.optimizers.AdamW}
+        kinds = {"sgd": keras.optimizers.SGD, "rmsprop": keras.optimizers.RMSprop, "adamw": keras.optimizers.AdamW,
+                 "muon": keras.optimizers.Muon}  # fmt: skip
         assert isinstance(optimizer, kinds[recipe.algorithm])
         assert (optimizer.weight_decay or 0, optimizer.global_clipnorm) == (recipe.weight_decay, recipe.clip_norm)
+        assert getattr(optimizer, "adam_weight_decay", optimizer.weight_decay) == optimizer.weight_decay
         assert (optimizer.use_ema, optimizer.ema_momentum if recipe.averaging else 0) == (
             recipe.averaging > 0, recipe.averaging,
         )  # fmt: skip

@@ -1,11 +1,12 @@
 """All that this package uses of Keras beyond its documented interface, in one place; Keras's minor version is capped.
 
-Source: keras/src/optimizers/base_optimizer.py, keras/src/ops/node.py, keras/src/models/functional.py and
+Source: keras/src/optimizers/base_optimizer.py and muon.py, keras/src/ops/node.py, keras/src/models/functional.py and
 keras/src/trainers/data_adapters of Keras 3.15.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,31 @@ def partial_gradients(optimizer: keras.Optimizer) -> list[Any]:
 def set_steps(optimizer: keras.Optimizer, steps: int) -> None:
     """Let the optimiser have made that many steps."""
     optimizer._iterations.assign(steps)
+
+
+def muon() -> Any:
+    """Keras's Muon, which takes each kernel as a matrix from all that a unit sees to the units; AdamW where it is none.
+
+    Keras takes kernels of dense layers alone. A depthwise kernel has a matrix of one column for each channel, and the
+    last layer is AdamW's as Keras's documentation asks.
+
+    Source: Jordan et al., Muon (https://kellerjordan.github.io/posts/muon), whose kernels of convolutions are
+    flattened; the size of a step is that of arXiv:2502.16982, section 2.2.
+    """
+
+    class Muon(keras.optimizers.Muon):
+        def _should_use_adamw(self, variable: Any) -> bool:
+            no_matrix = len(variable.shape) < 2 or "depthwise_kernel" in variable.path
+            return no_matrix or "logits" in variable.path
+
+        def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
+            matrix = keras.ops.reshape(x, (-1, x.shape[-1]))
+            return keras.ops.reshape(super().zeropower_via_newtonschulz5(matrix, steps), x.shape)
+
+        def lr_adjust(self, x: Any) -> Any:
+            return x * (self.rms_rate * max(math.prod(x.shape[:-1]), x.shape[-1]) ** 0.5)
+
+    return Muon
 
 
 def averaged(kind: Any) -> Any:

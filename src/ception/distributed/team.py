@@ -259,7 +259,7 @@ class Several(Team):
             if time.monotonic() - heard > SILENCE_S:
                 raise self.lost()
             time.sleep(pause)
-            pause = min(2 * pause, 0.2)
+            pause = min(2 * pause, 0.05)
 
     def _reach(self, call: Callable[[], Value]) -> Value:
         """The result of a call to the board.

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from ception.distributed import ALONE, Team
-from ception.keras_internals import averaged, discriminating
+from ception.keras_internals import averaged, discriminating, muon
 from ception.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def optimizer_of(
         kind, options = keras.optimizers.RMSprop, options | rmsprop
     else:
         options["weight_decay"] = recipe.weight_decay
+        if recipe.algorithm == "muon":
+            kind, options = muon(), options | {"adam_weight_decay": recipe.weight_decay}
     kind = averaged(kind) if recipe.averaging else kind
     kind = discriminating(kind, rates) if rates else kind
     return team.sharing(kind)(schedule_of(recipe, steps_per_epoch / parts), **options)

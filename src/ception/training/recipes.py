@@ -31,7 +31,8 @@ class Recipe:
     """How a network is trained.
 
     Attributes:
-        algorithm: `sgd`, `rmsprop`, or `adamw` (Adam with decoupled weight decay).
+        algorithm: `sgd`, `rmsprop`, `adamw` (Adam with decoupled weight decay), or `muon`, whose steps have the same
+            size in all directions of a kernel, and which is `adamw` for what is no matrix and for the last layer.
         learning_rate: Step size, the largest one where it changes.
         momentum: Of `sgd` and `rmsprop`.
         nesterov: Whether the momentum of `sgd` is Nesterov's.
@@ -65,7 +66,7 @@ class Recipe:
         source: Where the recipe is from.
     """
 
-    algorithm: Literal["sgd", "rmsprop", "adamw"] = "sgd"
+    algorithm: Literal["sgd", "rmsprop", "adamw", "muon"] = "sgd"
     learning_rate: float
     momentum: float = 0.0
     decay: float = 0.9
@@ -103,7 +104,7 @@ RECIPES = {
         source="Depthwise separable convolution networks: theory and practice (TF 2.0), a tutorial",
     ),
     "best": Recipe(
-        algorithm="adamw",
+        algorithm="muon",
         learning_rate=0.003,
         schedule="cosine",
         warmup_epochs=2,
