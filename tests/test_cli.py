@@ -85,7 +85,7 @@ class TestHelp:
             assert f"--{name.rstrip('_').replace('_', '-')} " in out
         for default in (
             "[default: squash]",
-            "(article: 10, best: 70, xception: 100,",
+            "(article: 10, best: 66, xception: 100,",
             "[default: 10.0]",
         ):
             assert default in " ".join(out.replace("│", " ").split())

@@ -62,8 +62,9 @@ def after_steps(kind, shape, name) -> np.ndarray:
 
 def test_muon_takes_kernels_as_matrices():
     ours, kerass = keras_internals.muon(), keras.optimizers.Muon
-    flat = after_steps(kerass, (36, 8), "kernel")
-    np.testing.assert_allclose(after_steps(ours, (3, 3, 4, 8), "kernel").reshape(36, 8), flat, rtol=1e-5, atol=1e-6)
+    for shape in ((1, 1, 8, 36), (3, 3, 4, 8)):
+        flat = after_steps(kerass, (np.prod(shape[:-1]), shape[-1]), "kernel")
+        np.testing.assert_allclose(after_steps(ours, shape, "kernel").ravel(), flat.ravel(), rtol=1e-5, atol=1e-6)
     adamw = after_steps(kerass, (36, 1, 8), "kernel")  # which is none for Keras
     for shape, name in (((3, 3, 4, 8), "depthwise_kernel"), ((36, 8), "logits"), ((288,), "bias")):
         np.testing.assert_allclose(after_steps(ours, shape, name).ravel(), adamw.ravel(), rtol=1e-5, atol=1e-6)

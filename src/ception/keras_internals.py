@@ -51,8 +51,18 @@ def muon() -> Any:
             return no_matrix or "logits" in variable.path
 
         def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
+            """As Keras's, but what it multiplies the matrix by is multiplied first: it is smaller."""
             matrix = keras.ops.reshape(x, (-1, x.shape[-1]))
-            return keras.ops.reshape(super().zeropower_via_newtonschulz5(matrix, steps), x.shape)
+            is_tall = matrix.shape[0] > matrix.shape[1]
+            matrix = keras.ops.transpose(matrix) if is_tall else matrix
+            matrix = matrix / (keras.ops.norm(matrix) + 1e-7)
+            square = matrix @ keras.ops.transpose(matrix)
+            factors = unit = keras.ops.eye(matrix.shape[0], dtype=matrix.dtype)
+            for _ in range(steps):
+                factor = square @ (self.muon_c * square + self.muon_b * unit) + self.muon_a * unit
+                factors, square = factor @ factors, square @ factor @ factor
+            matrix = factors @ matrix
+            return keras.ops.reshape(keras.ops.transpose(matrix) if is_tall else matrix, x.shape)
 
         def lr_adjust(self, x: Any) -> Any:
             return x * (self.rms_rate * max(math.prod(x.shape[:-1]), x.shape[-1]) ** 0.5)

@@ -32,7 +32,7 @@ class TrainSettings(DeviceSettings, CacheSettings):
         recipe: Named set of training options: article, best, or the published one for ImageNet of xception or
             inception_v3; with weights article or best. When not given, article, or with weights best. The options
             below change single ones of it, with weights those of the last phase.
-        epochs: Passes over the training pictures; the recipe's when not given (article: 10, best: 70, xception: 100,
+        epochs: Passes over the training pictures; the recipe's when not given (article: 10, best: 66, xception: 100,
             inception_v3: 100; with weights article: 5, best: 10). Beside --head-only it asks for a head in epochs.
         batch_size: Pictures in one step; the recipe's when not given (article: 32, best: 64, xception: 32,
             inception_v3: 32; with weights article: 16, best: 32).

@@ -112,7 +112,7 @@ RECIPES = {
         label_smoothing=0.1,
         augmentation=Augmentation(flip=0.5, shift=0.075, erase=0.25),
         batch_size=64,
-        epochs=70,
+        epochs=66,
         patience=24,
         source="docs/recipes.md: what was tried, and what it gave",
     ),
