@@ -4,11 +4,13 @@
     python benchmarks/scaling.py --network inception_v1 --image-size 128 --batch-size 16 --rounds 3
     python benchmarks/scaling.py --batch-norm frozen     # all layers fine-tuned, from a file of weights
 
-Trainings with one process and with two take turns. The pictures are noise: what they show makes no step longer. Of each
-training the quickest epoch after the first counts, which compiles: in seconds by the clock, and in seconds that the
-first process had a processor, which other work on the machine makes no longer; it waits for the other process without
-one. A row of results/scaling.csv is a number of processes, with the medians over the rounds and what they make of those
-of one process. `2 apart` are two trainings that know nothing of each other, each of half the pictures in half batches:
+Trainings with one process and with two take turns. The pictures are noise: what they show makes no step longer. All
+splits are stated, so that half the pictures are just half the work (in rows before 2026-11-28 the pictures were split
+by their bytes, and those of all splits are counted). Of each training the quickest epoch after the first counts, which
+compiles: in seconds by the clock, and in seconds that the first process had a processor, which other work on the
+machine makes no longer; it waits for the other process without one. A row of results/scaling.csv is a number of
+processes, with the medians over the rounds and what they make of those of one process.
+`2 apart` are two trainings that know nothing of each other, each of half the pictures in half batches:
 what the machine's memory and smaller batches leave of twice the speed before anything is exchanged. Where batch norm is
 trained, each of its layers exchanges its statistics twice; where it is frozen, the gradients alone are exchanged.
 """
@@ -36,6 +38,7 @@ from ception.reporting import Reporter
 
 APART = "2 apart"
 _EPOCHS, _CLASSES = 4, 4
+_TO_VALIDATION = 8  # training pictures to one of validation
 _ALONE = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
 
 
@@ -63,7 +66,7 @@ def main() -> None:
     parser.add_argument("--network", default="inception_v1")
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--pictures", type=int, default=160)
+    parser.add_argument("--pictures", type=int, default=160, help="to train with; an eighth more to validate")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch-norm", choices=("train", "frozen"), default="train")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)  # the data, for a process of a training
@@ -97,10 +100,11 @@ def main() -> None:
 
 def _write_noise(folder: Path, count: int, side: int) -> None:
     random = np.random.default_rng(0)
-    for index in range(count):
-        place = folder / f"class{index % _CLASSES}"
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (side, side, 3), np.uint8)).save(place / f"{index:05d}.png")
+    for split, pictures in {"train": count, "val": count // _TO_VALIDATION, "test": _CLASSES}.items():
+        for index in range(pictures):
+            place = folder / split / f"class{index % _CLASSES}"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 256, (side, side, 3), np.uint8)).save(place / f"{index:05d}.png")
 
 
 def _medians(found: list[tuple[float, float]]) -> tuple[float, float]:
