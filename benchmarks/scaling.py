@@ -9,10 +9,10 @@ splits are stated, so that half the pictures are just half the work (in rows bef
 by their bytes, and those of all splits are counted). Of each training the quickest epoch after the first counts, which
 compiles: in seconds by the clock, and in seconds that the first process had a processor, which other work on the
 machine makes no longer; it waits for the other process without one. A row of results/scaling.csv is a number of
-processes, with the medians over the rounds and what they make of those of one process.
-`2 apart` are two trainings that know nothing of each other, each of half the pictures in half batches:
-what the machine's memory and smaller batches leave of twice the speed before anything is exchanged. Where batch norm is
-trained, each of its layers exchanges its statistics twice; where it is frozen, the gradients alone are exchanged.
+processes, with the medians over the rounds and what they make of those of one process. `2 apart` are two trainings that
+know nothing of each other, each of half the pictures in half batches: what the machine's memory and smaller batches
+leave of twice the speed before anything is exchanged. Where batch norm is trained, each of its layers exchanges its
+statistics twice; where it is frozen, the gradients alone are exchanged.
 """
 
 from __future__ import annotations

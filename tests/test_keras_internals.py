@@ -66,7 +66,8 @@ def test_muon_takes_kernels_as_matrices():
         flat = after_steps(kerass, (np.prod(shape[:-1]), shape[-1]), "kernel")
         np.testing.assert_allclose(after_steps(ours, shape, "kernel").ravel(), flat.ravel(), rtol=1e-5, atol=1e-6)
     adamw = after_steps(kerass, (36, 1, 8), "kernel")  # which is none for Keras
-    for shape, name in (((3, 3, 4, 8), "depthwise_kernel"), ((36, 8), "logits"), ((288,), "bias")):
+    others = (((3, 3, 4, 8), "depthwise_kernel"), ((3, 3, 32, 1), "kernel"), ((36, 8), "logits"), ((288,), "bias"))
+    for shape, name in others:  # the second is of a layer that is a depthwise convolution alone
         np.testing.assert_allclose(after_steps(ours, shape, name).ravel(), adamw.ravel(), rtol=1e-5, atol=1e-6)
     assert np.abs(adamw.ravel() - flat.ravel()).max() > 0.001
 

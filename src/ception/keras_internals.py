@@ -38,8 +38,8 @@ def set_steps(optimizer: keras.Optimizer, steps: int) -> None:
 def muon() -> Any:
     """Keras's Muon, which takes each kernel as a matrix from all that a unit sees to the units; AdamW where it is none.
 
-    Keras takes kernels of dense layers alone. A depthwise kernel has a matrix of one column for each channel, and the
-    last layer is AdamW's as Keras's documentation asks.
+    Keras takes kernels of dense layers alone. A depthwise kernel is a column for each channel, no matrix, and the last
+    layer is AdamW's as Keras's documentation asks.
 
     Source: Jordan et al., Muon (https://kellerjordan.github.io/posts/muon), whose kernels of convolutions are
     flattened; the size of a step is that of arXiv:2502.16982, section 2.2.
@@ -47,8 +47,8 @@ def muon() -> Any:
 
     class Muon(keras.optimizers.Muon):
         def _should_use_adamw(self, variable: Any) -> bool:
-            no_matrix = len(variable.shape) < 2 or "depthwise_kernel" in variable.path
-            return no_matrix or "logits" in variable.path
+            is_matrix = len(variable.shape) > 1 and variable.shape[-1] > 1
+            return not is_matrix or any(name in variable.path for name in ("depthwise_kernel", "logits"))
 
         def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
             """As Keras's, but what it multiplies the matrix by is multiplied first: it is smaller."""
