@@ -56,7 +56,7 @@ def combinations(folder: Path) -> dict[str, Combination]:
         "trash": Combination(TRASH, small | {"image_size": 64, "epochs": 6}, low[:-1]),
         "inception": Combination(LIGHTS, thin, middle[2:6]),
         "head": Combination(TRASH, PHOTOS | {"recipe": "article", "head_only": True}, (1e-4, *middle[:-1])),
-        "fine-tuning": Combination(LIGHTS, PHOTOS | two_phases, (low[0], *low[2:5])),
+        "fine-tuning": Combination(LIGHTS, PHOTOS | two_phases, low[2:6]),
         "fine-tuning-trash": Combination(TRASH, PHOTOS | two_phases, low[:-1]),
     }  # fmt: skip
 

@@ -143,7 +143,7 @@ class TestSchedules:
         recipe = FINE_TUNING["best"][1]
         schedule = schedule_of(recipe, 40 / recipe.epochs)
         rates = np.array([float(schedule(step)) for step in range(40)])
-        assert int(rates.argmax()) == 6  # 1.5 of 10 epochs of warm-up
+        assert int(rates.argmax()) == 9  # 1.5 of 7 epochs of warm-up
         assert rates.max() == pytest.approx(recipe.learning_rate)
         assert rates[-1] < 0.01 * recipe.learning_rate
 

@@ -33,11 +33,11 @@ class TrainSettings(DeviceSettings, CacheSettings):
             inception_v3; with weights article or best. When not given, article, or with weights best. The options
             below change single ones of it, with weights those of the last phase.
         epochs: Passes over the training pictures; the recipe's when not given (article: 10, best: 66, xception: 100,
-            inception_v3: 100; with weights article: 5, best: 10). Beside --head-only it asks for a head in epochs.
+            inception_v3: 100; with weights article: 5, best: 7). Beside --head-only it asks for a head in epochs.
         batch_size: Pictures in one step; the recipe's when not given (article: 32, best: 64, xception: 32,
             inception_v3: 32; with weights article: 16, best: 32).
         learning_rate: Step size of the optimiser; the recipe's when not given (article: 0.01, best: 0.003,
-            xception: 0.045, inception_v3: 0.045; with weights article: 0.001, best: 0.003).
+            xception: 0.045, inception_v3: 0.045; with weights article: 0.001, best: 0.01).
         patience: Epochs without a better validation loss before training stops; the recipe's when not given
             (article: 5, best: 24, xception: 100, inception_v3: 100; with weights article: 5, best: 4).
         dropout: Share of hidden units that dropout hides in training; the network's own when not given.
