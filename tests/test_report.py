@@ -8,10 +8,13 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ception
+from ception.cli.app import main
 from ception.data import sources
+from ception.evaluation import plots
 from ception.evaluation.calibration import confidence, wilson_interval
 from ception.evaluation.table import Table
 from support.pictures import write_pictures
@@ -322,3 +325,9 @@ class TestWhatAReviewFound:
         other = write_pictures(tmp_path / "e", {"1": 20, "2": 20})
         with pytest.raises(ception.InputError, match="does not know class '2'"):
             ception.evaluate(run.classifier, other)
+
+
+def test_letters_that_a_font_lacks_are_no_warning(tmp_path, recwarn):
+    main(["--version"])
+    plots.contact_sheet([np.zeros((8, 8, 3), np.uint8)], ["猫"], ["猫"], [True], tmp_path / "sheet.png")
+    assert not recwarn.list

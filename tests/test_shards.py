@@ -173,10 +173,23 @@ def test_a_folder_that_is_there_is_left_alone(photos: Path, written: Path):
     assert content(written) == before
 
 
+def test_the_data_set_is_not_written_into(photos: Path):
+    with pytest.raises(InputError, match=r"lies in .* which stays as it is"):
+        ception.shard(photos, photos / "shards")
+    assert not (photos / "shards").exists()
+
+
+def test_what_a_killed_command_left_is_told(photos: Path, tmp_path: Path):
+    (tmp_path / ".shards.1.tmp").mkdir()
+    notes = Notes()
+    ception.shard(photos, tmp_path / "shards", reporter=notes)
+    assert [line for line in notes.warnings if ".shards.1.tmp was left by a command that was killed" in line]
+
+
 def test_an_address_is_no_folder_to_write_them_to(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     for address in ("s3://bucket/shards", Path("s3://bucket/shards")):
-        with pytest.raises(InputError, match=r"must be a path on this machine, not the address s3:/"):
+        with pytest.raises(InputError, match=r"must be a path on this machine, not the address s3://bucket/"):
             ception.shard(photos, address)
     assert not list(tmp_path.iterdir())
 

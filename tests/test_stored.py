@@ -67,7 +67,7 @@ class TestArchives:
         for data in (archive, archive.parent):
             notes = Notes()
             assert facts(data, notes) == expected
-            assert any("1 tar archives: the classes are those of" in line for line in notes.notes)
+            assert any("1 tar archive: the classes are those of" in line for line in notes.notes)
 
     def test_they_are_indexed_once(self, archive: Path, monkeypatch: pytest.MonkeyPatch):
         first = facts(archive)
@@ -93,6 +93,25 @@ class TestArchives:
             sources.load(path)
         assert [one.top[0].class_name for one in ception.predict(trained, path)] == ["red"] * 3
 
+    def test_a_class_beside_most_pictures_is_not_the_folder_of_the_others(self, photos: Path, tmp_path: Path):
+        for number, name in enumerate(sorted(COLOURS)):  # in the second archive alone
+            with tarfile.open(tmp_path / f"{number}.tar", "w") as archive:
+                for picture in sorted((photos / name).glob("*.png")):
+                    add(archive, f"all/{picture.name}", picture.read_bytes())
+                    if (number, picture.name) != (1, "003.png"):
+                        add(archive, f"all/{picture.stem}.cls", name.encode())
+        with pytest.raises(
+            InputError, match=r"nothing says of which class .*1\.tar/all/003\.png.*as there is of others"
+        ):
+            sources.load(tmp_path)
+
+    def test_one_without_pictures(self, trained: Path, tmp_path: Path):
+        with tarfile.open(tmp_path / "a.tar", "w"):
+            pass
+        for use in (sources.load, lambda path: ception.predict(trained, path)):
+            with pytest.raises(InputError, match=r"a\.tar holds no pictures"):
+                use(tmp_path / "a.tar")
+
     def test_two_pictures_of_one_name(self, photos: Path, tmp_path: Path):
         with tarfile.open(tmp_path / "a.tar", "w") as archive:
             for side in ("left", "right"):
@@ -117,8 +136,11 @@ class TestArchives:
     def test_one_that_is_packed(self, archive: Path, tmp_path: Path):
         with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as packed:
             packed.add(archive, "x")
-        with pytest.raises(InputError, match=r"a\.tar\.gz is packed.*unpack it to \.tar"):
-            sources.load(tmp_path / "a.tar.gz")
+        (tmp_path / "packed").mkdir()
+        (tmp_path / "a.tar.gz").rename(tmp_path / "packed" / "a.tar.gz")
+        for data in (tmp_path / "packed" / "a.tar.gz", tmp_path / "packed"):
+            with pytest.raises(InputError, match=r"a\.tar\.gz is packed.*unpack it to \.tar"):
+                sources.load(data)
 
     def test_one_beside_class_folders_is_left_alone(self, photos: Path, tmp_path: Path):
         folder = write_pictures(tmp_path / "photos", {"blue": 20, "red": 20})
@@ -146,6 +168,40 @@ class TestParquet:
         predictions = ception.predict(run.folder, folder / "data" / "test-00000-of-00001.parquet")
         assert len(predictions) == 30
         assert not any(one.error for one in predictions)
+
+    def test_each_file_names_its_own_numbers(self, photos: Path, tmp_path: Path):
+        paths = sorted(photos.rglob("*.png"))
+        for number, names in enumerate((sorted(COLOURS), sorted(COLOURS, reverse=True))):
+            write_parquet(tmp_path / f"{number}.parquet", paths[number::2], names)
+        told = facts(tmp_path)
+        assert {key: name for key, (name, _) in told.items()} == {key: name for key, (name, _) in facts(photos).items()}
+
+    def test_files_that_are_not_alike(self, trained: Path, photos: Path, tmp_path: Path):
+        pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+        from pyarrow import parquet
+
+        data = (photos / "red" / "000.png").read_bytes()
+        parquet.write_table(pa.table({"image": [data], "label": ["red"]}), tmp_path / "a.parquet")
+        for other, told in (
+            ({"image": [data], "label": [0]}, r"numbers without names in \S+b\.parquet and names in \S+a\.parquet"),
+            ({"image": [data], "class": ["red"]}, r"a\.parquet has the classes .* 'label', \S+b\.parquet in 'class'"),
+            ({"photo": [data], "label": ["red"]}, r"a\.parquet has the pictures .* 'image', \S+b\.parquet in 'photo'"),
+        ):
+            parquet.write_table(pa.table(other), tmp_path / "b.parquet")
+            with pytest.raises(InputError, match=told):
+                sources.load(tmp_path)
+        with pytest.raises(InputError, match=r"'image', .* in 'photo'"):
+            ception.predict(trained, tmp_path)
+
+    def test_one_without_rows(self, trained: Path, tmp_path: Path):
+        pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+        from pyarrow import parquet
+
+        empty = pa.table({"image": pa.array([], pa.binary()), "label": pa.array([], pa.string())})
+        parquet.write_table(empty, tmp_path / "a.parquet")
+        for use in (sources.load, lambda path: ception.predict(trained, path)):
+            with pytest.raises(InputError, match=r"a\.parquet holds no pictures"):
+                use(tmp_path / "a.parquet")
 
     def test_one_without_pictures(self, tmp_path: Path):
         pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")

@@ -53,6 +53,41 @@ def test_what_cannot_be_is_one_line(data, tmp_path, monkeypatch, run_cli):
 
 
 @several
+def test_what_is_nowhere_is_told_before_anything_is_started(data, tmp_path, monkeypatch):
+    pytest.importorskip("ray.train", reason="Ray is not installed")
+    monkeypatch.setattr(on_ray.cluster, "connected", None)
+    with pytest.raises(InputError, match=r"there is no file or folder .*nowhere"):
+        ception.train_on("ray", tmp_path / "nowhere")
+    with pytest.raises(InputError, match="--from belongs to --weights"):
+        ception.train_on("ray", data, model="xception", from_="block12")
+
+
+@several
+@pytest.mark.slow
+def test_one_that_is_interrupted_says_how_to_go_on(data, tmp_path):
+    pytest.importorskip("ray.train", reason="Ray is not installed")
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    flags = [*FLAGS, "--on", "ray"]
+    flags[1] = "--epochs=500"
+    command = [sys.executable, "-m", "ception", "train", str(data), *flags]
+    with (tmp_path / "err").open("w+") as err:
+        begun = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=err, text=True)
+        while begun.poll() is None and not any(
+            len(log.read_text().splitlines()) > 2 for log in (tmp_path / "runs").glob("*/log.csv")
+        ):
+            time.sleep(0.1)
+        begun.send_signal(signal.SIGINT)
+        begun.communicate(timeout=120)
+        err.seek(0)
+        said = err.read()
+    assert begun.returncode == 130, said
+    (found,) = (tmp_path / "runs").iterdir()
+    assert said.splitlines()[-1] == (
+        f"ception: stopped by Ctrl-C; to go on: ception train --resume {found.relative_to(tmp_path)} --on ray"
+    )
+
+
+@several
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced_and_the_result_is_the_same(data, tmp_path):
     pytest.importorskip("ray.train", reason="Ray is not installed")

@@ -11,6 +11,7 @@ from typing import Any
 from ception.errors import InputError, RunError, reason
 from ception.files import cache_folder
 from ception.reporting import Reporter, or_default, silenced
+from ception.values import as_typed
 
 FILE = "model.keras"  # what a repository has to hold
 _BEGINNING = "hf:/"  # a path has one slash where two were typed
@@ -24,11 +25,6 @@ def is_named(name: str | Path) -> bool:
     return str(name).startswith(_BEGINNING)
 
 
-def shown(name: str | Path) -> str:
-    """The name as it is typed."""
-    return re.sub(r"^hf:/(?=[^/])", "hf://", str(name))
-
-
 def repository_of(name: str | Path) -> tuple[str, str | None]:
     """USER/NAME and the revision that a name means; None for the newest.
 
@@ -37,7 +33,7 @@ def repository_of(name: str | Path) -> tuple[str, str | None]:
     """
     found = _NAME.fullmatch(str(name))
     if found is None:
-        raise InputError(f"{shown(name)} names no repository: hf://USER/NAME, or hf://USER/NAME@REVISION")
+        raise InputError(f"{as_typed(name)} names no repository: hf://USER/NAME, or hf://USER/NAME@REVISION")
     return found[1], found[2]
 
 
@@ -64,7 +60,7 @@ def fetch(name: str | Path, *, reporter: Reporter | None = None) -> Path:
         path = path or _newest(repository, revision, folder, reporter)
     except OSError as error:
         if error.errno is None or not error.filename:
-            raise RunError(f"{shown(name)} cannot be downloaded ({_why(error)})") from None
+            raise RunError(f"{as_typed(name)} cannot be downloaded ({_why(error)})") from None
         raise RunError(
             f"{error.filename} cannot be written: {reason(error)}; set CEPTION_CACHE to a folder with room"
         ) from None

@@ -19,7 +19,7 @@ from ception.reporting import Reporter
 from ception.results import RunEntry
 from ception.settings import TrainSettings
 from ception.validation import saved_settings
-from ception.values import flags_of
+from ception.values import as_typed, flags_of
 
 _NUMBERED = re.compile(r"(\d{3,})-")
 LAST = "last"
@@ -65,7 +65,7 @@ def path_of(name: str | Path, *, reporter: Reporter | None = None) -> Path:
         return Path(name)
     if hub.is_named(name):
         return hub.fetch(name, reporter=reporter)
-    if stores.is_address(address := stores.typed(name)):
+    if stores.is_address(address := as_typed(name)):
         inside = stores.joined(address, "model.keras")
         return stores.local_copy(inside if stores.is_file(inside) else address)
     return run_named(name) or Path(name)

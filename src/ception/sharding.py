@@ -51,10 +51,15 @@ def shard(
         InputError: the data cannot be used, a picture cannot be read, or the folder exists or is an address.
         RunError: the folder cannot be written.
     """
-    settings, reporter, out = settings_of(ShardSettings, options), or_default(reporter), Path(out)
+    settings, reporter = settings_of(ShardSettings, options), or_default(reporter)
     require_here("the folder for shards", out)
+    out = Path(out)
     if out.exists():
         raise InputError(f"{out} exists: name a new folder")
+    if os.path.isdir(data) and out.resolve().is_relative_to(Path(data).resolve()):
+        raise InputError(f"{out} lies in {data}, which stays as it is: name a folder elsewhere")
+    for left in out.parent.glob(f".{out.name}.*.tmp"):
+        reporter.warn(f"{left} was left by a command that was killed, if none is at work there: remove it")
     dataset = sources.load(data, cache_limit=settings.cache_limit, reporter=reporter)
     dataset = grouping.grouped(dataset, settings.group)
     if dataset.columns:

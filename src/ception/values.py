@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from ception.errors import InputError, nearest
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # of whose two slashes a path keeps one
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/", re.IGNORECASE)
 
 
 def typed(option: str, value: Any, wanted: Any) -> Any:
@@ -53,7 +53,12 @@ def require_here(option: str, path: str | os.PathLike[str]) -> None:
         InputError: it is an address.
     """
     if _ADDRESS.match(os.fspath(path)) and not os.path.exists(path):
-        raise InputError(f"{option} must be a path on this machine, not the address {os.fspath(path)}")
+        raise InputError(f"{option} must be a path on this machine, not the address {as_typed(path)}")
+
+
+def as_typed(path: str | os.PathLike[str]) -> str:
+    """An address, such as a model's on the hub, as it was typed: a path keeps one of its two slashes."""
+    return re.sub(f"^{_ADDRESS.pattern}(?=[^/])", r"\1://", os.fspath(path), flags=re.IGNORECASE)
 
 
 def _one_of(option: str, value: Any, known: Sequence[str | int]) -> str | int:

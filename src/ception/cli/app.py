@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding
-    warnings.filterwarnings("ignore", module="matplotlib")  # a letter that its font lacks
+    warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a letter that Matplotlib's font lacks
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is told in our words
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     backends.importing = muted

@@ -16,6 +16,7 @@ from ception.errors import InputError, RunError
 from ception.files import cache_folder, cache_is_temporary
 from ception.reporting import Display, counted, duration
 from ception.results import plain
+from ception.values import as_typed
 
 if TYPE_CHECKING:
     from ception.models.catalog import Architecture
@@ -339,8 +340,8 @@ def data_of(model: str | Path) -> str:
 
 
 def quoted(path: Path) -> str:
-    """The path, or the name of a model on the hub, as a shell takes it."""
-    return shlex.quote(hub.shown(path))
+    """The path, address or name of a model on the hub as a shell takes it."""
+    return shlex.quote(as_typed(path))
 
 
 def complain(text: str) -> None:

@@ -114,31 +114,32 @@ def read(files: Sequence[str], called: str, reporter: Reporter) -> Dataset:
     Raises:
         InputError: a file is broken, has no such columns, or the library that reads it is not installed.
     """
-    rows, labels, column, names = _read(files, labelled=True)
+    rows, classes, column, unnamed = _read(files, labelled=True)
     reporter.note(f"{called}: '{rows.column}' has the pictures, '{column}' their classes")
     of_files = [naming.split_of(os.path.basename(file)[: -len(SUFFIX)].partition("-")[0]) for file in files]
     stated = [UNSTATED if split is None else split for split in of_files]
-    dataset = from_names(
-        called, rows, _named(labels, names, files[0]), [stated[number] for number in rows.rows["file"]], {}
-    )
-    return replace(dataset, unnamed=names is None and all(isinstance(one, int) for one in labels))
+    dataset = from_names(called, rows, classes, [stated[number] for number in rows.rows["file"]], {})
+    return replace(dataset, unnamed=unnamed)
 
 
-def _read(files: Sequence[str], *, labelled: bool) -> tuple[Rows, list[Any], str, list[str] | None]:
-    """The pictures, and if they are to have labels: these, their column, and the names that it gives numbers."""
-    rows, labels = [], list[Any]()
-    names: list[str] | None = None
-    column, label = "", ""
+def _read(files: Sequence[str], *, labelled: bool) -> tuple[Rows, list[str], str, bool]:
+    """The pictures, and if they are to have labels: these, their column, and whether they are numbers without names."""
+    rows, classes = [], list[str]()
+    columns, labels, unnamed = dict[str, str](), dict[str, str](), dict[bool, str]()  # each with the first file so
     for number, file in enumerate(files):
         stores.require_parts(file)
         try:
             with stores.open_file(file) as opened:
                 parquet = _library().ParquetFile(opened)
-                column = column or _picture_column(parquet.schema_arrow, file)
+                columns.setdefault(_picture_column(parquet.schema_arrow, file), file)
                 if labelled:
-                    label = label or _label_column(parquet.schema_arrow, file)
-                    names = names or _class_names(parquet.schema_arrow, label)
-                    labels += parquet.read(columns=[label]).column(0).to_pylist()
+                    label = _label_column(parquet.schema_arrow, file)
+                    labels.setdefault(label, file)
+                    told = parquet.read(columns=[label]).column(0).to_pylist()
+                    names = _class_names(parquet.schema_arrow, label)
+                    classes += _named(told, names, file)
+                    if told:
+                        unnamed.setdefault(names is None and all(isinstance(one, int) for one in told), file)
                 sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
         except InputError:  # which names the file
             raise
@@ -148,8 +149,26 @@ def _read(files: Sequence[str], *, labelled: bool) -> tuple[Rows, list[Any], str
         part["file"], part["group"] = number, np.repeat(np.arange(len(sizes)), sizes)
         part["row"] = np.concatenate([np.arange(size) for size in sizes]) if sizes else 0
         rows.append(part)
-    stored = Rows(tuple(files), column, np.concatenate(rows), tuple(map(stores.state, files)), _Groups())
-    return stored, labels, label, names
+    if not any(map(len, rows)):
+        raise InputError(f"{files[0]} holds no pictures")
+    _require_one("the pictures in the column", columns)
+    _require_one("the classes in the column", labels)
+    if len(unnamed) > 1:
+        raise InputError(f"the classes are numbers without names in {unnamed[True]} and names in {unnamed[False]}: "
+                         "write them alike")  # fmt: skip
+    stored = Rows(tuple(files), next(iter(columns)), np.concatenate(rows), tuple(map(stores.state, files)), _Groups())
+    return stored, classes, next(iter(labels), ""), True in unnamed
+
+
+def _require_one(what: str, found: dict[str, str]) -> None:
+    """Refuse columns of several names.
+
+    Raises:
+        InputError: there are.
+    """
+    if len(found) > 1:
+        (first, file), (second, other) = list(found.items())[:2]
+        raise InputError(f"{file} has {what} '{first}', {other} in '{second}': give both the same name")
 
 
 def _library() -> Any:

@@ -69,6 +69,18 @@ def load(data: str | Path, *, cache_limit: float = 10.0, reporter: Reporter | No
     return _named(str(data), unpacking)
 
 
+def require_there(data: str | Path) -> None:
+    """Refuse, without reading any data, what `load` would refuse because it leads nowhere; addresses are not looked at.
+
+    Raises:
+        InputError: there is no such file, folder or data set, or it is a model.
+    """
+    _require_data(Path(data))
+    name = str(data)
+    if not stores.is_address(data) and name not in NAMES and not (name and os.path.exists(name)):
+        raise _nowhere(name)
+
+
 def _named(name: str, unpacking: arrays.Unpacking) -> Dataset:
     """The data set of a name.
 
@@ -79,12 +91,17 @@ def _named(name: str, unpacking: arrays.Unpacking) -> Dataset:
         return labelled_arrays.fashion_mnist()
     if name == "fashion-mnist-sample":
         return labelled_arrays.fashion_mnist_sample(unpacking)
+    raise _nowhere(name)
+
+
+def _nowhere(name: str) -> InputError:
+    """What is said of a path that leads nowhere."""
     asked = meant_path(path := Path(name))
     if os.sep in name or path.suffix:
-        raise InputError(f"there is no file or folder {name}{asked}")
+        return InputError(f"there is no file or folder {name}{asked}")
     if asked:
-        raise InputError(f"there is no folder '{name}'{asked}")
-    raise InputError(f"there is no folder '{name}' and no data set of that name: {nearest(name, NAMES)}")
+        return InputError(f"there is no folder '{name}'{asked}")
+    return InputError(f"there is no folder '{name}' and no data set of that name: {nearest(name, NAMES)}")
 
 
 def _at_address(address: str, unpacking: arrays.Unpacking) -> Dataset:

@@ -21,6 +21,7 @@ def few_files(folder: trees.Folder) -> list[str]:
     """The tar archives and Parquet files in a folder, also in its `data`; none beside pictures and other folders.
 
     Raises:
+        InputError: there are packed archives alone.
         OSError: the folder cannot be read.
     """
     inside = [one for one in trees.entries(folder) if not naming.is_hidden(one.name)]
@@ -31,7 +32,10 @@ def few_files(folder: trees.Folder) -> list[str]:
         if place.is_folder:
             within = trees.entries(trees.inner(folder, place))
             names += [f"{place.name}/{one.name}" for one in within if not one.is_folder]
-    return [name for name in names if name.lower().endswith(SUFFIXES) and not naming.is_hidden(os.path.basename(name))]
+    found = [name for name in names if name.lower().endswith(SUFFIXES) and not naming.is_hidden(os.path.basename(name))]
+    for one in () if found or any(one.is_folder for one in inside) else inside:
+        webdataset.require_unpacked(stores.joined(str(folder), one.name))
+    return found
 
 
 def read(folder: str, names: Sequence[str], called: str, *, cache_limit: float, reporter: Reporter) -> Dataset:

@@ -34,11 +34,6 @@ def is_address(path: str | os.PathLike[str]) -> bool:
     return bool(_ADDRESS.match(os.fspath(path))) and not os.path.exists(path)
 
 
-def typed(path: str | os.PathLike[str]) -> str:
-    """An address as it was typed: a path has one slash where that has two."""
-    return re.sub(r"^([a-z][a-z0-9+.-]+):/(?=[^/])", r"\1://", os.fspath(path), flags=re.IGNORECASE)
-
-
 def is_of_the_web(where: str) -> bool:
     """Whether it is an address of a web server, whose folders are pages with links."""
     return bool(_OF_THE_WEB.match(where))

@@ -22,7 +22,7 @@ from ception.data.images import PictureError
 from ception.data.pictures import digest_of
 from ception.data.shards import MEMBER, Members
 from ception.errors import InputError
-from ception.reporting import Reporter
+from ception.reporting import Reporter, counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,7 @@ SUFFIX = ".tar"
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _OF_CLASS = ("label", "class_name", "class", "cls", "category", "target")  # keys of a sample's JSON
 _LONGEST_LABEL = 1 << 16  # bytes of a .cls or .json
-_VERSION = b"1"
+_VERSION = b"2"
 
 
 @dataclass
@@ -76,18 +76,19 @@ def read(folder: str, names: Sequence[str], called: str, *, cache_limit: float, 
         InputError: an archive is broken, or a picture has no class.
     """
     pictures, parts = _indexed_all(folder, names, cache_limit, reporter)
-    classes = [one for part in parts for one in part.classes]
-    if not classes:
-        raise InputError(f"{stores.joined(folder, names[0])} holds no pictures")
+    beside = any(label is not None for part in parts for label in part.labels)
+    classes = [one or "" for part in parts for one in (part.labels if beside else part.folders)]
     if "" in classes:
         name = pictures.name(classes.index(""))
+        others = ", as there is of others" if beside else ", nor a folder around it in the archive"
         raise InputError(
-            f"nothing says of which class {name} is: there is no .cls beside it, nor a .json with one of "
-            f"{', '.join(_OF_CLASS)}, nor a folder around it in the archive"
+            f"nothing says of which class {name} is: there is no .cls right before or after it, nor a .json "
+            f"with one of {', '.join(_OF_CLASS)}{others}"
         )
     stated = [naming.split_of(_before_number(name)) for name in names]
     splits = [UNSTATED if (split := stated[shard]) is None else split for shard in pictures.members["shard"]]
-    reporter.note(f"{len(names)} tar archives: the classes are those of {parts[0].told_by}")
+    told_by = "the files .cls or .json beside the pictures" if beside else "the folders in them"
+    reporter.note(f"{counted(len(names), 'tar archive')}: the classes are those of {told_by}")
     ignored = sum((Counter(part.ignored) for part in parts), Counter[str]())
     dataset = from_names(called, pictures, classes, splits, ignored)
     return replace(dataset, unnamed=numbers_of(dataset.class_names) is not None)
@@ -108,6 +109,8 @@ def _indexed_all(
             parts.append(_part(folder, name, cache_limit))
             task.advance()
     counts = [len(part.members) for part in parts]
+    if not any(counts):
+        raise InputError(f"{stores.joined(folder, names[0])} holds no pictures")
     starts = np.cumsum([0, *(len(part.names) for part in parts)])[:-1].astype(np.uint64)
     members = np.concatenate([part.members for part in parts])
     members["shard"] = np.repeat(np.arange(len(parts)), counts)
@@ -117,12 +120,20 @@ def _indexed_all(
 
 @dataclass(frozen=True)
 class _Part:
-    """What is in one archive."""
+    """What is in one archive.
+
+    Attributes:
+        members: A row for each picture.
+        names: Their names.
+        labels: What `.cls` or `.json` says is the class of each; None where neither does.
+        folders: The folder around each, empty where there is none.
+        ignored: What was left out, with its number.
+    """
 
     members: NDArray[np.void]
     names: NDArray[np.uint8]
-    classes: tuple[str, ...]
-    told_by: str
+    labels: tuple[str | None, ...]
+    folders: tuple[str, ...]
     ignored: dict[str, int]
 
 
@@ -137,13 +148,13 @@ def _part(folder: str, name: str, cache_limit: float) -> _Part:
         try:
             members, names, said = (np.load(path, allow_pickle=False) for path in known if path)
             told = json.loads(said.tobytes())
-            if members.dtype == MEMBER and len(members) == len(told["classes"]):
-                return _Part(members, names, tuple(told["classes"]), told["told_by"], told["ignored"])
+            if members.dtype == MEMBER and len(members) == len(told["labels"]) == len(told["folders"]):
+                return _Part(members, names, tuple(told["labels"]), tuple(told["folders"]), told["ignored"])
         except Exception:  # whatever NumPy's and JSON's parsers raise: it is read again
             pass
     part = _indexed(where)
     said = np.frombuffer(
-        json.dumps({"classes": part.classes, "told_by": part.told_by, "ignored": part.ignored}).encode(), np.uint8
+        json.dumps({"labels": part.labels, "folders": part.folders, "ignored": part.ignored}).encode(), np.uint8
     )
     for file, array in zip(files, (part.members, part.names, said), strict=True):
         if cache.fits(array.nbytes, cache_limit):
@@ -156,11 +167,10 @@ def _indexed(where: str) -> _Part:
     """What is in an archive, read from its start to its end.
 
     Raises:
-        InputError: it is broken, or a picture has no class, or a sample more than one picture.
+        InputError: it is broken, or a sample has more than one picture.
     """
     rows: list[tuple[Any, ...]] = []
-    names, classes, ignored = bytearray(), list[str](), Counter[str]()
-    told_by = ""
+    names, labels, folders, ignored = bytearray(), list[str | None](), list[str](), Counter[str]()
     try:
         with stores.open_file(where) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for sample in _samples(archive, ignored):
@@ -171,18 +181,17 @@ def _indexed(where: str) -> _Part:
                     both = " and ".join(name for name, _, _ in sample.pictures[:2])
                     raise InputError(f"{where}: {sample.key} has {both}: a sample must have one picture")
                 name, offset, data = sample.pictures[0]
-                label, by = _class_of(sample)
-                told_by = told_by or by
                 rows.append(_row(data, offset, len(names)))
                 names += name.encode("utf-8", "replace").replace(b"\n", b"?") + b"\n"
-                classes.append(label)
+                labels.append(sample.label)
+                folders.append(os.path.basename(os.path.dirname(sample.key)))
             _require_end(archive)
     except InputError:  # which names the file
         raise
     except Exception as error:  # of tarfile, and each file system has its own
         raise InputError(f"{where} is broken: {' '.join(str(error).split()) or 'it ends too early'}") from None
     members = np.array(rows, MEMBER) if rows else np.zeros(0, MEMBER)
-    return _Part(members, np.frombuffer(bytes(names), np.uint8), tuple(classes), told_by, dict(ignored))
+    return _Part(members, np.frombuffer(bytes(names), np.uint8), tuple(labels), tuple(folders), dict(ignored))
 
 
 def _require_end(archive: tarfile.TarFile) -> None:
@@ -236,13 +245,6 @@ def _label(data: bytes, suffix: str) -> str | None:
         return None
     said = next((told[key] for key in _OF_CLASS if key in told), None) if isinstance(told, dict) else told
     return str(said) if isinstance(said, str | int) and not isinstance(said, bool) else None
-
-
-def _class_of(sample: _Sample) -> tuple[str, str]:
-    """The class of a sample, and what says so; empty where nothing does."""
-    if sample.label is not None:
-        return sample.label, "the files .cls or .json beside the pictures"
-    return os.path.basename(os.path.dirname(sample.key)), "the folders in them"
 
 
 def _row(data: bytes, offset: int, name: int) -> tuple[Any, ...]:

@@ -29,6 +29,7 @@ from ception.reporting import Reporter, or_default
 from ception.results import Scores, Selective
 from ception.settings import EvaluateSettings
 from ception.validation import settings_of
+from ception.values import as_typed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,7 +78,7 @@ def evaluate(
     output = settings.out or (file and _output_folder(file, chosen.label))
     scores = replace(
         table.scores(described.temperature),
-        model=None if file is None else hub.shown(str(model)) if hub.is_named(str(model)) else str(file),
+        model=None if file is None else as_typed(str(model)) if hub.is_named(str(model)) else str(file),
         data=str(data),
         split=chosen.split,
         output=None if output is None else str(output),

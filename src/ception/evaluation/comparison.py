@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from ception import backends, hub
+from ception import backends
 from ception.data import sources
 from ception.data.images import PictureError, flatten
 from ception.engines import described as told_of
@@ -30,6 +30,7 @@ from ception.results import Changed, ClassComparison, Comparison
 from ception.run_list import path_of
 from ception.settings import CompareSettings, EvaluateSettings
 from ception.validation import settings_of
+from ception.values import as_typed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +75,7 @@ def compare(
     output = settings.out or Path(label)
     result = replace(
         paired(first, second),
-        models=(hub.shown(one), hub.shown(other)), data=None if data is None else str(data), output=str(output),
+        models=(as_typed(one), as_typed(other)), data=None if data is None else str(data), output=str(output),
     )  # fmt: skip
     mark(output)
     write_json(output / "comparison.json", result.as_dict())

@@ -17,6 +17,7 @@ from ception.reporting import Reporter, counted, or_default
 from ception.results import Explanation
 from ception.settings import ExplainSettings
 from ception.validation import settings_of
+from ception.values import as_typed
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -119,7 +120,7 @@ def index_of_training(
         if isinstance(model, ModelDescription):
             raise InputError("a classifier in memory has no index of training pictures: name its run folder")
         if hub.is_named(model):
-            raise InputError(f"{hub.shown(model)} has none of them, which lie in its run folder alone: name that")
+            raise InputError(f"{as_typed(model)} has none of them, which lie in its run folder alone: name that")
         return index_beside(model_file(model), classifier)
     except InputError as error:
         if wanted is not None:

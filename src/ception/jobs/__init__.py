@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from ception import cluster
-from ception.data import stores
 from ception.data.collecting import collected
 from ception.errors import InputError
 from ception.extraction import Features, extracted
@@ -28,6 +27,7 @@ from ception.reporting import Reporter, or_default
 from ception.results import JobResult
 from ception.settings import JobSettings
 from ception.validation import settings_of
+from ception.values import as_typed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +63,7 @@ def predict_into(
             a library that is not installed.
         RunError: a file cannot be written, or the cluster failed.
     """
-    settings, reporter, out = settings_of(JobSettings, options), or_default(reporter), stores.typed(out)
+    settings, reporter, out = settings_of(JobSettings, options), or_default(reporter), as_typed(out)
     if settings.table == "parquet" and importlib.util.find_spec("pyarrow") is None:
         raise InputError("--table parquet needs pyarrow: pip install 'ception[parquet]'")
     if settings.features and settings.table != "parquet":

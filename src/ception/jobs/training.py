@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -16,13 +18,14 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from ception import backends, cluster, training
+from ception.data import sources
 from ception.distributed import LostError, ToldElsewhereError, require_several
 from ception.errors import InputError, RunError
 from ception.options import TrainOptions
 from ception.reporting import Reporter, or_default
 from ception.run_list import require_run
 from ception.settings import ClusterSettings, TrainSettings
-from ception.training import run_folder
+from ception.training import preparation, run_folder
 from ception.training.run import Run
 from ception.training.run_folder import RunFolder
 from ception.validation import settings_of
@@ -64,8 +67,13 @@ def train_on(
         raise InputError("a training needs data, or a run to resume")
     run = None if resume is None else require_run(resume).absolute()
     backend = require_several(backends.choose(settings.backend if run is None else run_folder.backend_of(run)))
+    if run is None and settings.model is not None:
+        preparation.require_sense(settings, backend)  # before workers start
+    if data is not None:
+        sources.require_there(data)
     runs = settings.runs.absolute() if run is None else run.parent
     with _place_for_ray(runs) as place, cluster.connected(where, reporter) as workers:
+        reporter.note("The workers start: each imports Keras and its backend first")
         task = _Task(data, settings, backend, worker_cores)
         folder = _carried_out(task, run, workers, place, reporter)
     backends.start(backend, reporter)
@@ -134,18 +142,32 @@ def _carried_out(task: _Task, run: Path | None, workers: int, place: Path, repor
         ),
         run_config=RunConfig(storage_path=str(place), failure_config=FailureConfig(max_failures=_TRIES)),
     )
+    interrupts = signal.getsignal(signal.SIGINT)
     with _heard(board, reporter):
         try:
             trainer.fit()
+        except SystemExit:  # which Ray Train makes of Ctrl-C
+            raise KeyboardInterrupt(_to_go_on(board)) from None
         except Exception as error:
             _raise_failure(board)
-            folder = ray.get(board.folder.remote())
-            then = f"to go on: ception train --resume {folder} --on ray" if folder else "begin again"
+            then = _to_go_on(board) or "begin again"
             raise RunError(
-                f"workers of the cluster are lost again and again ({type(error).__name__}); {then}"
+                f"workers of the cluster, or what Ray has beside them, are lost again and again "
+                f"({type(error).__name__}); {then}"
             ) from None
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, interrupts)  # Ray Train has put its own there
     _raise_failure(board)
     return Path(ray.get(board.folder.remote()))
+
+
+def _to_go_on(board: Any) -> str:
+    """The command that goes on with the training; nothing where it has no folder yet."""
+    import ray
+
+    folder = ray.get(board.folder.remote())
+    return f"to go on: ception train --resume {shlex.quote(str(folder))} --on ray" if folder else ""
 
 
 def _raise_failure(board: Any) -> None:
