@@ -95,7 +95,9 @@ def test_another_job_is_not_mixed_with_it(trained, photos, tmp_path, changed, na
     with pytest.raises(InputError, match=f"another job, which differs in: {named}; name another folder"):
         ception.predict_into(trained, photos, tmp_path / "out", **{"part_size": 5} | changed)
     (photos / "red" / "one_more.png").write_bytes((photos / "blue" / "zz.png").read_bytes())
-    with pytest.raises(InputError, match="differs in: pictures, count"):
+    with pytest.raises(
+        InputError, match=r"differs in: pictures, count; name another folder, or the pictures by the same paths"
+    ):
         ception.predict_into(trained, photos, tmp_path / "out", part_size=5)
 
 

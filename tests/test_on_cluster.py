@@ -128,6 +128,9 @@ def test_what_is_for_one_process_is_refused_before_anything_is_read(trained, run
     assert (code, err) == (2, "ception: --device is for this process: give --on ray a model file\n")
     code, _, err = run_cli("check", "nowhere", "--on", "dask")
     assert (code, err) == (2, "ception: --on must be ray or ray://HOST:PORT, got 'dask'\n")
+    for words in (("check", "nowhere"), ("train", "nowhere")):
+        code, _, err = run_cli(*words, "--worker-cores", "2")
+        assert (code, err) == (2, "ception: --worker-cores is for --on ray\n")
     for address in ("ray://", "ray://host", "raydar"):
         code, _, err = run_cli("check", "nowhere", "--on", address)
         assert (code, err) == (2, f"ception: --on must be ray or ray://HOST:PORT, got '{address}'\n")

@@ -33,9 +33,11 @@ def require(settings: ClusterSettings, *, here: Sequence[str] = ()) -> None:
         here: Names of those options, which have no value without them.
 
     Raises:
-        InputError: so it is, or Ray is not installed.
+        InputError: so it is, there is no cluster to have worker_cores, or Ray is not installed.
     """
     if settings.on is None:
+        if settings.worker_cores != ClusterSettings.worker_cores:
+            raise InputError("--worker-cores is for --on ray")
         return
     if not re.fullmatch(r"ray(://.+:\d+)?", settings.on):
         raise InputError(f"--on must be ray or ray://HOST:PORT, got '{settings.on}'")

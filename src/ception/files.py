@@ -18,6 +18,7 @@ from ception.errors import InputError, RunError, meant, reason
 
 MARK = ".ception"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # what file systems without them answer
+_UNTOLD_S = 1.0  # that a lock is waited for without a word
 
 
 def cache_folder() -> Path:
@@ -123,7 +124,7 @@ def locked(path: Path, busy: str, *, wait: Callable[[str], None] | None = None) 
     Args:
         path: The lock file; it stays.
         busy: What to say where another process or thread holds it.
-        wait: Told `busy` before the holder is waited for; None refuses at once.
+        wait: Told `busy` where the holder is waited for longer than a moment; None refuses at once.
 
     Raises:
         InputError: another one holds it.
@@ -142,7 +143,7 @@ def locked(path: Path, busy: str, *, wait: Callable[[str], None] | None = None) 
 
 def _acquire(lock: BaseFileLock, busy: str, wait: Callable[[str], None] | None) -> None:
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=0 if wait is None else _UNTOLD_S)
     except Timeout:
         if wait is None:
             raise InputError(busy) from None

@@ -51,12 +51,14 @@ def train(
     quiet: Quiet = False, verbose: Verbose = False, json: AsJson = False,
 ) -> int:  # fmt: skip
     """Train a network on DATA, score it on test pictures and save all in a new run folder."""
+    from ception.cluster import require
     from ception.jobs.training import train_on
     from ception.training import resume as go_on
     from ception.training import train
 
     if data is None and resume is None:
         raise InputError("train needs DATA, or --resume RUN")
+    require(cluster)
     if process is not None:
         os.environ.update(variables(process))
     if resume and (changed := flags_of(settings).split()):

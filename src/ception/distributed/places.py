@@ -36,11 +36,14 @@ def variables(place: str) -> dict[str, str]:
     """The variables of torchrun for a place that is typed: INDEX/COUNT@HOST:PORT, of the first process from 0 on.
 
     Raises:
-        InputError: it is not of that form.
+        InputError: it is not of that form, or there is no such process or port.
     """
     found = re.fullmatch(r"(\d+)/(\d+)@(\S+):(\d+)", place)
-    if found is None:
-        raise InputError(f"--process {place}: give INDEX/COUNT@HOST:PORT, such as 0/2@node0:29500 for the first of two")
+    if found is None or int(found[1]) >= int(found[2]) or not 0 < int(found[4]) < 1 << 16:
+        raise InputError(
+            f"--process {place}: give INDEX/COUNT@HOST:PORT, such as 0/2@node0:29500 for the first of two, 1/2@... for "
+            "the second"
+        )
     return dict(zip(("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"), found.groups(), strict=True))
 
 

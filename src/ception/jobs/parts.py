@@ -95,9 +95,10 @@ class Folder:
             except (ValueError, AttributeError, OSError) as error:
                 raise InputError(f"{path} is broken ({error}): name another folder") from None
             if differing:
+                as_before = ", or the pictures by the same paths as before" if "pictures" in differing else ""
                 raise InputError(
                     f"{self.out} has the answers of another job, which differs in: {', '.join(differing)}; "
-                    "name another folder"
+                    f"name another folder{as_before}"
                 )
             return
         if self._names():
