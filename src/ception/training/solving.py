@@ -88,16 +88,17 @@ class _Task:
 
     def parts(
         self, kernel: NDArray[np.floating], bias: NDArray[np.floating]
-    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
+    ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
         """Features, log probabilities, smoothed labels and weights of each part of the examples."""
         from scipy.special import log_softmax
 
-        start, kernel = 0, kernel.astype(np.float32)
-        for features in self.chunks():
+        start = 0
+        for part in self.chunks():
+            features = part.astype(np.float64)  # rounding would end L-BFGS before the gradient is small
             now = slice(start, start + len(features))
             targets = np.full((len(features), self.classes), self.smoothing / self.classes)
             targets[np.arange(len(features)), self.labels[now]] += 1 - self.smoothing
-            logits = (features @ kernel).astype(np.float64) + bias
+            logits = features @ kernel + bias
             yield features, log_softmax(logits, axis=1), targets, self.weights[now, None]
             start += len(features)
 
@@ -171,7 +172,7 @@ def _minimum(
             loss -= float((weights * targets * logs).sum()) / count
             error = weights * (np.exp(logs) - targets) / count
             total = error.sum(axis=0)
-            product = features.T @ error.astype(np.float32)
+            product = features.T @ error
             by_kernel += (product - np.outer(centre, total)) / size
             by_bias += total
         return loss, np.concatenate([by_kernel.ravel(), by_bias])
