@@ -394,4 +394,5 @@ def _in_precision(classifier: Classifier, precision: Precision) -> keras.Model:
 def architecture_of(config: NetworkConfig) -> str:
     """What the speed of a network depends on."""
     plain: dict[str, Any] = config.as_dict()
-    return json.dumps({key: value for key, value in plain.items() if key not in ("scaling", "dropout")}, sort_keys=True)
+    beside_it = ("scaling", "dropout", "classes", "auxiliary")
+    return json.dumps({key: value for key, value in plain.items() if key not in beside_it}, sort_keys=True)

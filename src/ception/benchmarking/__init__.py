@@ -42,6 +42,8 @@ def bench(
     from ception.inspection import config_of
 
     reporter, settings = or_default(reporter), settings_of(BenchSettings, options)
+    if settings.remember and settings.task == "training":
+        raise InputError("--remember is of inference, by whose times engines are chosen: leave out --task training")
     config = config_of(model, image_size=settings.image_size)
     if config is None:
         raise InputError(f"{model} is a module, no network that could be trained: take one that ception models lists")
@@ -58,10 +60,11 @@ def bench(
     for dtype, rate in (pair for outcome in done for pair in outcome.ceilings.items()):
         ceilings[dtype] = max(rate, ceilings.get(dtype, 0.0))
     measurements = tuple(_shared(one, done[0].macs, ceilings) for outcome in outcomes for one in outcome.measurements)
+    recommended = _recommended(measurements)
     return Benchmark(
         model=config.name, input_shape=(*config.image_size, config.channels), macs=done[0].macs, machine=machine,
         ceilings={dtype: round(rate, 1) for dtype, rate in ceilings.items()}, measurements=measurements,
-        left_out=left_out, recommended=_recommended(measurements), remembered=settings.remember,
+        left_out=left_out, recommended=recommended, remembered=settings.remember and "inference" in recommended,
     )  # fmt: skip
 
 
@@ -77,6 +80,7 @@ def _all(cases: list[Case], end: float, reporter: Reporter) -> tuple[list[Outcom
                 left_out += len(case.batch_sizes)
             else:
                 outcomes.append(outcome)
+                left_out += len(case.batch_sizes) - len(outcome.measurements)
                 reporter.detail(f"{case}: {outcome}")
             task.advance(1, str(case))
     return outcomes, left_out
@@ -102,4 +106,6 @@ def _recommended(measurements: tuple[Measurement, ...]) -> dict[str, str]:
 def _options(one: Measurement) -> str:
     """What a person types to have what was measured."""
     named = "--backend" if one.runner in ("tensorflow", "jax", "torch") else "--engine"
-    return f"{named} {one.runner} --dtype {one.dtype} --batch-size {one.batch_size}"
+    stock = " --stock-layers" if one.task == "training" and one.layers == "stock" else ""
+    size = f" --batch-size {one.batch_size}" if one.task == "inference" else ""  # of a training it changes the result
+    return f"{named} {one.runner} --dtype {one.dtype}{size}{stock}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ception.settings import BenchSettings
 
 _SMALL = 128 * 128  # pixels of a picture, up to which a training step has 32 of them
-LAYERS = ("stock",)  # kinds of layers that a network is made of; `measuring_process.classes` makes each
+LAYERS = ("quicker", "stock")  # kinds of layers that a network is trained with; `measuring_process.classes` makes each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Case:
         runner: A backend of Keras, or an engine.
         backend: Keras's backend in that process, which an engine's network is translated from.
         dtype: `float32` or `bfloat16`.
-        layers: One of `LAYERS`.
+        layers: One of `LAYERS`; inference is that of stock ones.
         batch_sizes: Pictures in a step, rising.
         remember: Whether times of inference are remembered.
     """
@@ -45,7 +45,8 @@ class Case:
     remember: bool
 
     def __str__(self) -> str:
-        return f"{self.task}, {self.runner} in {self.dtype}" + (f", {self.layers} layers" if len(LAYERS) > 1 else "")
+        layers = f", {self.layers} layers" if self.task == "training" else ""
+        return f"{self.task}, {self.runner} in {self.dtype}{layers}"
 
     def text(self) -> str:
         """The case as one line of JSON."""
@@ -80,9 +81,10 @@ def cases_of(config: NetworkConfig, settings: BenchSettings) -> list[Case]:
             config=config.as_dict(), task=task, runner=runner, backend=runner if runner in installed else likely,
             dtype=dtype, layers=layers, batch_sizes=_batch_sizes(task, config, settings), remember=settings.remember,
         )
-        for runner in runners for dtype in dtypes for task in tasks for layers in LAYERS
+        for runner in runners for dtype in dtypes for task in tasks
+        for layers in (LAYERS if task == "training" else LAYERS[-1:])
         if settings.runner in (None, runner)
-        and (runner in installed or (task == "inference" and dtype in precisions[runner] and layers == LAYERS[0]))
+        and (runner in installed or (task == "inference" and dtype in precisions[runner]))
     ]  # fmt: skip
     if not cases:
         raise InputError(f"there is nothing to measure: {settings.runner or 'what is installed'} cannot do that")

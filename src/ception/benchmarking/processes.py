@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ception.benchmarking.cases import Case
 from ception.results import Measurement
@@ -36,7 +37,7 @@ class Outcome:
 
 
 def carried_out(case: Case, seconds: float, most: float) -> Outcome | None:
-    """Measure a case in a new process; None where it does not end in time.
+    """Measure a case in a new process, as far as it gets; None where it measures nothing in time.
 
     Args:
         case: What to measure.
@@ -51,14 +52,19 @@ def carried_out(case: Case, seconds: float, most: float) -> Outcome | None:
         done = subprocess.run(
             command, input=case.text(), env=environment, capture_output=True, text=True, check=False, timeout=most
         )
-    except subprocess.TimeoutExpired:
+        printed = done.stdout
+    except subprocess.TimeoutExpired as late:  # whose output is bytes
+        done, printed = None, late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
+    lines = [line for line in printed.splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
+    told: dict[str, Any] = json.loads(lines[-1]) if lines else {"steps": [], "macs": 0, "ceilings": {}}
+    measured = [_measurement(case, **step) for step in told["steps"]]
+    if done is None and not measured:
         return None
-    if done.returncode:
+    if done is not None and done.returncode:
         why = (done.stderr.strip() or f"its process ended with {done.returncode}").splitlines()[-1]
-        return Outcome((_measurement(case, case.batch_sizes[-1], error=why[:200]),), 0, {})
-    told = json.loads(done.stdout.splitlines()[-1])
-    measured = tuple(_measurement(case, **step) for step in told["steps"])
-    return Outcome(measured, told["macs"], told["ceilings"])
+        at_work = case.batch_sizes[min(len(measured), len(case.batch_sizes) - 1)]
+        measured.append(_measurement(case, at_work, error=why[:200]))
+    return Outcome(tuple(measured), told["macs"], told["ceilings"])
 
 
 def _measurement(

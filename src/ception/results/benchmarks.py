@@ -19,7 +19,7 @@ class Measurement(Result):
         task: `training` or `inference`.
         runner: What runs it: a backend of Keras, or an engine without Keras.
         dtype: Numbers that it computes with.
-        layers: What the network's layers are: `stock`, Keras's own.
+        layers: What the network's layers are: `stock`, Keras's own, or `quicker`, which trainings have.
         batch_size: Pictures in a step.
         ms: Milliseconds that a step takes, in the median.
         images_per_s: Pictures in a second.
