@@ -56,7 +56,7 @@ def carried_out(case: Case, seconds: float, most: float) -> Outcome | None:
     except subprocess.TimeoutExpired as late:  # whose output is bytes
         done, printed = None, late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
     lines = [line for line in printed.splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
-    told: dict[str, Any] = json.loads(lines[-1]) if lines else {"steps": [], "macs": 0, "ceilings": {}}
+    told: Mapping[str, Any] = json.loads(lines[-1]) if lines else {"steps": [], "macs": 0, "ceilings": {}}
     measured = [_measurement(case, **step) for step in told["steps"]]
     if done is None and not measured:
         return None
